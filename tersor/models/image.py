@@ -1,0 +1,310 @@
+"""The image model: one network for all rates, built around an orthonormal transform.
+
+    x --DCT 16x16, opponent colours--> (+) --* gain e(q)--> y --round(y - mu) + mu--> y_hat --* gain d(q)--> (+ inverse DCT) --> x_hat
+    x --g_a: 1/8, 1/16 residual net--> (+)                                             |---> g_s: 1/16, 1/8 residual net ---> (+)
+    y --h_a--> z --round--> prior (models/prior.py): mu, scale level
+
+At initialisation the two networks output zero and the model is a plain transform codec; what they learn are bounded corrections: every block sees layer-normalised
+input, so its output is bounded by its weights whatever the image. The gains, and a bias at each stage, depend on the quality. Synthesis also sees the scale levels
+(how uncertain each latent was), which the prior computes exactly.
+
+Receptive field of synthesis: `SYNTHESIS_HALO` latents to each side.
+
+Source: hyperprior and quantisation proxy Balle et al. 2018, Minnen et al. 2018; linear shortcut Qin et al. "AuxT" (arXiv 2501.13751);
+pixel-unshuffle trunk Jia et al. "DCVC-RT" (CVPR 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tersor.errors import WeightsError
+from tersor.models.prior import (
+    LOG_SIGMA_STEP,
+    N_LEVELS,
+    PASSES,
+    SIGMA_MIN,
+    Prior,
+    QualityVector,
+    pass_masks,
+    sigma_of_level,
+)
+
+PATCH = 16
+LAMBDA_MIN, LAMBDA_MAX = 0.0008, 0.2
+CORRECTION_LEVELS = 32.0
+MIDDLE = 127.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageModelConfig:
+    """Sizes of the image model.
+
+    Attributes:
+        luma: kept DCT coefficients of the grey axis, of 256.
+        chroma: kept coefficients of each of the two colour axes.
+        width8, width16: channels of the networks at 1/8 and 1/16 resolution.
+        analysis8, analysis16, synthesis16, synthesis8: residual blocks of each stage.
+        hyper: channels of z.
+        prior: width of the prior's stream.
+    """
+
+    luma: int = 224
+    chroma: int = 48
+    width8: int = 128
+    width16: int = 256
+    analysis8: int = 3
+    analysis16: int = 3
+    synthesis16: int = 4
+    synthesis8: int = 4
+    hyper: int = 64
+    prior: int = 160
+
+    @property
+    def latent(self) -> int:
+        """Channels of y."""
+        return self.luma + 2 * self.chroma
+
+    @property
+    def synthesis_halo(self) -> int:
+        """Latents beyond a window that its synthesis depends on."""
+        return self.synthesis16 + -(-self.synthesis8 // 2)
+
+    @property
+    def analysis_halo(self) -> int:
+        """Latents' worth of pixels (16 each) beyond a window that its latents depend on."""
+        return self.analysis16 + -(-self.analysis8 // 2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ImageModelConfig:
+        """Strict: an unknown key is an error that lists the valid ones."""
+        valid = {f.name for f in fields(cls)}
+        if unknown := set(values) - valid:
+            raise WeightsError(f"unknown model settings {sorted(unknown)}; valid are {sorted(valid)}: the weights belong to another version of tersor")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def lambda_of(t: Tensor | float) -> Tensor:
+    """Trade-off lambda (bits a pixel for one unit of 8-bit squared error) at position t in 0..1 on the quality axis; logarithmic."""
+    return torch.exp(math.log(LAMBDA_MIN) + (math.log(LAMBDA_MAX) - math.log(LAMBDA_MIN)) * torch.as_tensor(t))
+
+
+def dct_basis(luma: int, chroma: int) -> np.ndarray:
+    """Orthonormal rows: the low-frequency 16x16 DCT-II basis on three orthonormal opponent colour axes.
+
+    Returns:
+        float64 [luma + 2 chroma, 3 * 256], over (R, G, B) x row x column; ordered so that four equal groups of rows are alike in content,
+        each from low to high frequency.
+    """
+    n = PATCH
+    k, x = np.arange(n)[:, None], np.arange(n)[None]
+    d = np.cos(np.pi * (2 * x + 1) * k / (2 * n)) * np.sqrt(2 / n)
+    d[0] /= np.sqrt(2)
+    axes = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])
+    by_frequency = sorted((u * u + v * v, u, v) for u in range(n) for v in range(n))
+    rows = []
+    for axis, count in zip(axes, (luma, chroma, chroma), strict=True):
+        for r2, u, v in by_frequency[:count]:
+            rank = math.sqrt(r2) + (0 if axis is axes[0] else 3)
+            rows.append((rank, len(rows), (axis[:, None, None] * np.outer(d[u], d[v])).ravel()))
+    rows.sort(key=lambda r: r[:2])
+    grouped = [row for g in range(PASSES) for row in rows[g::PASSES]]
+    return np.stack([r[2] for r in grouped])
+
+
+class ResidualBlock(nn.Module):
+    """x + conv1x1(relu(conv3x3(layer_norm(x)))); the norm is over channels at each position, so it is local and bounds the block's output."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, eps=1e-2)
+        self.conv = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.out(F.relu(self.conv(y)))
+
+
+class TrainingOutput(NamedTuple):
+    """x_hat: float [N, 3, H, W], 0..255, unrounded. bits: float [N], estimated total of y and z."""
+
+    x_hat: Tensor
+    bits: Tensor
+
+
+class ImageModel(nn.Module):
+    """Analysis, synthesis, hyper-analysis and prior. Pixels are float 0..255, [N, 3, H, W], H and W multiples of 16."""
+
+    coefficient_scale: Tensor
+
+    def __init__(self, config: ImageModelConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        m = c.latent
+        basis = torch.from_numpy(dct_basis(c.luma, c.chroma)).float()
+        self.forward_transform = nn.Parameter(basis[:, :, None, None].clone())
+        self.inverse_transform = nn.Parameter(basis.t()[:, :, None, None].clone())
+        self.register_buffer("coefficient_scale", torch.ones(m))
+
+        self.a_in = nn.Conv2d(3 * 64, c.width8, 1)
+        self.a8 = nn.Sequential(*(ResidualBlock(c.width8) for _ in range(c.analysis8)))
+        self.a_down = nn.Conv2d(c.width8, c.width16, 2, 2)
+        self.a16 = nn.Sequential(*(ResidualBlock(c.width16) for _ in range(c.analysis16)))
+        self.a_out = nn.Conv2d(c.width16, m, 1)
+
+        self.s_in = nn.Conv2d(2 * m, c.width16, 1)
+        self.s16 = nn.Sequential(*(ResidualBlock(c.width16) for _ in range(c.synthesis16)))
+        self.s_up = nn.Conv2d(c.width16, 4 * c.width8, 1)
+        self.s8 = nn.Sequential(*(ResidualBlock(c.width8) for _ in range(c.synthesis8)))
+        self.s_out = nn.Conv2d(c.width8, 3 * 64, 1)
+        for layer in (self.a_out, self.s_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+        self.h_in = nn.Conv2d(m, c.prior, 1)
+        self.h_mid = nn.Conv2d(c.prior, c.prior, 3, 2, 1)
+        self.h_out = nn.Conv2d(c.prior, c.hyper, 3, 2, 1)
+        self.prior = Prior(m, c.hyper, c.prior)
+        self.z_log_scale = nn.Parameter(torch.zeros(c.hyper))
+        self.z_mean = nn.Parameter(torch.zeros(c.hyper))
+
+        t = torch.linspace(0, 1, QualityVector.POINTS)
+        log_gain = -0.5 * torch.log(30 / lambda_of(t))
+        self.log_gain = QualityVector(m, log_gain)
+        self.log_ungain = QualityVector(m, -log_gain)
+        self.a_quality = QualityVector(c.width8)
+        self.s16_quality = QualityVector(c.width16)
+        self.s8_quality = QualityVector(c.width8)
+
+    @torch.no_grad()
+    def calibrate(self, pixels: Tensor) -> None:
+        """Set the scales and initial levels from the statistics of the bare transform on training crops, float [N, 3, H, W]."""
+        std = self._transform(pixels).transpose(0, 1).flatten(1).std(1)
+        self.coefficient_scale.copy_(std + 8)
+        points = self.log_gain.points[:, 0]
+        middle = points.mean()
+        level = (torch.log(std * 0.7 * middle.exp() / SIGMA_MIN) / LOG_SIGMA_STEP).clamp(2, N_LEVELS - 2)
+        for head in self.prior.heads:
+            m = self.config.latent
+            head.weight.mul_(0.1)
+            head.bias[:m] = 0
+            head.bias[m:] = level / 8
+        self.prior.quality_level.points.copy_(((points - middle) / LOG_SIGMA_STEP)[:, None])
+
+    def _transform(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pixel_unshuffle(x - MIDDLE, PATCH), self.forward_transform)
+
+    def analysis(self, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        """Pixels -> latents y, float [N, M, H/16, W/16], in quantisation steps.
+
+        Args:
+            x: float [N, 3, H, W], 0..255.
+            gain: [N, M, 1, 1]; bias: [N, width8, 1, 1]; of the quality.
+        """
+        u = F.pixel_unshuffle((x - MIDDLE) / 64, 8).contiguous(memory_format=torch.channels_last)
+        f = self.a8(self.a_in(u) + bias)
+        f = self.a_out(self.a16(self.a_down(f)))
+        return (self._transform(x) + self.coefficient_scale[:, None, None] * f.float()) * gain
+
+    def hyper_analysis(self, y: Tensor) -> Tensor:
+        """y [N, M, h, w], h and w multiples of 4 -> z, float [N, Z, h/4, w/4], before rounding."""
+        y = y.sign() * torch.log1p(y.abs())
+        out: Tensor = self.h_out(F.relu(self.h_mid(F.relu(self.h_in(y)))))
+        return out.float()
+
+    def base_synthesis(self, y_hat: Tensor, ungain: Tensor) -> Tensor:
+        """The bare transform path: y_hat [N, M, h, w] in steps -> float [N, 3, 16 h, 16 w], 0..255, unclamped."""
+        return F.pixel_shuffle(F.conv2d(y_hat * ungain, self.inverse_transform), PATCH) + MIDDLE
+
+    def synthesis(self, y_hat: Tensor, level: Tensor, ungain: Tensor, bias16: Tensor, bias8: Tensor) -> Tensor:
+        """Latents -> pixels, float [N, 3, 16 h, 16 w], 0..255, unrounded and unclamped.
+
+        Args:
+            y_hat: float [N, M, h, w], in quantisation steps.
+            level: float [N, M, h, w], scale levels 0..63.
+            ungain: [N, M, 1, 1]; bias16: [N, width16, 1, 1]; bias8: [N, width8, 1, 1]; of the quality.
+        """
+        coefficients = y_hat * ungain / self.coefficient_scale[:, None, None]
+        f = self.s_in(torch.cat([coefficients, level / 32 - 1], 1).contiguous(memory_format=torch.channels_last))
+        f = self.s_up(self.s16(f + bias16))
+        f = F.pixel_shuffle(f, 2).contiguous(memory_format=torch.channels_last)
+        f = self.s_out(self.s8(f + bias8))
+        return self.base_synthesis(y_hat, ungain) + CORRECTION_LEVELS * F.pixel_shuffle(f.float(), 8)
+
+    def forward(self, x: Tensor, t: Tensor, noise: torch.Generator | None = None, autocast: bool = False) -> TrainingOutput:
+        """One training pass: distortion through rounded latents (straight-through), rate through noisy ones; rounded both without `noise`.
+
+        Args:
+            x: float [N, 3, H, W], 0..255, H and W multiples of 64.
+            t: float [N], 0..1, quality position.
+            noise: generator of the additive noise; None measures with rounding.
+            autocast: bf16 in the transforms; the prior stays float32.
+        """
+
+        def low_precision() -> torch.autocast:
+            return torch.autocast(x.device.type, torch.bfloat16, enabled=autocast)
+
+        gain, ungain = self.log_gain(t).exp(), self.log_ungain(t).exp()
+        with low_precision():
+            y = self.analysis(x, gain, self.a_quality(t))
+            z = self.hyper_analysis(y)
+        z_hat = z + (torch.round(z) - z).detach()
+        bits = self._z_bits(_noisy(z, noise)).sum((1, 2, 3))
+
+        y_hat, level = self.quantise(y, z_hat, t)
+        mu = self._mu
+        bits = bits + y_bits(_noisy(y - mu, noise), level).sum((1, 2, 3))
+        with low_precision():
+            x_hat = self.synthesis(y_hat, level, ungain, self.s16_quality(t), self.s8_quality(t))
+        return TrainingOutput(x_hat, bits)
+
+    def quantise(self, y: Tensor, z_hat: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Float twin of the coder's loop over passes -> (y_hat straight-through, level clamped straight-through); keeps mu in `_mu`."""
+        masks = pass_masks(y.shape[1], *y.shape[2:], device=y.device)
+        stream = self.prior.begin(z_hat, self.prior.quality(t))
+        level_bias = self.prior.quality_level(t)
+        y_hat = torch.zeros_like(y)
+        mus, levels = torch.zeros_like(y), torch.zeros_like(y)
+        for n in range(PASSES):
+            if n:
+                stream = self.prior.update(n, stream, y_hat)
+            mu, level = self.prior.parameters_of_pass(n, stream, level_bias)
+            mus, levels = torch.where(masks[n], mu, mus), torch.where(masks[n], level, levels)
+            rounded = torch.round(y - mu) + mu
+            y_hat = torch.where(masks[n], y + (rounded - y).detach(), y_hat)
+        self._mu = mus
+        return y_hat, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach()
+
+    def _z_bits(self, z: Tensor) -> Tensor:
+        """Bits of each hyper-latent under a logistic of each channel (training only; released weights carry frozen tables)."""
+        centred = (z - self.z_mean[:, None, None]) * self.z_log_scale.exp()[:, None, None]
+        half = 0.5 * self.z_log_scale.exp()[:, None, None]
+        return -torch.log2((torch.sigmoid(centred + half) - torch.sigmoid(centred - half)).clamp_min(1e-9))
+
+
+def _noisy(v: Tensor, noise: torch.Generator | None) -> Tensor:
+    if noise is None:
+        return v + (torch.round(v) - v).detach()
+    return v + torch.rand(v.shape, generator=noise, device=v.device) - 0.5
+
+
+def y_bits(residual: Tensor, level: Tensor) -> Tensor:
+    """Bits of residual latents under a Gaussian of the level's scale, integrated over one step."""
+    a = residual.abs() * math.sqrt(0.5)
+    s = 1 / sigma_of_level(level)
+    half = 0.5 * math.sqrt(0.5)
+    upper, lower = torch.erfc((a - half) * s), torch.erfc((a + half) * s)
+    return -torch.log2((0.5 * (upper - lower)).clamp_min(1e-9))

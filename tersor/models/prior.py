@@ -1,0 +1,174 @@
+"""The prior of the image latents: hyperprior and four-pass spatial-channel context, exact at decode time.
+
+    z --h_s--> stream --head 0--> (mu, level) of pass 0 --> symbols of pass 0 --+
+                 ^                                                              |
+                 +---- + context 1 <---------------- compand(y_hat so far) <----+      ... passes 1, 2, 3 alike
+
+Each latent position is coded in four passes. Channels form four groups alike in content; in pass n the position at phase p of its 2x2 cell codes
+group (n - order[p]) mod 4. So every pass sees, for every group, neighbours and other channels already decoded, and all positions of a pass
+are coded in parallel. `mu` and `level` (which probability table) come from layers of `entropy.exact`: integers in, integers out.
+
+Source: Minnen et al. 2018 (mean-scale hyperprior); Li et al., "Neural Video Compression with Diverse Contexts" (CVPR 2023), section 3.3 (quadtree partition).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tersor.entropy.exact import ONE, ExactConv, compand, to_fixed
+
+PASSES = 4
+PHASE_ORDER = (0, 3, 1, 2)
+N_LEVELS = 64
+SIGMA_MIN = 0.1
+LOG_SIGMA_STEP = math.log(800.0) / (N_LEVELS - 1)
+MU_SCALE_BITS = 2
+LEVEL_SCALE_BITS = 3
+N_QUALITIES = 100
+
+
+def sigma_of_level(level: Tensor) -> Tensor:
+    """Standard deviation, in quantisation steps, of a (real-valued) scale level 0..63."""
+    return SIGMA_MIN * torch.exp(level * LOG_SIGMA_STEP)
+
+
+def quality_position(quality: Tensor | float) -> Tensor | float:
+    """Quality 1..100 -> position 0..1 on the rate axis (log lambda is linear in it)."""
+    return (quality - 1) / (N_QUALITIES - 1)
+
+
+class QualityVector(nn.Module):
+    """A vector that depends on the quality: linear between learned control points.
+
+    Args:
+        channels: length of the vector.
+        init: float [points] or [points, channels], initial control points; zeros if not given.
+    """
+
+    POINTS = 9
+    table: Tensor
+
+    def __init__(self, channels: int, init: Tensor | None = None) -> None:
+        super().__init__()
+        start = torch.zeros(self.POINTS, channels)
+        if init is not None:
+            start += init.reshape(self.POINTS, -1)
+        self.points = nn.Parameter(start)
+        self.register_buffer("table", torch.zeros(N_QUALITIES, channels))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """t: float [N] in 0..1 -> float [N, channels, 1, 1]."""
+        at = t * (self.POINTS - 1)
+        i = at.floor().long().clamp(0, self.POINTS - 2)
+        w = (at - i)[:, None]
+        return (self.points[i] * (1 - w) + self.points[i + 1] * w)[:, :, None, None]
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Tabulate the 100 quality levels: decoders look values up, they never interpolate."""
+        t = torch.arange(N_QUALITIES, dtype=torch.float64) / (N_QUALITIES - 1)
+        self.table.copy_(self.forward(t.float())[:, :, 0, 0])
+
+    def at(self, quality: Tensor) -> Tensor:
+        """quality: int64 [N], 1..100 -> float [N, channels, 1, 1], from the frozen table."""
+        return self.table[quality - 1][:, :, None, None]
+
+    def fixed_at(self, quality: Tensor) -> Tensor:
+        """The same in int32, Q8. Rounding a stored float once is exact."""
+        return to_fixed(self.at(quality))
+
+
+class ExactResidual(nn.Module):
+    """x + conv1x1(relu(conv3x3(x))), float or exact."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = ExactConv(channels, channels, 3)
+        self.out = ExactConv(channels, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.out(F.relu(self.conv(x)))
+
+
+class Prior(nn.Module):
+    """Means and scale levels of the latents, pass by pass.
+
+    Args:
+        latent_channels: channels M of y, a multiple of 4.
+        hyper_channels: channels of z.
+        width: channels of the stream.
+    """
+
+    def __init__(self, latent_channels: int, hyper_channels: int, width: int) -> None:
+        super().__init__()
+        self.latent_channels = latent_channels
+        self.z_in = ExactConv(hyper_channels, 4 * width)
+        self.z_mid = ExactResidual(width)
+        self.z_up = ExactConv(width, 4 * width)
+        self.z_out = ExactResidual(width)
+        self.quality = QualityVector(width)
+        self.quality_level = QualityVector(1)
+        self.context = nn.ModuleList(ExactConv(latent_channels, width) for _ in range(PASSES - 1))
+        self.refine = nn.ModuleList(ExactResidual(width) for _ in range(PASSES - 1))
+        self.heads = nn.ModuleList(ExactConv(width, 2 * latent_channels) for _ in range(PASSES))
+
+    def freeze(self) -> None:
+        """Round every layer to integers and tabulate the qualities."""
+        for m in self.modules():
+            if isinstance(m, (ExactConv, QualityVector)):
+                m.freeze()
+
+    def thaw(self) -> None:
+        """Set float weights from the integers of released weights."""
+        for m in self.modules():
+            if isinstance(m, ExactConv):
+                m.thaw()
+
+    def begin(self, z: Tensor, quality: Tensor) -> Tensor:
+        """Start the stream.
+
+        Args:
+            z: hyper-latents [N, Z, h/4, w/4]; float, or int32 symbols (not Q8) for the exact path.
+            quality: [N, width, 1, 1], from `quality`, of the same kind (float, or Q8).
+
+        Returns:
+            stream [N, width, h, w].
+        """
+        x = z if z.is_floating_point() else z * ONE
+        x = F.relu(F.pixel_shuffle(self.z_in(x), 2))
+        x = self.z_mid(x)
+        x = F.relu(F.pixel_shuffle(self.z_up(x), 2))
+        return self.z_out(x) + quality
+
+    def update(self, step: int, stream: Tensor, y_hat: Tensor) -> Tensor:
+        """The stream after the latents known before pass `step` (1..3); unknown ones are 0 in `y_hat` (float, or Q8)."""
+        return self.refine[step - 1](stream + self.context[step - 1](compand(y_hat)))
+
+    def parameters_of_pass(self, step: int, stream: Tensor, level_bias: Tensor) -> tuple[Tensor, Tensor]:
+        """-> (mu, level), each [N, M, h, w]. Float: level is real-valued and unclamped. Exact: mu in Q8, level an integer 0..63.
+
+        Args:
+            step: pass 0..3.
+            stream: [N, width, h, w].
+            level_bias: [N, 1, 1, 1], from `quality_level`, of the same kind.
+        """
+        mu, level = self.heads[step](F.relu(stream)).chunk(2, 1)
+        if stream.is_floating_point():
+            return mu * 2**MU_SCALE_BITS, level * 2**LEVEL_SCALE_BITS + level_bias
+        level = (level << LEVEL_SCALE_BITS) + level_bias
+        return mu << MU_SCALE_BITS, ((level + ONE // 2) >> 8).clamp(0, N_LEVELS - 1)
+
+
+def pass_masks(channels: int, h: int, w: int, device: torch.device | str = "cpu") -> list[Tensor]:
+    """Boolean masks [channels, h, w] of the four passes; they partition the latents."""
+    i = torch.arange(h, device=device)[:, None] % 2 * 2 + torch.arange(w, device=device)[None] % 2
+    order = torch.tensor(PHASE_ORDER, device=device)[i]
+    group = torch.arange(PASSES, device=device).repeat_interleave(channels // PASSES)[:, None, None]
+    pass_of = (order[None] + group) % PASSES
+    return [pass_of == n for n in range(PASSES)]
