@@ -141,7 +141,7 @@ class Trainer:
 
         self.model = ImageModel(ImageModelConfig())
         if args.start_from:
-            from tersor.models.weights import load_training_weights
+            from tersor.models.store import load_training_weights
 
             load_training_weights(self.model, Path(args.start_from))
         else:

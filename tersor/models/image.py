@@ -8,7 +8,7 @@ At initialisation the two networks output zero and the model is a plain transfor
 input, so its output is bounded by its weights whatever the image. The gains, and a bias at each stage, depend on the quality. Synthesis also sees the scale levels
 (how uncertain each latent was), which the prior computes exactly.
 
-Receptive field of synthesis: `SYNTHESIS_HALO` latents to each side.
+Receptive fields: `ImageModelConfig.analysis_halo`, `.synthesis_halo`, in latents to each side.
 
 Source: hyperprior and quantisation proxy Balle et al. 2018, Minnen et al. 2018; linear shortcut Qin et al. "AuxT" (arXiv 2501.13751);
 pixel-unshuffle trunk Jia et al. "DCVC-RT" (CVPR 2025).
@@ -17,6 +17,7 @@ pixel-unshuffle trunk Jia et al. "DCVC-RT" (CVPR 2025).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -145,6 +146,19 @@ class TrainingOutput(NamedTuple):
     bits: Tensor
 
 
+class Quantised(NamedTuple):
+    """y_hat and mu: float [N, M, h, w], in steps. level: the same shape, 0..63, gradients pass its clamp."""
+
+    y_hat: Tensor
+    mu: Tensor
+    level: Tensor
+
+
+def round_through(v: Tensor) -> Tensor:
+    """Round; gradients pass unchanged."""
+    return v + (torch.round(v) - v).detach()
+
+
 class ImageModel(nn.Module):
     """Analysis, synthesis, hyper-analysis and prior. Pixels are float 0..255, [N, 3, H, W], H and W multiples of 16."""
 
@@ -261,20 +275,26 @@ class ImageModel(nn.Module):
         with low_precision():
             y = self.analysis(x, gain, self.a_quality(t))
             z = self.hyper_analysis(y)
-        z_hat = z + (torch.round(z) - z).detach()
+        z_hat = round_through(z)
         bits = self._z_bits(_noisy(z, noise)).sum((1, 2, 3))
 
-        y_hat, level = self.quantise(y, z_hat, t)
-        mu = self._mu
-        bits = bits + y_bits(_noisy(y - mu, noise), level).sum((1, 2, 3))
+        q = self.quantise(y, z_hat, t)
+        bits = bits + y_bits(_noisy(y - q.mu, noise), q.level).sum((1, 2, 3))
         with low_precision():
-            x_hat = self.synthesis(y_hat, level, ungain, self.s16_quality(t), self.s8_quality(t))
+            x_hat = self.synthesis(q.y_hat, q.level, ungain, self.s16_quality(t), self.s8_quality(t))
         return TrainingOutput(x_hat, bits)
 
-    def quantise(self, y: Tensor, z_hat: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Float twin of the coder's loop over passes -> (y_hat straight-through, level clamped straight-through); keeps mu in `_mu`."""
+    def quantise(self, y: Tensor, z_hat: Tensor, t: Tensor, rounding: Callable[[Tensor], Tensor] = round_through) -> Quantised:
+        """Float twin of the coder's loop over passes, differentiable.
+
+        Args:
+            y: [N, M, h, w].
+            z_hat: [N, Z, ceil(h / 4), ceil(w / 4)].
+            t: [N], quality position.
+            rounding: applied to y - mu.
+        """
         masks = pass_masks(y.shape[1], *y.shape[2:], device=y.device)
-        stream = self.prior.begin(z_hat, self.prior.quality(t))
+        stream = self.prior.begin(z_hat, self.prior.quality(t))[:, :, : y.shape[2], : y.shape[3]]
         level_bias = self.prior.quality_level(t)
         y_hat = torch.zeros_like(y)
         mus, levels = torch.zeros_like(y), torch.zeros_like(y)
@@ -283,10 +303,8 @@ class ImageModel(nn.Module):
                 stream = self.prior.update(n, stream, y_hat)
             mu, level = self.prior.parameters_of_pass(n, stream, level_bias)
             mus, levels = torch.where(masks[n], mu, mus), torch.where(masks[n], level, levels)
-            rounded = torch.round(y - mu) + mu
-            y_hat = torch.where(masks[n], y + (rounded - y).detach(), y_hat)
-        self._mu = mus
-        return y_hat, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach()
+            y_hat = torch.where(masks[n], rounding(y - mu) + mu, y_hat)
+        return Quantised(y_hat, mus, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach())
 
     def _z_bits(self, z: Tensor) -> Tensor:
         """Bits of each hyper-latent under a logistic of each channel (training only; released weights carry frozen tables)."""
@@ -297,14 +315,17 @@ class ImageModel(nn.Module):
 
 def _noisy(v: Tensor, noise: torch.Generator | None) -> Tensor:
     if noise is None:
-        return v + (torch.round(v) - v).detach()
+        return round_through(v)
     return v + torch.rand(v.shape, generator=noise, device=v.device) - 0.5
 
 
 def y_bits(residual: Tensor, level: Tensor) -> Tensor:
-    """Bits of residual latents under a Gaussian of the level's scale, integrated over one step."""
-    a = residual.abs() * math.sqrt(0.5)
-    s = 1 / sigma_of_level(level)
-    half = 0.5 * math.sqrt(0.5)
-    upper, lower = torch.erfc((a - half) * s), torch.erfc((a + half) * s)
-    return -torch.log2((0.5 * (upper - lower)).clamp_min(1e-9))
+    """Bits of residual latents under a logistic of the level's standard deviation, integrated over one step.
+
+    In the form log P = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), u and l the ends of the step: finite, with a gradient that never vanishes, however
+    badly a latent was predicted. (A Gaussian clamped at a least probability learns nothing from the latents that cost most.)
+    """
+    a = residual.abs()
+    s = math.pi / math.sqrt(3) / sigma_of_level(level)
+    log_p = F.logsigmoid((0.5 - a) * s) + F.logsigmoid((0.5 + a) * s) + torch.log(-torch.expm1(-s))
+    return log_p * (-1 / math.log(2))

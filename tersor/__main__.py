@@ -1,0 +1,7 @@
+"""python -m tersor"""
+
+import sys
+
+from tersor.cli import main
+
+sys.exit(main())

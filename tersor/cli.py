@@ -1,0 +1,374 @@
+"""The command line. Heavy imports happen inside the commands that need them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tersor import __version__
+from tersor.errors import BitstreamError, MissingDependencyError, SignalError, TersorError, WeightsError
+
+OK, ERROR, USAGE, BAD_BITSTREAM, MISSING = 0, 1, 2, 3, 4
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"}
+FILES_AT_ONCE_BYTES = 64 << 20
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="tersor", description="Learned codecs: files in, small files out, and back.")
+    p.add_argument("--version", action="version", version=f"tersor {__version__}")
+    sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def files(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        q = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        q.add_argument("inputs", nargs="+", metavar="IN", help="files or folders; - is standard input")
+        q.set_defaults(run=run)
+        return q
+
+    def writing(q: argparse.ArgumentParser) -> None:
+        q.add_argument("-o", "--output", metavar="OUT|DIR", help="file, folder, or - for standard output; default: beside the input")
+        q.add_argument("-f", "--force", action="store_true", help="overwrite existing files")
+        q.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+        q.add_argument("--json", action="store_true", help="one JSON object a line")
+        q.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+
+    q = files("encode", "encode images to .tsr files", encode)
+    writing(q)
+    q.add_argument("--codec", default="image", help="see 'tersor list' (default image)")
+    target = q.add_mutually_exclusive_group()
+    target.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest (default 50)")
+    target.add_argument("--target-bpp", type=float, metavar="X", help="best quality whose file has at most X bits per pixel")
+    target.add_argument("--target-psnr", type=float, metavar="DB", help="smallest file that reaches this PSNR")
+    q.add_argument("--effort", type=int, metavar="1..9", help="above 3: refine for this image, slowly (default 3)")
+    q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
+    q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
+
+    q = files("decode", "decode .tsr files", decode)
+    writing(q)
+    q.add_argument("--region", metavar="X,Y,W,H", help="only this rectangle, in pixels, from only the tiles it needs")
+    q.add_argument("--salvage", action="store_true", help="fill damaged tiles and say which, instead of failing")
+    q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
+
+    q = files("info", "show what a .tsr file holds, without decoding", info)
+    q.add_argument("--json", action="store_true", help="one JSON object a line")
+    files("verify", "check every checksum of .tsr files, without a model", verify)
+    q = sub.add_parser("list", help="list the codecs", description="List the codecs.")
+    q.add_argument("--json", action="store_true", help="one JSON object a line")
+    q.set_defaults(run=list_codecs)
+
+    q = sub.add_parser("eval", help="measure rate and distortion against other codecs", description="Measure rate and distortion: real file bytes, decoded output.")
+    q.add_argument("--codec", default="image")
+    q.add_argument("--data", required=True, metavar="DIR", help="folder of images")
+    q.add_argument("--anchors", default="jpeg,webp,avif", help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif)")
+    q.add_argument("--qualities", default="8,18,28,38,48,58,68,78,88", help="comma-separated 1..100")
+    q.add_argument("--effort", type=int, default=None)
+    q.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spread")
+    q.add_argument("--device", default="auto")
+    q.add_argument("--reference", metavar="CSV", help="published curves to draw along (codec,rate_bpp,psnr_db,ms_ssim)")
+    q.add_argument("-o", "--output", metavar="DIR", help="folder for the JSON files and the plot")
+    q.set_defaults(run=evaluate)
+
+    q = sub.add_parser("bench", help="time encoding and decoding, with the split by stage", description="Time encoding and decoding; medians.")
+    q.add_argument("--data", metavar="DIR", help="folder of images; default: one picture that the command makes")
+    q.add_argument("--device", default="auto")
+    q.add_argument("--batch", type=int, default=4)
+    q.add_argument("--quality", type=int, default=50)
+    q.add_argument("--limit", type=int, default=8, metavar="N", help="images (default 8)")
+    q.add_argument("--repeat", type=int, default=5)
+    q.add_argument("--json", action="store_true")
+    q.set_defaults(run=bench)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except TersorError as e:
+        return fail(e)
+    except BrokenPipeError:
+        return ERROR
+    except KeyboardInterrupt:
+        print("tersor: interrupted", file=sys.stderr)
+        return 130
+
+
+def fail(error: TersorError, name: str = "") -> int:
+    """Say it on stderr; -> exit code."""
+    text = str(error)
+    print(f"tersor: {name + ': ' if name and name not in text else ''}{text}", file=sys.stderr)
+    if isinstance(error, BitstreamError):
+        return BAD_BITSTREAM
+    return MISSING if isinstance(error, (WeightsError, MissingDependencyError)) else ERROR
+
+
+def expand(inputs: Sequence[str], suffixes: set[str]) -> tuple[list[tuple[str, Path | None]], bool]:
+    """(input, path inside the folder it came from) for each file; and whether many outputs are to be expected."""
+    out: list[tuple[str, Path | None]] = []
+    for name in inputs:
+        path = Path(name)
+        if name != "-" and path.is_dir():
+            found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in suffixes and p.is_file()]
+            if not found:
+                raise SignalError(f"{name}: no files here end with {' '.join(sorted(suffixes))}")
+            out += [(str(p), p.relative_to(path)) for p in found]
+        else:
+            out.append((name, None))
+    return out, len(inputs) > 1 or any(r is not None for _, r in out)
+
+
+def output_path(name: str, relative: Path | None, output: str | None, many: bool, suffix: str) -> Path | None:
+    """Where the result goes; None is standard output.
+
+    Raises:
+        SignalError: no place follows from the arguments.
+    """
+    if output is None:
+        return None if name == "-" else Path(name).with_suffix(suffix)
+    if output == "-":
+        if many:
+            raise SignalError("-o - takes one input; several files cannot share standard output")
+        return None
+    folder = Path(output)
+    if folder.is_dir() or output.endswith("/") or many:
+        if name == "-":
+            raise SignalError("standard input has no name; give -o a file, not a folder")
+        return folder / (relative or Path(Path(name).name)).with_suffix(suffix)
+    return folder
+
+
+def read_input(name: str) -> bytes:
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as e:
+        raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
+
+
+def check_free(path: Path | None, force: bool) -> None:
+    if path is not None and path.exists() and not force:
+        raise SignalError(f"{path} exists; give -f to overwrite it, or -o another name")
+
+
+def write_output(path: Path | None, data: bytes) -> None:
+    from tersor.files.atomic import write_atomically
+
+    if path is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+
+
+class Progress:
+    """A bar on stderr, if it is a terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.on = sys.stderr.isatty() and not quiet
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.on and total > 1:
+            print(f"\r{'#' * (30 * done // total):<30} {done}/{total} tiles", end="" if done < total else "\r\033[K", file=sys.stderr, flush=True)
+
+
+def report(args: argparse.Namespace, line: str, facts: dict[str, Any], to_stdout: bool) -> None:
+    if args.quiet:
+        return
+    print(json.dumps(facts) if args.json else line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
+
+
+def encode(args: argparse.Namespace) -> int:
+    from tersor.api import Codec
+    from tersor.signals import as_image
+
+    items, many = expand(args.inputs, IMAGE_SUFFIXES)
+    codec = Codec(args.codec, device=args.device, batch=args.batch)
+    options = {k: getattr(args, k) for k in ("quality", "target_bpp", "target_psnr", "effort", "tile") if getattr(args, k) is not None}
+    progress = Progress(args.quiet)
+    codes = []
+
+    def finish(group: list[tuple[str, Path | None, Any]]) -> None:
+        began = time.perf_counter()
+        try:
+            files = codec.encode_batch([image for *_, image in group], progress=progress, **options)
+        except TersorError as e:
+            if len(group) == 1:
+                codes.append(fail(e, group[0][0]))
+            else:
+                for one in group:
+                    finish([one])
+            return
+        seconds = (time.perf_counter() - began) / len(group)
+        for (name, path, image), data in zip(group, files, strict=True):
+            try:
+                write_output(path, data)
+            except TersorError as e:
+                codes.append(fail(e, name))
+                continue
+            bpp = 8 * len(data) / (image.width * image.height)
+            facts = {"input": name, "output": str(path or "-"), "bytes": len(data), "bpp": round(bpp, 4), "seconds": round(seconds, 3), "codec": args.codec, "device": codec.device}
+            notes = f"  ({'; '.join(image.notes)})" if image.notes else ""
+            if image.notes:
+                facts["notes"] = list(image.notes)
+            ratio = image.samples.nbytes / len(data)
+            line = f"{name} -> {path or '-'}  {image.width}x{image.height}  {len(data):,} bytes  {bpp:.3f} bpp  {ratio:.1f}:1  {seconds:.2f} s{notes}"
+            report(args, line, facts, path is None)
+
+    group: list[tuple[str, Path | None, Any]] = []
+    taken: set[Path] = set()
+    for name, relative in items:
+        try:
+            path = output_path(name, relative, args.output, many, ".tsr")
+            if path is not None and path in taken:
+                raise SignalError(f"two inputs would be written to {path}; give them different names or folders")
+            check_free(path, args.force)
+            image = as_image(read_input(name) if name == "-" else Path(name))
+        except TersorError as e:
+            codes.append(fail(e, name))
+            continue
+        if path is not None:
+            taken.add(path)
+        group.append((name, path, image))
+        if sum(i.samples.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
+            finish(group)
+            group = []
+    if group:
+        finish(group)
+    return exit_code(codes, many)
+
+
+def exit_code(codes: list[int], many: bool) -> int:
+    return OK if not codes else ERROR if many else codes[0]
+
+
+def parse_region(text: str) -> tuple[int, int, int, int]:
+    try:
+        x, y, w, h = (int(v) for v in text.split(","))
+    except ValueError:
+        raise SignalError(f"region '{text}' is not four whole numbers; give X,Y,W,H such as 0,0,256,256") from None
+    return x, y, w, h
+
+
+def decode(args: argparse.Namespace) -> int:
+    from tersor.api import Codec
+    from tersor.container import Reader
+    from tersor.files.images import image_bytes
+    from tersor.registry import by_wire_id
+
+    items, many = expand(args.inputs, {".tsr"})
+    options: dict[str, Any] = {"region": parse_region(args.region)} if args.region else {}
+    codecs: dict[str, Codec] = {}
+    progress = Progress(args.quiet)
+    codes = []
+    for name, relative in items:
+        began = time.perf_counter()
+        try:
+            path = output_path(name, relative, args.output, many, ".png")
+            check_free(path, args.force)
+            suffix = ".png" if path is None else path.suffix
+            reader = Reader(read_input(name))
+            entry = by_wire_id(reader.codec)
+            if entry.name not in codecs:
+                codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
+            codec = codecs[entry.name]
+            image = codec.decode(reader, salvage=args.salvage, progress=progress, **options)
+            write_output(path, image_bytes(image, suffix))
+        except TersorError as e:
+            codes.append(fail(e, name))
+            continue
+        seconds = time.perf_counter() - began
+        bpp = 8 * reader.size / (image.width * image.height)
+        facts = {"input": name, "output": str(path or "-"), "bytes": reader.size, "bpp": round(bpp, 4), "seconds": round(seconds, 3), "codec": entry.name, "device": codec.device}
+        if image.notes:
+            facts["notes"] = list(image.notes)
+        notes = f"  ({'; '.join(image.notes)})" if image.notes else ""
+        report(args, f"{name} -> {path or '-'}  {image.width}x{image.height}  {seconds:.2f} s{notes}", facts, path is None)
+    return exit_code(codes, many)
+
+
+def each_file(inputs: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """(name, open binary file or the error that kept it from opening)."""
+    import io
+
+    items, _ = expand(inputs, {".tsr"})
+    for name, _ in items:
+        if name == "-":
+            yield name, io.BytesIO(sys.stdin.buffer.read())
+            continue
+        try:
+            with Path(name).open("rb") as f:
+                yield name, f
+        except OSError as e:
+            yield name, SignalError(f"{name}: cannot be read ({e.strerror})")
+
+
+def info(args: argparse.Namespace) -> int:
+    from tersor.api import describe
+    from tersor.container import Reader
+
+    codes = []
+    for name, file in each_file(args.inputs):
+        try:
+            if isinstance(file, TersorError):
+                raise file
+            facts = {"file": name, **describe(Reader(file))}
+        except TersorError as e:
+            codes.append(fail(e, name))
+            continue
+        if args.json:
+            print(json.dumps(facts))
+        else:
+            width = max(map(len, facts))
+            print("\n".join(f"{k:<{width}}  {', '.join(v) or 'none' if isinstance(v, list) else v}" for k, v in facts.items()))
+    return exit_code(codes, len(args.inputs) > 1)
+
+
+def verify(args: argparse.Namespace) -> int:
+    from tersor.api import describe
+    from tersor.container import Reader
+
+    codes = []
+    for name, file in each_file(args.inputs):
+        try:
+            if isinstance(file, TersorError):
+                raise file
+            reader = Reader(file)
+            describe(reader)
+            if bad := reader.damaged_chunks():
+                raise BitstreamError(f"{name}: damaged chunks {', '.join(map(str, bad))} of {len(reader.chunk_lengths)}; 'tersor decode --salvage' decodes the rest")
+        except TersorError as e:
+            codes.append(fail(e, name))
+            continue
+        print(f"{name}: ok, {len(reader.chunk_lengths)} chunks, {reader.size:,} bytes")
+    return exit_code(codes, len(args.inputs) > 1)
+
+
+def list_codecs(args: argparse.Namespace) -> int:
+    from tersor.api import list_codecs as all_codecs
+
+    for c in all_codecs():
+        print(json.dumps(c) if args.json else f"{c['name']:<12} {c['wire_id']:>4}  {c['summary']}")
+    return OK
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from tersor.evaluate import run
+
+    return run(args)
+
+
+def bench(args: argparse.Namespace) -> int:
+    from tersor.bench import run
+
+    return run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

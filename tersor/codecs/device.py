@@ -1,0 +1,36 @@
+"""Which device, and arithmetic flags on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from tersor.errors import DeviceError
+
+
+def pick_device(name: str) -> str:
+    """ "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        DeviceError: the device is not there; nothing falls back silently.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError as e:
+        raise DeviceError(f"device '{name}' is not known; allowed are auto, cpu and cuda") from e
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"device '{name}' was asked for, but this machine or this build of torch has no CUDA; use --device cpu or auto")
+    if kind not in ("cpu", "cuda"):
+        raise DeviceError(f"device '{name}' is not supported; allowed are auto, cpu and cuda")
+    return name
+
+
+@contextlib.contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Full float32 in convolutions: TF32 would move samples by more than the stated bound."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield

@@ -1,0 +1,510 @@
+"""The image codec: photographs and pictures of any size, at any rate, with one network.
+
+    Image --windows of tiles--> analysis --> latents of a tile --LatentCoder--> payload of the tile
+    payloads --LatentCoder--> latents of tiles --windows: tile + halo--> synthesis --> Image
+
+Tiles are coded independently; their latents are those of the whole image (analysis sees a halo of pixels) and synthesis sees a halo of neighbouring latents,
+so tile borders are invisible. Equal windows of all images in a call share a batch on the device. Alpha is coded exactly, as one PNG plane a tile.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tersor import container
+from tersor.codecs.device import exact_convolutions, pick_device
+from tersor.codecs.image_header import MAX_TILE, ImageHeader
+from tersor.codecs.latents import LatentCoder
+from tersor.codecs.tiles import PATCH, TILE_UNIT, Rect, TileGrid
+from tersor.entropy.exact import ONE
+from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
+from tersor.models.store import DEFAULT_IMAGE_MODEL, IMAGE_MODELS, load_image_model
+from tersor.signals import Image, as_image
+
+WIRE_ID = 1
+DEFAULT_QUALITY = 50
+DEFAULT_EFFORT = 3
+MAX_EFFORT = 9
+DEFAULT_TILE = 1024
+DEFAULT_BATCH = 4
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions:
+    """How to encode; exactly one of the three targets, quality 50 if none.
+
+    Attributes:
+        quality: 1 (smallest) to 100.
+        target_bpp: the highest quality whose whole file has at most this many bits per pixel.
+        target_psnr: the lowest quality whose decoded image reaches this PSNR, in dB over all colour samples.
+        effort: 1..9; above 3 the latents are refined for this image (slow), each step doubling the iterations.
+        tile: side of a tile in pixels, a multiple of 64.
+    """
+
+    quality: int | None = None
+    target_bpp: float | None = None
+    target_psnr: float | None = None
+    effort: int = DEFAULT_EFFORT
+    tile: int = DEFAULT_TILE
+
+    def __post_init__(self) -> None:
+        given = [n for n in ("quality", "target_bpp", "target_psnr") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise SignalError(f"{' and '.join(given)} exclude each other; give one")
+        if self.quality is not None and (self.quality != int(self.quality) or not 1 <= self.quality <= 100):
+            raise SignalError(f"quality is {self.quality}; allowed are whole numbers 1 (smallest) to 100")
+        for name in ("target_bpp", "target_psnr"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e6:
+                raise SignalError(f"{name} is {value}; it must be a positive number")
+        if not 1 <= self.effort <= MAX_EFFORT:
+            raise SignalError(f"effort is {self.effort}; allowed are 1 to {MAX_EFFORT}")
+        if not TILE_UNIT <= self.tile <= MAX_TILE or self.tile % TILE_UNIT:
+            raise SignalError(f"tile is {self.tile}; allowed are multiples of {TILE_UNIT} from {TILE_UNIT} to {MAX_TILE}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One tile's work in a batch: `inner` is the part wanted, `outer` what the network must see; both in latents of image `image`."""
+
+    image: int
+    tile: int
+    inner: Rect
+    outer: Rect
+
+    @property
+    def shape(self) -> tuple[Rect, int, int]:
+        """Windows of equal shape share a batch."""
+        return self.inner.relative_to(self.outer), self.outer.height, self.outer.width
+
+
+def batches(windows: Sequence[Window], size: int) -> list[list[Window]]:
+    """Windows of equal shape together, at most `size` at a time, in the order of first appearance."""
+    groups: defaultdict[tuple[Rect, int, int], list[Window]] = defaultdict(list)
+    for w in windows:
+        groups[w.shape].append(w)
+    return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
+
+
+class ImageCodec:
+    """Encoder and decoder on one device.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+        batch: tiles that share a batch.
+    """
+
+    name = "image"
+    wire_id = WIRE_ID
+
+    def __init__(self, device: str = "auto", batch: int = DEFAULT_BATCH) -> None:
+        self.device = pick_device(device)
+        if batch < 1:
+            raise SignalError(f"batch is {batch}; it must be at least 1")
+        self.batch = batch
+        # Two batches in flight on an accelerator: while one waits for the CPU's entropy coder the other keeps the device busy.
+        self._workers = 1 if self.device == "cpu" else 2
+
+    # Encoding
+
+    def encode_batch(self, images: Sequence[Any], *, progress: Progress | None = None, **options: Any) -> list[bytes]:
+        """Encode images (anything `as_image` takes) to files.
+
+        Args:
+            images: any number, any sizes; equal tiles share batches.
+            progress: called with (tiles done, tiles in all).
+            options: of `EncodeOptions`, the same for all.
+
+        Returns:
+            one .tsr file each.
+
+        Raises:
+            SignalError: an image or option that cannot be coded.
+        """
+        return [file for file, _ in self.encode_with_estimate(images, progress=progress, **options)]
+
+    def encode_with_estimate(self, images: Sequence[Any], *, progress: Progress | None = None, **options: Any) -> list[tuple[bytes, float]]:
+        """As `encode_batch`, each with the bits that the probability tables promise for it."""
+        o = EncodeOptions(**options)
+        signals = [as_image(x) for x in images]
+        if o.target_bpp is None and o.target_psnr is None:
+            return self._encode(signals, [o.quality or DEFAULT_QUALITY] * len(signals), o, progress)
+        return [self._search(s, o) for s in signals]
+
+    def _search(self, image: Image, o: EncodeOptions) -> tuple[bytes, float]:
+        """Bisect the quality: rate and PSNR grow with it."""
+        low, high = 1, 100
+        best: tuple[bytes, float] | None = None
+        reached = ""
+        while low <= high:
+            quality = (low + high) // 2
+            result = self._encode([image], [quality], o, None)[0]
+            if o.target_bpp is not None:
+                value = 8 * len(result[0]) / (image.width * image.height)
+                fits = value <= o.target_bpp
+                low, high = (quality + 1, high) if fits else (low, quality - 1)
+                reached = f"{value:.4f} bpp at quality {quality}"
+            else:
+                value = psnr(np.asarray(self.decode_batch([result[0]])[0]), image.samples)
+                fits = value >= (o.target_psnr or 0)
+                low, high = (low, quality - 1) if fits else (quality + 1, high)
+                reached = f"{value:.2f} dB at quality {quality}"
+            if fits:
+                best = result
+        if best is None:
+            target = f"target_bpp {o.target_bpp}" if o.target_bpp is not None else f"target_psnr {o.target_psnr}"
+            raise SignalError(f"{target} is out of reach for this image: the closest is {reached}")
+        return best
+
+    def _encode(self, images: Sequence[Image], qualities: Sequence[int], o: EncodeOptions, progress: Progress | None) -> list[tuple[bytes, float]]:
+        released = load_image_model(DEFAULT_IMAGE_MODEL, self.device)
+        coder = LatentCoder(released)
+        halo = released.model.config.analysis_halo
+        grids = [TileGrid(i.width, i.height, o.tile) for i in images]
+        windows = [
+            Window(image=k, tile=t, inner=g.rect(t), outer=g.rect(t).grown(halo, g.whole)) for k, g in enumerate(grids) for t in range(len(g))
+        ]
+        payloads: list[list[bytes]] = [[b""] * len(g) for g in grids]
+        bits = [0.0] * len(images)
+
+        def work(batch: list[Window]) -> tuple[list[bytes], list[float]]:
+            pixels = torch.from_numpy(np.stack([_pixels(images[w.image].samples, w.outer) for w in batch])).to(self.device)
+            quality = torch.tensor([qualities[w.image] for w in batch], device=self.device)
+            with exact_convolutions():
+                y = self._latents(coder, pixels, batch[0], quality, o.effort)
+                return coder.encode(y, quality)
+
+        done = 0
+        for batch, (files, estimates) in self._map(work, batches(windows, self.batch)):
+            for w, payload, estimate in zip(batch, files, estimates, strict=True):
+                payloads[w.image][w.tile] = payload
+                bits[w.image] += estimate
+            done += len(batch)
+            if progress:
+                progress(done, len(windows))
+        out = []
+        for image, grid, quality, chunks, estimate in zip(images, grids, qualities, payloads, bits, strict=True):
+            channels = image.samples.shape[2]
+            header = ImageHeader(
+                model=DEFAULT_IMAGE_MODEL,
+                digest=released.digest,
+                width=image.width,
+                height=image.height,
+                quality=quality,
+                tile=o.tile,
+                colour=channels >= 3,
+                alpha=channels in (2, 4),
+                deep=image.bits_per_sample == 16,
+            )
+            if header.alpha:
+                chunks += [encode_alpha(image.samples[..., -1][_rows_columns(grid.rect(t), grid)]) for t in range(len(grid))]
+            out.append((container.write(WIRE_ID, header.pack(), image.metadata, chunks), estimate))
+        return out
+
+    @staticmethod
+    def _latents(coder: LatentCoder, pixels: Tensor, window: Window, quality: Tensor, effort: int) -> Tensor:
+        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255."""
+        model = coder.model
+        rows, columns = window.inner.relative_to(window.outer).slices()
+        with torch.inference_mode():
+            y = model.analysis(pixels, model.log_gain.at(quality).exp(), model.a_quality.at(quality))
+        if effort > DEFAULT_EFFORT:
+            from tersor.codecs.refine import refine
+
+            y = refine(model, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
+        return y[:, :, rows, columns]
+
+    # Decoding
+
+    def decode_batch(
+        self,
+        files: Sequence[bytes | container.Reader],
+        *,
+        region: tuple[int, int, int, int] | None = None,
+        salvage: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Image]:
+        """Decode files to images.
+
+        Args:
+            files: bytes of .tsr files, or opened containers.
+            region: x, y, width, height in pixels: only this part, from only the tiles it needs.
+            salvage: fill damaged tiles with grey (alpha: opaque) and note which, instead of failing.
+            progress: called with (tiles done, tiles in all).
+
+        Raises:
+            BitstreamError: a damaged file, with the chunk named.
+            WeightsError: weights it was written with are not installed.
+            SignalError: a region outside the image.
+        """
+        readers = [f if isinstance(f, container.Reader) else container.Reader(f) for f in files]
+        jobs = [_DecodeJob(r, region, salvage) for r in readers]
+        rows = max((j.last_row for j in jobs), default=-1) + 1
+        total = sum(len(j.tiles) for j in jobs)
+        done = 0
+        for row in range(rows):
+            windows = []
+            needed: list[tuple[int, int]] = []
+            for k, j in enumerate(jobs):
+                row_windows = j.windows(k, row)
+                windows += row_windows
+                wanted = sorted({t for w in row_windows for t in j.header.grid.touching(w.outer)} - j.latents.keys())
+                needed += [(k, t) for t in wanted]
+            self._decode_latents(jobs, needed)
+            done += self._synthesise(jobs, windows)
+            if progress:
+                progress(done, total)
+            for j in jobs:
+                j.forget_before(row)
+        return [j.finish() for j in jobs]
+
+    def _decode_latents(self, jobs: Sequence[_DecodeJob], needed: Sequence[tuple[int, int]]) -> None:
+        loaded: dict[tuple[int, int, int], list[tuple[int, int, bytes]]] = defaultdict(list)
+        for k, t in needed:
+            payload = jobs[k].payload(t)
+            if payload is not None:
+                rect = jobs[k].header.grid.rect(t)
+                loaded[jobs[k].header.model, rect.height, rect.width].append((k, t, payload))
+
+        def work(batch: tuple[tuple[int, int, int], list[tuple[int, int, bytes]]]) -> tuple[Tensor, Tensor]:
+            (model, h, w), items = batch
+            coder = LatentCoder(load_image_model(model, self.device))
+            quality = torch.tensor([jobs[k].header.quality for k, _, _ in items], device=self.device)
+            names = [f"chunk {t} (tile {t})" for _, t, _ in items]
+            return coder.decode([p for _, _, p in items], names, quality, h, w)
+
+        split = [(key, items[i : i + self.batch]) for key, items in loaded.items() for i in range(0, len(items), self.batch)]
+        for (_, items), (y_hat, level) in self._map(work, split):
+            for i, (k, t, _) in enumerate(items):
+                jobs[k].latents[t] = y_hat[i], level[i]
+
+    def _synthesise(self, jobs: Sequence[_DecodeJob], windows: Sequence[Window]) -> int:
+        def work(batch: list[Window]) -> NDArray[np.float32]:
+            model = load_image_model(jobs[batch[0].image].header.model, self.device).model
+            quality = torch.tensor([jobs[w.image].header.quality for w in batch], device=self.device)
+            pairs = [jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]
+            y_hat = torch.stack([p[0] for p in pairs]).float() / ONE
+            level = torch.stack([p[1] for p in pairs]).float()
+            with exact_convolutions(), torch.inference_mode():
+                x = model.synthesis(y_hat, level, model.log_ungain.at(quality).exp(), model.s16_quality.at(quality), model.s8_quality.at(quality))
+            rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
+            out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
+            return out
+
+        for batch, pixels in self._map(work, batches(windows, self.batch)):
+            for w, p in zip(batch, pixels, strict=True):
+                jobs[w.image].place(w.inner, p)
+        return len(windows)
+
+    def _map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """(item, work(item)) in order; two at a time on an accelerator, and never more results waiting than that."""
+        if self._workers == 1 or len(items) < 2:
+            for item in items:
+                yield item, work(item)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            for i in range(0, len(items), self._workers):
+                part = items[i : i + self._workers]
+                yield from zip(part, pool.map(work, part), strict=True)
+
+
+class _DecodeJob:
+    """One file on its way to an image."""
+
+    def __init__(self, reader: container.Reader, region: tuple[int, int, int, int] | None, salvage: bool) -> None:
+        if reader.codec != WIRE_ID:
+            raise BitstreamError(f"the file's codec is {reader.codec}, not the image codec ({WIRE_ID}); use tersor.decode")
+        self.reader = reader
+        self.header = h = ImageHeader.unpack(reader.header, len(reader.chunk_lengths))
+        if h.model in IMAGE_MODELS:
+            released = load_image_model(h.model, "cpu")
+            if released.digest != h.digest:
+                raise WeightsError(
+                    f"the file was written with weights {h.digest.hex()} of model {h.model}, installed are {released.digest.hex()}; install the tersor that wrote it"
+                )
+            self.halo = released.model.config.synthesis_halo
+        else:
+            raise WeightsError(f"the file needs image model {h.model}, this tersor has {sorted(IMAGE_MODELS)}; install a newer one")
+        grid = h.grid
+        self.region = _checked_region(region, h)
+        x, y, w, height = self.region
+        self.target = Rect(y // PATCH, x // PATCH, -(-(y + height) // PATCH), -(-(x + w) // PATCH))
+        self.tiles = grid.touching(self.target)
+        self.salvage = salvage
+        self.damaged: list[int] = []
+        self.latents: dict[int, tuple[Tensor, Tensor]] = {}
+        dtype = np.uint16 if h.deep else np.uint8
+        self.samples = np.zeros((height, w, h.channels), dtype)
+
+    @property
+    def last_row(self) -> int:
+        return self.tiles[-1] // self.header.grid.columns
+
+    def windows(self, image: int, row: int) -> list[Window]:
+        grid = self.header.grid
+        out = []
+        for t in self.tiles:
+            inner = grid.rect(t).overlap(self.target)
+            if t // grid.columns == row and inner:
+                out.append(Window(image=image, tile=t, inner=inner, outer=inner.grown(self.halo, grid.whole)))
+        return out
+
+    def payload(self, tile: int) -> bytes | None:
+        """The tile's bytes; None if it is damaged and to be salvaged."""
+        try:
+            return self.reader.chunk(tile)
+        except ChecksumError as e:
+            if not self.salvage:
+                raise ChecksumError(f"tile {tile} of {len(self.header.grid)}: {e}; decode --salvage fills it and decodes the rest") from e
+            if tile not in self.damaged:
+                self.damaged.append(tile)
+            return None
+
+    def gather(self, rect: Rect, device: str, channels: int) -> tuple[Tensor, Tensor]:
+        """Latents of any rectangle from the tiles decoded; damaged ones are 0."""
+        y_hat = torch.zeros((channels, rect.height, rect.width), dtype=torch.int32, device=device)
+        level = torch.zeros(y_hat.shape, dtype=torch.uint8, device=device)
+        for t in self.header.grid.touching(rect):
+            tile = self.header.grid.rect(t)
+            part = tile.overlap(rect)
+            if part is None or t not in self.latents:
+                continue
+            to, source = (slice(None), *part.relative_to(rect).slices()), (slice(None), *part.relative_to(tile).slices())
+            y_hat[to] = self.latents[t][0][source]
+            level[to] = self.latents[t][1][source]
+        return y_hat, level
+
+    def place(self, inner: Rect, pixels: NDArray[np.float32]) -> None:
+        """Round and store the pixels of a window's inner part, cut to the region."""
+        x, y, w, height = self.region
+        wanted = Rect(y, x, y + height, x + w)
+        area = inner.scaled(PATCH)
+        part = area.overlap(wanted)
+        if part is None:
+            return
+        rows, columns = part.relative_to(area).slices()
+        values = pixels[rows, columns].clip(0, 255)
+        if not self.header.colour:
+            values = values.mean(2, keepdims=True)
+        to_rows, to_columns = part.relative_to(wanted).slices()
+        colour = 3 if self.header.colour else 1
+        self.samples[to_rows, to_columns, :colour] = np.rint(values * 257 if self.header.deep else values)
+
+    def forget_before(self, row: int) -> None:
+        """Drop latents that no later row of tiles can see."""
+        columns = self.header.grid.columns
+        for t in [t for t in self.latents if t // columns < row]:
+            del self.latents[t]
+
+    def finish(self) -> Image:
+        h = self.header
+        x, y, w, height = self.region
+        wanted = Rect(y, x, y + height, x + w)
+        for t in self.damaged:
+            if part := _pixel_rect(h.grid.rect(t), h).overlap(wanted):
+                self.samples[part.relative_to(wanted).slices()] = 0x8080 if h.deep else 0x80
+        if h.alpha:
+            self._place_alpha(wanted)
+        notes = tuple(f"tile {t} is damaged and was filled" for t in sorted(set(self.damaged)))
+        return Image(samples=self.samples, metadata=self.reader.metadata, notes=notes)
+
+    def _place_alpha(self, wanted: Rect) -> None:
+        opaque = 65535 if self.header.deep else 255
+        for t in self.tiles:
+            area = _pixel_rect(self.header.grid.rect(t), self.header)
+            part = area.overlap(wanted)
+            if part is None:
+                continue
+            chunk = len(self.header.grid) + t
+            try:
+                plane = decode_alpha(self.reader.chunk(chunk), area, self.header.deep, f"chunk {chunk} (alpha of tile {t})")
+            except BitstreamError:
+                if not self.salvage:
+                    raise
+                self.damaged.append(t)
+                plane = np.full((area.height, area.width), opaque, self.samples.dtype)
+            self.samples[..., -1][part.relative_to(wanted).slices()] = plane[part.relative_to(area).slices()]
+
+
+def _checked_region(region: tuple[int, int, int, int] | None, h: ImageHeader) -> tuple[int, int, int, int]:
+    if region is None:
+        return 0, 0, h.width, h.height
+    x, y, w, height = region
+    if x < 0 or y < 0 or w < 1 or height < 1 or x + w > h.width or y + height > h.height:
+        raise SignalError(f"region {x},{y},{w},{height} does not lie inside the image of {h.width}x{h.height} pixels; give x,y,width,height")
+    return region
+
+
+def _pixel_rect(rect: Rect, h: ImageHeader) -> Rect:
+    """Pixels of a tile that exist."""
+    p = rect.scaled(PATCH)
+    return Rect(p.top, p.left, min(p.bottom, h.height), min(p.right, h.width))
+
+
+def _rows_columns(rect: Rect, grid: TileGrid) -> tuple[slice, slice]:
+    p = rect.scaled(PATCH)
+    return slice(p.top, min(p.bottom, grid.height)), slice(p.left, min(p.right, grid.width))
+
+
+def _pixels(samples: NDArray[Any], outer: Rect) -> NDArray[np.float32]:
+    """float32 [3, h, w], 0..255, of a window; beyond the image its last row and column repeat."""
+    p = outer.scaled(PATCH)
+    colour = samples[p.top : p.bottom, p.left : p.right, : 3 if samples.shape[2] >= 3 else 1]
+    missing = (p.height - colour.shape[0], p.width - colour.shape[1])
+    if any(missing):
+        colour = np.pad(colour, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge")
+    planes = colour.transpose(2, 0, 1).astype(np.float32)
+    if samples.dtype == np.uint16:
+        planes /= 257
+    return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])))
+
+
+def encode_alpha(plane: NDArray[Any]) -> bytes:
+    """An alpha plane [h, w] exactly: PNG, or nothing if it is opaque."""
+    if (plane == np.iinfo(plane.dtype).max).all():
+        return b""
+    out = io.BytesIO()
+    PIL.Image.fromarray(plane).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def decode_alpha(chunk: bytes, area: Rect, deep: bool, name: str) -> NDArray[Any]:
+    """Raises: BitstreamError if it is no PNG plane of this size and depth."""
+    dtype = np.uint16 if deep else np.uint8
+    if not chunk:
+        return np.full((area.height, area.width), np.iinfo(dtype).max, dtype)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(io.BytesIO(chunk), formats=["PNG"]) as im:
+                if im.size != (area.width, area.height) or im.mode not in ("L", "I;16"):
+                    raise BitstreamError(f"{name}: a plane of {im.size} {im.mode}, needed is {area.width}x{area.height}; the file is damaged")
+                return np.array(im).astype(dtype)
+    except (OSError, ValueError, SyntaxError, EOFError) as e:
+        if isinstance(e, BitstreamError):
+            raise
+        raise BitstreamError(f"{name}: not a PNG plane ({e}); the file is damaged") from e
+
+
+def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Over the colour samples (not alpha), peak of the type; infinite if equal."""
+    colour = 3 if b.shape[2] >= 3 else 1
+    peak = float(np.iinfo(b.dtype).max)
+    total = 0.0
+    for x, y in zip(a, b, strict=True):  # row by row: no copy of a large image in floats
+        total += float(np.square(x[:, :colour].astype(np.float64) - y[:, :colour]).sum())
+    mse = total / (b.shape[0] * b.shape[1] * colour)
+    return float(10 * np.log10(peak**2 / mse)) if mse else float("inf")

@@ -1,0 +1,155 @@
+"""Symbols to bytes and back: frozen tables, rANS.
+
+A table holds integer counts that sum to 65,536 over the symbols -R..R; R differs by table and its two ends mean "this far or further": what lies beyond follows as
+a uvarint beside the rANS stream. Symbols are sorted by table (stable) and coded table by table, so the coder runs on arrays, not on symbols.
+
+    payload = uvarint(bytes of escapes) | escapes | rANS words, 32 bit little endian
+
+rANS is a stack, so an encoder keeps what it is given and codes it backwards at the end; the decoder reads forwards.
+
+Source: Duda 2013 (ANS); the coder is constriction's (Bamler 2022), whose stream format is stable across platforms and versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.container import ByteReader, put_uvarint
+from tersor.errors import BitstreamError, WeightsError
+
+TOTAL = 1 << 16
+MAX_ESCAPE = 1 << 20
+
+
+class FrozenTables:
+    """Probability tables of a model.
+
+    Args:
+        counts: uint16 or wider [sum of (2 R + 1)], all tables one after the other; each sums to 65,536 and has no zero.
+        radii: [n_tables], R of each table; 0 marks a certain table whose only symbol, 0, is not coded.
+    """
+
+    def __init__(self, counts: NDArray[np.integer], radii: NDArray[np.integer]) -> None:
+        self.radii = radii.astype(np.int64)
+        sizes = 2 * self.radii + 1
+        if sizes.sum() != len(counts):
+            raise WeightsError(f"probability tables: {len(counts)} counts, {int(sizes.sum())} expected; the weights file is damaged")
+        ends = np.cumsum(sizes)
+        self._models: list[object] = []
+        self.bits: list[NDArray[np.float64]] = []
+        for end, size in zip(ends, sizes, strict=True):
+            table = counts[end - size : end].astype(np.float64)
+            if table.sum() != TOTAL or table.min() < 1:
+                raise WeightsError(f"probability table {len(self._models)}: counts sum to {table.sum():g} and start at {table.min():g}; needed are {TOTAL} and 1")
+            self._models.append(None if size == 1 else constriction.stream.model.Categorical(table / TOTAL, perfect=False))
+            self.bits.append(-np.log2(table / TOTAL))
+
+    def __len__(self) -> int:
+        return len(self.radii)
+
+    def model(self, table: int) -> object:
+        return self._models[table]
+
+    def bit_matrix(self, radius: int) -> NDArray[np.float32]:
+        """Bits of the symbols -radius..radius in every table, [n_tables, 2 radius + 1]; escapes cost their table's end plus 7 bits an octave."""
+        s = np.arange(-radius, radius + 1)
+        out = np.empty((len(self), len(s)), np.float32)
+        for row, (r, bits) in zip(out, zip(self.radii, self.bits, strict=True), strict=True):
+            over = np.abs(s) - r
+            row[:] = bits[np.clip(s, -r, r) + r] + np.where(over >= 0, 8 + np.log2(np.maximum(over, 0) + 1) if r else 40 * np.abs(s), 0)
+        return out
+
+
+def _groups(tables: NDArray[np.integer], certain: NDArray[np.bool_]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
+    """Stable order by table, and (table, start, stop) of each run; certain tables are left out of the runs."""
+    order = np.argsort(tables.astype(np.uint16), kind="stable")
+    counts = np.bincount(tables, minlength=len(certain))
+    stops = np.cumsum(counts)
+    return order, [(t, int(stops[t] - counts[t]), int(stops[t])) for t in np.flatnonzero(counts) if not certain[t]]
+
+
+class SymbolEncoder:
+    """Collects groups of symbols in the order a decoder will ask for them."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[NDArray[np.int32], object]] = []
+        self._escapes = bytearray()
+        self.estimated_bits = 0.0
+
+    def push(self, symbols: NDArray[np.integer], tables: NDArray[np.integer], frozen: FrozenTables) -> None:
+        """Add symbols [n], each coded by the table [n] beside it. A certain table's symbols must be 0."""
+        order, groups = _groups(tables, frozen.radii == 0)
+        ordered = symbols[order]
+        for table, start, stop in groups:
+            run = ordered[start:stop]
+            r = int(frozen.radii[table])
+            index = np.clip(run, -r, r).astype(np.int32) + np.int32(r)
+            for far in run[np.abs(run) >= r]:
+                self._escapes += put_uvarint(abs(int(far)) - r)
+            self._runs.append((index, frozen.model(table)))
+            self.estimated_bits += float(frozen.bits[table][index].sum())
+
+    def finish(self) -> bytes:
+        """The payload."""
+        ans = constriction.stream.stack.AnsCoder()
+        for index, model in reversed(self._runs):
+            ans.encode_reverse(index, model)
+        self.estimated_bits += 8 * len(self._escapes)
+        words = np.asarray(ans.get_compressed()).astype("<u4")
+        return put_uvarint(len(self._escapes)) + bytes(self._escapes) + words.tobytes()
+
+
+class SymbolDecoder:
+    """Reads what `SymbolEncoder` wrote.
+
+    Raises:
+        BitstreamError: the payload is not one.
+    """
+
+    def __init__(self, payload: bytes, name: str) -> None:
+        self._name = name
+        reader = ByteReader(payload, name)
+        self._escapes = ByteReader(reader.take(reader.uvarint(len(payload), "length of escapes")), f"{name}, escapes")
+        rest = payload[reader.at :]
+        if len(rest) % 4:
+            raise BitstreamError(f"{name}: {len(rest)} bytes of code, not a multiple of 4; the file is damaged")
+        words = np.frombuffer(rest, "<u4").astype(np.uint32)
+        if len(words) and words[-1] == 0:
+            raise BitstreamError(f"{name}: the code ends in a zero word; the file is damaged")
+        self._ans = constriction.stream.stack.AnsCoder(words)
+
+    def pop(self, tables: NDArray[np.integer], frozen: FrozenTables) -> NDArray[np.int32]:
+        """The symbols [n] coded by tables [n]."""
+        order, groups = _groups(tables, frozen.radii == 0)
+        ordered = np.zeros(len(tables), np.int32)
+        for table, start, stop in groups:
+            r = int(frozen.radii[table])
+            run = np.asarray(self._ans.decode(frozen.model(table), stop - start)) - r
+            for i in np.flatnonzero(np.abs(run) >= r):
+                beyond = self._escapes.uvarint(MAX_ESCAPE, "escape")
+                run[i] += beyond if run[i] > 0 else -beyond
+            ordered[start:stop] = run
+        out = np.empty_like(ordered)
+        out[order] = ordered
+        return out
+
+    def end(self) -> None:
+        """Check that nothing is left."""
+        self._escapes.end()
+        if not self._ans.is_empty():
+            raise BitstreamError(f"{self._name}: code is left over after the last symbol; the file is damaged or was written with other weights")
+
+
+def counts_from_histogram(histogram: Sequence[float] | NDArray[np.floating]) -> NDArray[np.uint32]:
+    """Round positive weights to integer counts >= 1 that sum to 65,536; the largest counts absorb the rounding."""
+    h = np.asarray(histogram, np.float64)
+    counts = np.maximum(1, np.floor(h / h.sum() * TOTAL)).astype(np.int64)
+    while (missing := TOTAL - int(counts.sum())) != 0:
+        top = np.argsort(counts, kind="stable")[::-1][: max(1, min(abs(missing), len(h) // 4 or 1))]
+        share = missing // len(top) if abs(missing) >= len(top) else (1 if missing > 0 else -1)
+        counts[top] = np.maximum(1, counts[top] + share)
+    return counts.astype(np.uint32)

@@ -1,0 +1,33 @@
+"""Whole files or none."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from tersor.errors import SignalError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the target and rename, so that no reader and no crash sees part of a file.
+
+    Raises:
+        SignalError: the folder is missing or not writable.
+    """
+    try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as e:
+        raise SignalError(f"{path}: cannot be written ({e.strerror}); check that the folder exists and is writable") from e
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(beside, 0o666 & ~umask)
+        os.replace(beside, path)
+    except OSError as e:
+        raise SignalError(f"{path}: cannot be written ({e.strerror})") from e
+    finally:
+        if os.path.exists(beside):
+            os.unlink(beside)

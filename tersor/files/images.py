@@ -1,0 +1,185 @@
+"""Image files in and out, by Pillow; 16-bit colour PNG, which Pillow cannot hold, by PyAV."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image as Pil
+from PIL import UnidentifiedImageError
+
+from tersor.errors import SignalError
+from tersor.files.atomic import write_atomically
+from tersor.signals import MAX_PIXELS, Image
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+KEEPS_EXIF = {"PNG", "JPEG", "WEBP", "TIFF", "AVIF", "MPO", "JPEG2000"}
+DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
+
+
+def read_image(source: Path | bytes) -> Image:
+    """Read a file (or its bytes) of any format Pillow knows.
+
+    Raises:
+        SignalError: no such file, not an image, animated, empty, or more than 2^29 pixels.
+    """
+    name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+    except OSError as e:
+        raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
+    if not data:
+        raise SignalError(f"{name}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pil.DecompressionBombWarning)
+            im = Pil.open(io.BytesIO(data))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Pil.DecompressionBombError, struct.error) as e:
+        raise SignalError(f"{name}: not an image that Pillow can read ({e})") from e
+    with im:
+        if im.width * im.height > MAX_PIXELS:
+            raise SignalError(f"{name}: {im.width}x{im.height} is more than {MAX_PIXELS} pixels; split the image first")
+        if getattr(im, "n_frames", 1) > 1 and im.format != "MPO":
+            raise SignalError(f"{name}: animated, {im.n_frames} frames; the image codec takes one: extract a frame first")
+        try:
+            if data[:8] == PNG_MAGIC and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6):
+                return Image(samples=_read_deep_png(data), metadata=_metadata(im))
+            return from_pil(im)
+        except (OSError, ValueError, SyntaxError, IndexError, EOFError, struct.error, zlib.error, av.FFmpegError) as e:
+            if isinstance(e, SignalError):
+                raise
+            raise SignalError(f"{name}: the {im.format} data cannot be decoded ({e})") from e
+
+
+def _metadata(im: Pil.Image) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    if icc := im.info.get("icc_profile"):
+        found["icc"] = bytes(icc)
+    exif = im.getexif()
+    if len(exif) and (block := exif.tobytes()):
+        found["exif"] = block
+    if isinstance(xmp := im.info.get("xmp"), bytes):
+        found["xmp"] = xmp
+    return found
+
+
+def from_pil(im: Pil.Image) -> Image:
+    """A Pillow image of any mode; palettes, CMYK and the like are converted, and the notes say so."""
+    metadata = _metadata(im)
+    notes: tuple[str, ...] = ()
+    mode = im.mode
+    if mode.startswith("I;16"):
+        return Image(samples=np.array(im).astype(np.uint16)[:, :, None], metadata=metadata)
+    if mode == "I":
+        values = np.array(im)
+        if values.min() < 0 or values.max() > 65535:
+            raise SignalError(f"32-bit integer image with values {values.min()}..{values.max()}; allowed are 0..65535")
+        return Image(samples=values.astype(np.uint16)[:, :, None], metadata=metadata)
+    if mode == "F":
+        raise SignalError("float image; allowed are 8 and 16-bit integers: scale and round it first, or use the field codec")
+    transparent = "transparency" in im.info
+    if mode not in DIRECT_MODES or transparent:
+        if mode == "1":
+            target = "L"
+        elif transparent or mode in ("PA", "La", "RGBa"):
+            target = "LA" if mode in ("L", "La") else "RGBA"
+        else:
+            target = "RGB"
+        if mode == "CMYK":
+            metadata.pop("icc", None)
+            notes = ("CMYK converted to RGB without its ICC profile",)
+        else:
+            notes = (f"{'palette' if mode in ('P', 'PA') else mode} converted to {target}",)
+        im = im.convert(target)
+    samples = np.array(im)
+    return Image(samples=samples[:, :, None] if samples.ndim == 2 else samples, metadata=metadata, notes=notes)
+
+
+def _read_deep_png(data: bytes) -> np.ndarray:
+    formats = {1: "gray16le", 2: "rgba64le", 3: "rgb48le", 4: "rgba64le"}
+    with av.open(io.BytesIO(data), format="png_pipe") as container:
+        frame = next(container.decode(video=0))
+        channels = {2: 3, 4: 2, 6: 4}[data[25]]
+        samples = frame.to_ndarray(format=formats[channels])
+    return samples[..., [0, 3]] if channels == 2 else samples
+
+
+def _write_deep_png(image: Image) -> bytes:
+    c = image.samples.shape[2]
+    samples = image.samples[..., [0, 0, 0, 1]] if c == 2 else image.samples
+    layout = "rgb48be" if c == 3 else "rgba64be"
+    context = av.CodecContext.create("png", "w")
+    context.width, context.height, context.pix_fmt = image.width, image.height, layout
+    context.time_base = "1/1"  # type: ignore[assignment]
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), format=layout.replace("be", "le")).reformat(format=layout)
+    data = b"".join(bytes(p) for p in [*context.encode(frame), *context.encode(None)])
+    extra = b""
+    if icc := image.metadata.get("icc"):
+        extra += _png_chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc))
+    if exif := image.metadata.get("exif"):
+        extra += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return data[:33] + extra + data[33:]
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def to_pil(image: Image) -> Pil.Image:
+    """8-bit images and 16-bit grey; see `Image.pil`."""
+    s = image.samples
+    if s.dtype == np.uint16:
+        if s.shape[2] != 1:
+            raise SignalError("Pillow has no mode for 16-bit colour; use np.asarray(image), or image.save('x.png')")
+        im = Pil.fromarray(s[:, :, 0])
+    else:
+        im = Pil.fromarray(s[:, :, 0] if s.shape[2] == 1 else s)
+    for key, name in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
+        if key in image.metadata:
+            im.info[name] = image.metadata[key]
+    return im
+
+
+def image_bytes(image: Image, suffix: str) -> bytes:
+    """The image as a file of the format that `suffix` names (".png", ".jpg", ...).
+
+    Raises:
+        SignalError: the format is unknown or cannot hold the image.
+    """
+    kind = Pil.registered_extensions().get(suffix.lower())
+    if kind is None or kind not in Pil.SAVE:
+        raise SignalError(f"no image format is written to '{suffix}'; use .png, .webp, .tif, .ppm or .jpg")
+    deep = image.samples.dtype == np.uint16
+    if deep and (kind != "PNG" or image.samples.shape[2] > 1):
+        if kind != "PNG" and (kind not in ("TIFF", "PPM") or image.samples.shape[2] > 1):
+            raise SignalError(f"{kind} output cannot hold this 16-bit image; write .png")
+        if kind == "PNG":
+            return _write_deep_png(image)
+    im = to_pil(image)
+    options: dict[str, object] = {}
+    if "icc" in image.metadata:
+        options["icc_profile"] = image.metadata["icc"]
+    if "exif" in image.metadata and kind in KEEPS_EXIF:
+        options["exif"] = image.metadata["exif"]
+    if "xmp" in image.metadata and kind in ("JPEG", "WEBP", "PNG"):
+        options["xmp"] = image.metadata["xmp"]
+    if kind == "WEBP":
+        options |= {"lossless": True}
+    if kind == "JPEG":
+        options |= {"quality": 95, "subsampling": 0}
+    out = io.BytesIO()
+    try:
+        im.save(out, kind, **options)
+    except (OSError, ValueError) as e:
+        raise SignalError(f"{kind} output cannot hold this image ({e}); write .png") from e
+    return out.getvalue()
+
+
+def write_image(image: Image, path: Path) -> None:
+    """Write aside, then rename."""
+    write_atomically(path, image_bytes(image, path.suffix))

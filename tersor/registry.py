@@ -1,0 +1,94 @@
+"""Codecs by name and by wire id; nothing is imported until it is used.
+
+Wire ids are append-only: a number, once released, means the same bytes forever (tests/test_registry.py holds the list). Third parties register an entry point in the
+group "tersor.codecs" that names a `CodecEntry`; their wire ids start at 1000.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from tersor.errors import SignalError, TersorError, UnknownCodecError
+
+GROUP = "tersor.codecs"
+FIRST_FOREIGN_ID = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecEntry:
+    """One codec.
+
+    Attributes:
+        name: for people and `codec=`.
+        wire_id: in files.
+        summary: one line.
+        codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
+        describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises BitstreamError on a bad header.
+    """
+
+    name: str
+    wire_id: int
+    summary: str
+    codec: str
+    describe: str
+
+
+BUILT_IN = (
+    CodecEntry(
+        name="image",
+        wire_id=1,
+        summary="photographs and pictures, any size and rate, one network; alpha exact",
+        codec="tersor.codecs.image:ImageCodec",
+        describe="tersor.codecs.image_header:describe",
+    ),
+    CodecEntry(
+        name="compressai",
+        wire_id=2,
+        summary="CompressAI's pretrained image models in our container (pip install tersor[zoo])",
+        codec="tersor.interop.compressai:CompressAICodec",
+        describe="tersor.interop.compressai_header:describe",
+    ),
+)
+
+
+@functools.cache
+def entries() -> dict[str, CodecEntry]:
+    """All codecs by name.
+
+    Raises:
+        TersorError: two codecs claim one name or wire id.
+    """
+    found = {e.name: e for e in BUILT_IN}
+    ids = {e.wire_id for e in BUILT_IN}
+    for point in entry_points(group=GROUP):
+        entry = point.load()
+        if not isinstance(entry, CodecEntry) or entry.wire_id < FIRST_FOREIGN_ID:
+            raise TersorError(f"entry point {point.value}: needed is a tersor.registry.CodecEntry with a wire_id of at least {FIRST_FOREIGN_ID}")
+        if entry.name in found or entry.wire_id in ids:
+            raise TersorError(f"entry point {point.value}: the name '{entry.name}' or wire id {entry.wire_id} is taken; uninstall one of the two packages")
+        found[entry.name] = entry
+        ids.add(entry.wire_id)
+    return found
+
+
+def by_name(name: str) -> CodecEntry:
+    if name not in entries():
+        raise SignalError(f"no codec is called '{name}'; there are {', '.join(entries())}")
+    return entries()[name]
+
+
+def by_wire_id(wire_id: int) -> CodecEntry:
+    for entry in entries().values():
+        if entry.wire_id == wire_id:
+            return entry
+    raise UnknownCodecError(f"the file's codec has wire id {wire_id}, which no installed codec claims; install the package that wrote it, or a newer tersor")
+
+
+def resolve(path: str) -> Any:
+    """ "module:name" -> the object."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,116 @@
+"""Signals: samples plus the metadata that must survive a round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.errors import SignalError
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import torch
+
+MAX_PIXELS = 1 << 29
+SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A still image; `np.asarray(image)` is its samples.
+
+    Attributes:
+        samples: uint8 or uint16 [H, W, C]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); rows from the top, not yet turned by EXIF orientation.
+        metadata: "icc", "exif", "xmp" blocks as found in the file.
+        notes: what was changed on the way in, for people ("palette converted to RGB").
+
+    Raises:
+        SignalError: samples of another type or shape, or no pixels.
+    """
+
+    samples: NDArray[Any]
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        s = self.samples
+        if s.dtype not in SAMPLE_TYPES:
+            raise SignalError(f"image samples are {s.dtype}; allowed are uint8 and uint16: scale and round floats to one of them first")
+        if s.ndim != 3 or s.shape[2] not in (1, 2, 3, 4):
+            raise SignalError(f"image samples have shape {s.shape}; needed is [H, W, C] with C of 1, 2, 3 or 4")
+        if 0 in s.shape:
+            raise SignalError(f"the image is {s.shape[1]}x{s.shape[0]} pixels: there is nothing to encode")
+
+    @property
+    def width(self) -> int:
+        return int(self.samples.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def bits_per_sample(self) -> int:
+        return 8 * self.samples.dtype.itemsize
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.samples, dtype=dtype) if copy or dtype not in (None, self.samples.dtype) else self.samples
+
+    def __repr__(self) -> str:
+        return f"Image({self.width}x{self.height}, channels={self.samples.shape[2]}, {self.samples.dtype}, metadata={sorted(self.metadata)})"
+
+    def pil(self) -> PIL.Image.Image:
+        """As a Pillow image with its ICC profile and EXIF block in `info`.
+
+        Raises:
+            SignalError: 16-bit colour, which Pillow has no mode for; `save` writes it, `np.asarray` gives it.
+        """
+        from tersor.files.images import to_pil
+
+        return to_pil(self)
+
+    def tensor(self) -> torch.Tensor:
+        """As a torch tensor, uint8 or uint16 [C, H, W]."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(self.samples.transpose(2, 0, 1)))
+
+    def save(self, path: str | Path) -> None:
+        """Write an image file; the suffix names the format (16 bits: .png)."""
+        from tersor.files.images import write_image
+
+        write_image(self, Path(path))
+
+
+def as_image(x: Any) -> Image:
+    """Image from a path, the bytes of an image file, a Pillow image, a numpy array or a torch tensor.
+
+    Arrays: uint8 or uint16, numpy [H, W] or [H, W, C], torch [H, W] or [C, H, W].
+
+    Raises:
+        SignalError: anything else.
+    """
+    if isinstance(x, Image):
+        return x
+    from tersor.files import images
+
+    if isinstance(x, (str, Path)):
+        return images.read_image(Path(x))
+    if isinstance(x, (bytes, bytearray, memoryview)):
+        return images.read_image(bytes(x))
+    kind = type(x).__module__.split(".")[0]
+    if kind == "PIL":
+        return images.from_pil(x)
+    if kind == "torch":
+        x = x.detach().cpu().numpy()
+        x = x.transpose(1, 2, 0) if x.ndim == 3 else x
+    if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
+        x = np.asarray(x)
+        x = x[:, :, None] if x.ndim == 2 else x
+        return Image(samples=np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False)))
+    raise SignalError(f"cannot make an image of {type(x).__name__}; allowed are paths, bytes of an image file, Pillow images, numpy arrays and torch tensors")
