@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from tersor.errors import WeightsError
 from tersor.models.prior import (
     LOG_SIGMA_STEP,
+    MAX_MU_SHIFT,
     N_LEVELS,
     PASSES,
     SIGMA_MIN,
@@ -211,6 +212,8 @@ class ImageModel(nn.Module):
         points = self.log_gain.points[:, 0]
         middle = points.mean()
         level = (torch.log(std * 0.7 * middle.exp() / SIGMA_MIN) / LOG_SIGMA_STEP).clamp(2, N_LEVELS - 2)
+        shift = torch.log2(std * middle.exp() / 2).round().clamp(-MAX_MU_SHIFT, MAX_MU_SHIFT)
+        self.prior.mu_shift.copy_(shift[:, None, None].int())
         for head in self.prior.heads:
             m = self.config.latent
             head.weight.mul_(0.1)

@@ -26,7 +26,7 @@ PHASE_ORDER = (0, 3, 1, 2)
 N_LEVELS = 64
 SIGMA_MIN = 0.1
 LOG_SIGMA_STEP = math.log(800.0) / (N_LEVELS - 1)
-MU_SCALE_BITS = 2
+MAX_MU_SHIFT = 3
 LEVEL_SCALE_BITS = 3
 N_QUALITIES = 100
 
@@ -103,11 +103,16 @@ class Prior(nn.Module):
         latent_channels: channels M of y, a multiple of 4.
         hyper_channels: channels of z.
         width: channels of the stream.
+
+    Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's latents: the optimiser moves all outputs of a layer alike, and a jitter that a
+    lowest frequency does not notice would drown a highest one.
     """
+
+    mu_shift: Tensor
 
     def __init__(self, latent_channels: int, hyper_channels: int, width: int) -> None:
         super().__init__()
-        self.latent_channels = latent_channels
+        self.register_buffer("mu_shift", torch.zeros(latent_channels, 1, 1, dtype=torch.int32))
         self.z_in = ExactConv(hyper_channels, 4 * width)
         self.z_mid = ExactResidual(width)
         self.z_up = ExactConv(width, 4 * width)
@@ -160,9 +165,9 @@ class Prior(nn.Module):
         """
         mu, level = self.heads[step](F.relu(stream)).chunk(2, 1)
         if stream.is_floating_point():
-            return mu * 2**MU_SCALE_BITS, level * 2**LEVEL_SCALE_BITS + level_bias
+            return mu * torch.exp2(self.mu_shift), level * 2**LEVEL_SCALE_BITS + level_bias
         level = (level << LEVEL_SCALE_BITS) + level_bias
-        return mu << MU_SCALE_BITS, ((level + ONE // 2) >> 8).clamp(0, N_LEVELS - 1)
+        return (mu << (self.mu_shift + MAX_MU_SHIFT)) >> MAX_MU_SHIFT, ((level + ONE // 2) >> 8).clamp(0, N_LEVELS - 1)
 
 
 def pass_masks(channels: int, h: int, w: int, device: torch.device | str = "cpu") -> list[Tensor]:
