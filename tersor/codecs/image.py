@@ -32,6 +32,7 @@ from tersor.entropy.exact import ONE
 from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
 from tersor.models.store import DEFAULT_IMAGE_MODEL, IMAGE_MODELS, load_image_model
 from tersor.signals import Image, as_image
+from tersor.timing import stage
 
 WIRE_ID = 1
 DEFAULT_QUALITY = 50
@@ -219,12 +220,13 @@ class ImageCodec:
         """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255."""
         model = coder.model
         rows, columns = window.inner.relative_to(window.outer).slices()
-        with torch.inference_mode():
+        with stage("transform"), torch.inference_mode():
             y = model.analysis(pixels, model.log_gain.at(quality).exp(), model.a_quality.at(quality))
         if effort > DEFAULT_EFFORT:
             from tersor.codecs.refine import refine
 
-            y = refine(model, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
+            with stage("refinement"):
+                y = refine(model, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
         return y[:, :, rows, columns]
 
     # Decoding
@@ -298,7 +300,7 @@ class ImageCodec:
             pairs = [jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]
             y_hat = torch.stack([p[0] for p in pairs]).float() / ONE
             level = torch.stack([p[1] for p in pairs]).float()
-            with exact_convolutions(), torch.inference_mode():
+            with stage("transform"), exact_convolutions(), torch.inference_mode():
                 x = model.synthesis(y_hat, level, model.log_ungain.at(quality).exp(), model.s16_quality.at(quality), model.s8_quality.at(quality))
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()

@@ -22,6 +22,7 @@ from tersor.entropy.exact import FRACTION_BITS, ONE
 from tersor.models.image import lambda_of
 from tersor.models.prior import N_QUALITIES, PASSES, pass_masks
 from tersor.models.store import ReleasedImageModel, z_band
+from tersor.timing import stage
 
 HYPER_FACTOR = 4
 MAX_SYMBOL = 1 << 15
@@ -64,6 +65,15 @@ class LatentCoder:
         stream = prior.begin(z, prior.quality.fixed_at(quality))
         return stream[:, :, :h, :w], prior.quality_level.fixed_at(quality)
 
+    def _pass(self, step: int, stream: Tensor, level_bias: Tensor, y_hat: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-> (mu Q8 [N, P], level [N, P], new stream, the P indices into C h w that this pass codes)."""
+        with stage("prior"):
+            if step:
+                stream = self.model.prior.update(step, stream, y_hat)
+            mu, level = self.model.prior.parameters_of_pass(step, stream, y_hat, level_bias)
+            at = mask.flatten().nonzero()[:, 0]
+            return mu.flatten(1)[:, at], level.flatten(1)[:, at], stream, at
+
     @torch.inference_mode()
     def encode(self, y: Tensor, quality: Tensor) -> tuple[list[bytes], list[float]]:
         """Payload and estimated bits of each item.
@@ -74,30 +84,32 @@ class LatentCoder:
         """
         encoders = [SymbolEncoder() for _ in y]
         self.push(y, quality, encoders)
-        return [e.finish() for e in encoders], [e.estimated_bits for e in encoders]
+        with stage("coder"):
+            return [e.finish() for e in encoders], [e.estimated_bits for e in encoders]
 
     @torch.inference_mode()
     def push(self, y: Tensor, quality: Tensor, encoders: Sequence[SymbolSink]) -> None:
         """Choose the symbols of each item and push them in decoding order."""
         m, h, w = y.shape[1:]
-        z = torch.round(self.model.hyper_analysis(pad_to_hyper(y))).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(torch.int32)
-        for encoder, q, symbols in zip(encoders, quality.tolist(), z.cpu().numpy(), strict=True):
-            encoder.push(symbols.ravel(), self._z_tables(q, *z.shape[2:]), self.released.z_tables)
+        with stage("transform"):
+            z = torch.round(self.model.hyper_analysis(pad_to_hyper(y))).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(torch.int32)
+        with stage("coder"):
+            for encoder, q, symbols in zip(encoders, quality.tolist(), z.cpu().numpy(), strict=True):
+                encoder.push(symbols.ravel(), self._z_tables(q, *z.shape[2:]), self.released.z_tables)
         weight = self._distortion_weight(quality)
-        stream, level_bias = self._begin(z, quality, h, w)
+        with stage("prior"):
+            stream, level_bias = self._begin(z, quality, h, w)
         y_hat = torch.zeros(y.shape, dtype=torch.int32, device=self.device)
         masks = pass_masks(m, h, w, self.device)
         for step in range(PASSES):
-            if step:
-                stream = self.model.prior.update(step, stream, y_hat)
-            mu, level = self.model.prior.parameters_of_pass(step, stream, level_bias)
-            at = masks[step].flatten().nonzero()[:, 0]
-            mu, level = mu.flatten(1)[:, at], level.flatten(1)[:, at]
-            residual = y.flatten(1)[:, at] - mu / ONE
-            symbols = self._choose(residual, level, weight[:, at // (h * w)])
-            y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
-            for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=True):
-                encoder.push(s, t, self.released.y_tables)
+            mu, level, stream, at = self._pass(step, stream, level_bias, y_hat, masks[step])
+            with stage("rounding"):
+                residual = y.flatten(1)[:, at] - mu / ONE
+                symbols = self._choose(residual, level, weight[:, at // (h * w)])
+                y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
+            with stage("coder"):
+                for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=True):
+                    encoder.push(s, t, self.released.y_tables)
 
     def _distortion_weight(self, quality: Tensor) -> Tensor:
         """lambda x squared size of one step of each channel, [N, M]: bits that one squared step of error is worth."""
@@ -125,26 +137,25 @@ class LatentCoder:
             BitstreamError: a payload that is not one; `names` say which.
         """
         m = self.model.config.latent
-        decoders = [SymbolDecoder(p, name) for p, name in zip(payloads, names, strict=True)]
         zh, zw = -(-h // HYPER_FACTOR), -(-w // HYPER_FACTOR)
-        hyper = [
-            d.pop(self._z_tables(q, zh, zw), self.released.z_tables).reshape(-1, zh, zw) for d, q in zip(decoders, quality.tolist(), strict=True)
-        ]
-        z = torch.from_numpy(np.stack(hyper)).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(self.device)
-        stream, level_bias = self._begin(z, quality, h, w)
+        with stage("coder"):
+            decoders = [SymbolDecoder(p, name) for p, name in zip(payloads, names, strict=True)]
+            tables = [self._z_tables(q, zh, zw) for q in quality.tolist()]
+            hyper = np.stack([d.pop(t, self.released.z_tables).reshape(-1, zh, zw) for d, t in zip(decoders, tables, strict=True)])
+        with stage("prior"):
+            z = torch.from_numpy(hyper).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(self.device)
+            stream, level_bias = self._begin(z, quality, h, w)
         y_hat = torch.zeros((len(decoders), m, h, w), dtype=torch.int32, device=self.device)
         levels = torch.zeros(y_hat.shape, dtype=torch.uint8, device=self.device)
         masks = pass_masks(m, h, w, self.device)
         for step in range(PASSES):
-            if step:
-                stream = self.model.prior.update(step, stream, y_hat)
-            mu, level = self.model.prior.parameters_of_pass(step, stream, level_bias)
-            at = masks[step].flatten().nonzero()[:, 0]
-            mu, level = mu.flatten(1)[:, at], level.flatten(1)[:, at].to(torch.uint8)
-            popped = [d.pop(t, self.released.y_tables) for d, t in zip(decoders, level.cpu().numpy(), strict=True)]
-            symbols = torch.from_numpy(np.stack(popped)).clamp(-MAX_SYMBOL, MAX_SYMBOL).to(self.device)
-            y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
-            levels.flatten(1)[:, at] = level
+            mu, level, stream, at = self._pass(step, stream, level_bias, y_hat, masks[step])
+            with stage("coder"):
+                popped = np.stack([d.pop(t, self.released.y_tables) for d, t in zip(decoders, level.cpu().numpy(), strict=True)])
+            with stage("prior"):
+                symbols = torch.from_numpy(popped).clamp(-MAX_SYMBOL, MAX_SYMBOL).to(self.device)
+                y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
+                levels.flatten(1)[:, at] = level.to(torch.uint8)
         for d in decoders:
             d.end()
         return y_hat, levels

@@ -50,6 +50,22 @@ def compand(x: Tensor) -> Tensor:
     return torch.where(x < 0, -y, y)
 
 
+NORM_INPUT_MAX = 1 << 21
+NORM_FLOOR = 0.5
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Divide each position by the root mean square of its channels (plus a floor), [N, C, h, w]; the integers that come out do not depend on the machine.
+
+    In integers: the sum of squares is below 2^53, and IEEE 754 requires square root and division in float64 to be correctly rounded, on every CPU and GPU.
+    """
+    if x.is_floating_point():
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + NORM_FLOOR**2)
+    v = x.clamp(-NORM_INPUT_MAX, NORM_INPUT_MAX).double()
+    mean_square = torch.floor(v.square().sum(1, keepdim=True) / x.shape[1]) + (NORM_FLOOR * ONE) ** 2
+    return torch.floor(v * ONE / torch.sqrt(mean_square)).to(torch.int32)
+
+
 class ExactConv(nn.Module):
     """Convolution 1x1 or 3x3, stride 1, zero padding.
 

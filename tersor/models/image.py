@@ -189,7 +189,7 @@ class ImageModel(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-        self.h_in = nn.Conv2d(m, c.prior, 1)
+        self.h_in = nn.Conv2d(2 * m, c.prior, 1)
         self.h_mid = nn.Conv2d(c.prior, c.prior, 3, 2, 1)
         self.h_out = nn.Conv2d(c.prior, c.hyper, 3, 2, 1)
         self.prior = Prior(m, c.hyper, c.prior)
@@ -238,8 +238,9 @@ class ImageModel(nn.Module):
 
     def hyper_analysis(self, y: Tensor) -> Tensor:
         """y [N, M, h, w], h and w multiples of 4 -> z, float [N, Z, h/4, w/4], before rounding."""
-        y = y.sign() * torch.log1p(y.abs())
-        out: Tensor = self.h_out(F.relu(self.h_mid(F.relu(self.h_in(y)))))
+        magnitude = torch.log1p(y.abs())
+        both = torch.cat([y.sign() * magnitude, magnitude], 1)
+        out: Tensor = self.h_out(F.relu(self.h_mid(F.relu(self.h_in(both)))))
         return out.float()
 
     def base_synthesis(self, y_hat: Tensor, ungain: Tensor) -> Tensor:
@@ -262,12 +263,12 @@ class ImageModel(nn.Module):
         return self.base_synthesis(y_hat, ungain) + CORRECTION_LEVELS * F.pixel_shuffle(f.float(), 8)
 
     def forward(self, x: Tensor, t: Tensor, noise: torch.Generator | None = None, autocast: bool = False) -> TrainingOutput:
-        """One training pass: distortion through rounded latents (straight-through), rate through noisy ones; rounded both without `noise`.
+        """One training pass: distortion through rounded latents (straight-through), rate half through rounded and half through noisy ones.
 
         Args:
             x: float [N, 3, H, W], 0..255, H and W multiples of 64.
             t: float [N], 0..1, quality position.
-            noise: generator of the additive noise; None measures with rounding.
+            noise: generator of the additive noise; None measures with rounding alone.
             autocast: bf16 in the transforms; the prior stays float32.
         """
 
@@ -282,7 +283,11 @@ class ImageModel(nn.Module):
         bits = self._z_bits(_noisy(z, noise)).sum((1, 2, 3))
 
         q = self.quantise(y, z_hat, t)
-        bits = bits + y_bits(_noisy(y - q.mu, noise), q.level).sum((1, 2, 3))
+        residual = y - q.mu
+        rate = y_bits(round_through(residual), q.level)
+        if noise is not None:
+            rate = 0.5 * rate + 0.5 * y_bits(_noisy(residual, noise), q.level)
+        bits = bits + rate.sum((1, 2, 3))
         with low_precision():
             x_hat = self.synthesis(q.y_hat, q.level, ungain, self.s16_quality(t), self.s8_quality(t))
         return TrainingOutput(x_hat, bits)
@@ -304,7 +309,7 @@ class ImageModel(nn.Module):
         for n in range(PASSES):
             if n:
                 stream = self.prior.update(n, stream, y_hat)
-            mu, level = self.prior.parameters_of_pass(n, stream, level_bias)
+            mu, level = self.prior.parameters_of_pass(n, stream, y_hat, level_bias)
             mus, levels = torch.where(masks[n], mu, mus), torch.where(masks[n], level, levels)
             y_hat = torch.where(masks[n], rounding(y - mu) + mu, y_hat)
         return Quantised(y_hat, mus, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach())
@@ -322,13 +327,21 @@ def _noisy(v: Tensor, noise: torch.Generator | None) -> Tensor:
     return v + torch.rand(v.shape, generator=noise, device=v.device) - 0.5
 
 
-def y_bits(residual: Tensor, level: Tensor) -> Tensor:
-    """Bits of residual latents under a logistic of the level's standard deviation, integrated over one step.
+OUTLIER_SHARE = 0.01
 
-    In the form log P = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), u and l the ends of the step: finite, with a gradient that never vanishes, however
-    badly a latent was predicted. (A Gaussian clamped at a least probability learns nothing from the latents that cost most.)
+
+def y_bits(residual: Tensor, level: Tensor) -> Tensor:
+    """Bits of residual latents under a logistic of the level's standard deviation, with a wide one for outliers, integrated over one step.
+
+    Both in the form log P = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), u and l the ends of the step: finite, with a gradient that neither vanishes (a Gaussian
+    clamped at a least probability learns nothing from the latents that cost most) nor explodes (the wide part takes outliers over).
     """
-    a = residual.abs()
-    s = math.pi / math.sqrt(3) / sigma_of_level(level)
-    log_p = F.logsigmoid((0.5 - a) * s) + F.logsigmoid((0.5 + a) * s) + torch.log(-torch.expm1(-s))
+    a, sigma = residual.abs(), sigma_of_level(level)
+    narrow, wide = _logistic_log_mass(a, sigma), _logistic_log_mass(a, 6 * sigma + 1)
+    log_p = torch.logaddexp(narrow + math.log(1 - OUTLIER_SHARE), wide + math.log(OUTLIER_SHARE))
     return log_p * (-1 / math.log(2))
+
+
+def _logistic_log_mass(a: Tensor, sigma: Tensor) -> Tensor:
+    s = math.pi / math.sqrt(3) / sigma
+    return F.logsigmoid((0.5 - a) * s) + F.logsigmoid((0.5 + a) * s) + torch.log(-torch.expm1(-s))

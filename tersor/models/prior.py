@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tersor.entropy.exact import ONE, ExactConv, compand, to_fixed
+from tersor.entropy.exact import ONE, ExactConv, compand, halve, normalise, to_fixed
 
 PASSES = 4
 PHASE_ORDER = (0, 3, 1, 2)
@@ -28,6 +28,8 @@ SIGMA_MIN = 0.1
 LOG_SIGMA_STEP = math.log(800.0) / (N_LEVELS - 1)
 MAX_MU_SHIFT = 3
 LEVEL_SCALE_BITS = 3
+LOW_PER_GROUP = 3
+LOW_BITS = 3
 N_QUALITIES = 100
 
 
@@ -83,7 +85,7 @@ class QualityVector(nn.Module):
 
 
 class ExactResidual(nn.Module):
-    """x + conv1x1(relu(conv3x3(x))), float or exact."""
+    """x + conv1x1(relu(conv3x3(normalise(x)))), float or exact."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class ExactResidual(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.out(F.relu(self.conv(x)))
+        return x + self.out(F.relu(self.conv(normalise(x))))
 
 
 class Prior(nn.Module):
@@ -104,11 +106,13 @@ class Prior(nn.Module):
         hyper_channels: channels of z.
         width: channels of the stream.
 
-    Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's latents: the optimiser moves all outputs of a layer alike, and a jitter that a
+    The stream is normalised at the entry of every block and head, so means of the few lowest frequencies, which are large and follow their neighbours linearly, also get a linear
+    prediction from the known neighbours (`low_context`). Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's latents: the optimiser moves all outputs of a layer alike, and a jitter that a
     lowest frequency does not notice would drown a highest one.
     """
 
     mu_shift: Tensor
+    low: Tensor
 
     def __init__(self, latent_channels: int, hyper_channels: int, width: int) -> None:
         super().__init__()
@@ -119,8 +123,14 @@ class Prior(nn.Module):
         self.z_out = ExactResidual(width)
         self.quality = QualityVector(width)
         self.quality_level = QualityVector(1)
-        self.context = nn.ModuleList(ExactConv(latent_channels, width) for _ in range(PASSES - 1))
+        self.context = nn.ModuleList(ExactConv(2 * latent_channels, width) for _ in range(PASSES - 1))
         self.refine = nn.ModuleList(ExactResidual(width) for _ in range(PASSES - 1))
+        low = [g * (latent_channels // PASSES) + i for g in range(PASSES) for i in range(LOW_PER_GROUP)]
+        self.register_buffer("low", torch.tensor(low), persistent=False)
+        self.low_context = nn.ModuleList(ExactConv(len(low), len(low), 3) for _ in range(PASSES - 1))
+        for layer in self.low_context:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.heads = nn.ModuleList(ExactConv(width, 2 * latent_channels) for _ in range(PASSES))
 
     def freeze(self) -> None:
@@ -146,24 +156,30 @@ class Prior(nn.Module):
             stream [N, width, h, w].
         """
         x = z if z.is_floating_point() else z * ONE
-        x = F.relu(F.pixel_shuffle(self.z_in(x), 2))
-        x = self.z_mid(x)
-        x = F.relu(F.pixel_shuffle(self.z_up(x), 2))
+        x = self.z_mid(F.pixel_shuffle(self.z_in(x), 2))
+        x = F.pixel_shuffle(self.z_up(F.relu(normalise(x))), 2)
         return self.z_out(x) + quality
 
     def update(self, step: int, stream: Tensor, y_hat: Tensor) -> Tensor:
-        """The stream after the latents known before pass `step` (1..3); unknown ones are 0 in `y_hat` (float, or Q8)."""
-        return self.refine[step - 1](stream + self.context[step - 1](compand(y_hat)))
+        """The stream after the latents known before pass `step` (1..3); unknown ones are 0 in `y_hat` (float, or Q8).
 
-    def parameters_of_pass(self, step: int, stream: Tensor, level_bias: Tensor) -> tuple[Tensor, Tensor]:
+        Signed values predict means, magnitudes predict scales; the layer sees both.
+        """
+        known = compand(y_hat)
+        return self.refine[step - 1](stream + self.context[step - 1](torch.cat([known, known.abs()], 1)))
+
+    def parameters_of_pass(self, step: int, stream: Tensor, y_hat: Tensor, level_bias: Tensor) -> tuple[Tensor, Tensor]:
         """-> (mu, level), each [N, M, h, w]. Float: level is real-valued and unclamped. Exact: mu in Q8, level an integer 0..63.
 
         Args:
             step: pass 0..3.
             stream: [N, width, h, w].
+            y_hat: the latents known so far, as for `update`.
             level_bias: [N, 1, 1, 1], from `quality_level`, of the same kind.
         """
-        mu, level = self.heads[step](F.relu(stream)).chunk(2, 1)
+        mu, level = self.heads[step](normalise(stream)).chunk(2, 1)
+        if step:
+            mu = torch.index_add(mu, 1, self.low, self.low_context[step - 1](halve(y_hat[:, self.low], LOW_BITS)))
         if stream.is_floating_point():
             return mu * torch.exp2(self.mu_shift), level * 2**LEVEL_SCALE_BITS + level_bias
         level = (level << LEVEL_SCALE_BITS) + level_bias

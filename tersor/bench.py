@@ -1,0 +1,161 @@
+"""`tersor bench`: images and megapixels a second, and the split by stage. Medians of several runs, after a warm-up.
+
+Beside our coder the speed of CompressAI's own, on the same symbols and tables, if it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tersor.codecs.image import ImageCodec
+from tersor.codecs.latents import LatentCoder
+from tersor.entropy import exact
+from tersor.entropy.coder import FrozenTables, SymbolDecoder, SymbolEncoder
+from tersor.evaluate import load_folder
+from tersor.models.store import DEFAULT_IMAGE_MODEL, load_image_model
+from tersor.signals import Image
+from tersor.timing import StageClock
+
+
+def picture(width: int = 768, height: int = 512) -> NDArray[np.uint8]:
+    """A photograph-like picture made on the spot: gradients, edges and noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width] / 64
+    waves = np.stack([np.sin(x * a + np.cos(y * b) * 2) for a, b in ((1.0, 0.7), (1.3, 0.4), (0.6, 1.1))], 2)
+    edges = (np.sin(3 * x) * np.cos(2 * y) > 0.6)[..., None] * 40
+    return np.clip(128 + 60 * waves + edges + rng.normal(0, 6, waves.shape), 0, 255).astype(np.uint8)
+
+
+def timed(run: Callable[[], Any], repeat: int, synchronise: bool) -> tuple[float, dict[str, float]]:
+    """Median seconds, and median seconds of each stage."""
+    totals, stages = [], []
+    run()
+    for _ in range(repeat):
+        clock = StageClock(synchronise)
+        began = time.perf_counter()
+        with clock.running():
+            run()
+        clock.wait()
+        totals.append(time.perf_counter() - began)
+        stages.append(clock.seconds)
+    return median(totals), {k: median(s[k] for s in stages) for k in stages[0]}
+
+
+class SymbolRecorder:
+    """Takes the place of an encoder and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[NDArray[Any], NDArray[Any], FrozenTables]] = []
+
+    def push(self, symbols: NDArray[Any], tables: NDArray[Any], frozen: FrozenTables) -> None:
+        self.runs.append((symbols, tables, frozen))
+
+
+def coder_speed(device: str, image: NDArray[np.uint8], quality: int, repeat: int) -> dict[str, float]:
+    """Millions of latent symbols a second, ours and CompressAI's, on the latents of one image."""
+    released = load_image_model(DEFAULT_IMAGE_MODEL, device)
+    model = released.model
+    h, w = (v // 64 * 64 for v in image.shape[:2])
+    q = torch.tensor([quality], device=device)
+    with torch.inference_mode():
+        x = torch.from_numpy(image[:h, :w]).permute(2, 0, 1)[None].float().to(device)
+        y = model.analysis(x, model.log_gain.at(q).exp(), model.a_quality.at(q))
+        recorder = SymbolRecorder()
+        LatentCoder(released).push(y, q, [recorder])
+    runs = [(s, t) for s, t, frozen in recorder.runs if frozen is released.y_tables]
+    symbols, tables = (np.concatenate(v) for v in zip(*runs, strict=True))
+    coded = tables > 0
+    count = len(symbols) / 1e6
+
+    def encode() -> bytes:
+        e = SymbolEncoder()
+        e.push(symbols, tables, released.y_tables)
+        return e.finish()
+
+    payload = encode()
+    out = {
+        "ours_encode": count / timed(encode, repeat, False)[0],
+        "ours_decode": count / timed(lambda: SymbolDecoder(payload, "bench").pop(tables, released.y_tables), repeat, False)[0],
+    }
+    try:
+        from compressai import ans
+    except ImportError:
+        return out
+    radii = released.y_tables.radii
+    cdfs = [[0, *np.round(np.cumsum(2.0**-b) * 65535).astype(int).tolist(), 65536] for b in released.y_tables.bits]
+    sizes, offsets = [len(c) for c in cdfs], (-radii).tolist()
+    few, few_tables = symbols[coded].astype(int), tables[coded].astype(int)  # it has no certain table: only what we code too
+    args = (few_tables.tolist(), cdfs, sizes, offsets)
+    string = ans.RansEncoder().encode_with_indexes(few.tolist(), *args)
+    # The lists are made on every call, as CompressAI's own entropy models do.
+    out["compressai_encode"] = count / timed(lambda: ans.RansEncoder().encode_with_indexes(few.tolist(), few_tables.tolist(), *args[1:]), repeat, False)[0]
+    out["compressai_decode"] = count / timed(lambda: ans.RansDecoder().decode_with_indexes(string, few_tables.tolist(), *args[1:]), repeat, False)[0]
+    return out
+
+
+def exact_speed(device: str, repeat: int) -> dict[str, float]:
+    """Tera-operations a second of one layer of the prior (1536 positions, 3x3, 160 channels): int8 digits, and float64 for comparison."""
+    layer = exact.ExactConv(160, 160, 3).to(device)
+    layer.freeze()
+    x = torch.randint(-30000, 30000, (1, 160, 32, 48), dtype=torch.int32, device=device)
+    weights = layer.weight_int.permute(0, 2, 3, 1).flatten(1).t().double().contiguous()
+    columns = exact._columns(x, 3)
+    cuda = device != "cpu"
+    operations = 2 * columns.shape[0] * weights.numel() / 1e12
+    same = torch.equal(layer._product(columns), (columns.double() @ weights).long())
+    if not same:
+        raise AssertionError("int8 digits and float64 disagree")
+    return {
+        "int8_digits": operations / timed(lambda: layer._product(columns), repeat, cuda)[0],
+        "float64": operations / timed(lambda: columns.double() @ weights, repeat, cuda)[0],
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    began = time.perf_counter()
+    images = [x for _, x in load_folder(args.data, args.limit)] if args.data else [picture()] * args.limit
+    reading = time.perf_counter() - began
+    codec = ImageCodec(args.device, args.batch)
+    cuda = codec.device != "cpu"
+    signals = [Image(samples=np.ascontiguousarray(x)) for x in images]
+    files = codec.encode_batch(signals, quality=args.quality)
+    pixels = sum(i.width * i.height for i in signals) / 1e6
+    facts: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
+        "images": len(images),
+        "megapixels": round(pixels, 3),
+        "batch": args.batch,
+        "reading_seconds": round(reading, 4),
+    }
+    for name, work in (("encode", lambda: codec.encode_batch(signals, quality=args.quality)), ("decode", lambda: codec.decode_batch(files))):
+        seconds, stages = timed(work, args.repeat, cuda)
+        stages["other"] = max(0.0, seconds - sum(stages.values()))
+        facts[name] = {
+            "seconds_per_image": round(seconds / len(images), 4),
+            "images_per_second": round(len(images) / seconds, 2),
+            "megapixels_per_second": round(pixels / seconds, 2),
+            "split": {k: round(v / seconds, 3) for k, v in sorted(stages.items(), key=lambda s: -s[1])},
+        }
+    facts["coder_million_symbols_per_second"] = {k: round(v, 1) for k, v in coder_speed(codec.device, images[0], args.quality, args.repeat).items()}
+    facts["exact_layer_tera_operations_per_second"] = {k: round(v, 3) for k, v in exact_speed(codec.device, max(args.repeat, 10)).items()}
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    print(f"{facts['device']}; {facts['images']} images, {pixels:.2f} megapixels, batch {args.batch}; reading the files took {reading:.3f} s")
+    for name in ("encode", "decode"):
+        f = facts[name]
+        split = ", ".join(f"{k} {v:.0%}" for k, v in f["split"].items())
+        print(f"{name}  {f['images_per_second']:8.2f} images/s  {f['megapixels_per_second']:7.2f} Mpx/s  {f['seconds_per_image']:.3f} s each   {split}")
+    for key, unit in (("coder_million_symbols_per_second", "M symbols/s"), ("exact_layer_tera_operations_per_second", "T op/s")):
+        print(f"{key.split('_')[0]}   " + ", ".join(f"{k.replace('_', ' ')} {v:g} {unit}" for k, v in facts[key].items()))
+    return 0
