@@ -42,11 +42,17 @@ class Codec:
 
     def encode_batch(self, signals: Sequence[Any], **options: Any) -> list[bytes]:
         """One .tsr file for each signal; options are the codec's (docs/python.md)."""
+        self._check(options, self._codec.encode_options)
         return cast(list[bytes], self._codec.encode_batch(signals, **options))
 
     def decode_batch(self, files: Sequence[bytes | Reader], **options: Any) -> list[Image]:
         """One signal for each .tsr file."""
+        self._check(options, self._codec.decode_options)
         return cast(list[Image], self._codec.decode_batch(files, **options))
+
+    def _check(self, options: dict[str, Any], known: tuple[str, ...]) -> None:
+        if unknown := sorted(set(options) - set(known) - {"progress"}):
+            raise SignalError(f"the codec '{self.entry.name}' has no option {', '.join(unknown)}; it has {', '.join(known)}")
 
     def encode(self, signal: Any, **options: Any) -> bytes:
         """A batch of one."""

@@ -264,6 +264,8 @@ def decode(args: argparse.Namespace) -> int:
 
     items, many = expand(args.inputs, {".tsr"})
     options: dict[str, Any] = {"region": parse_region(args.region)} if args.region else {}
+    if args.salvage:
+        options["salvage"] = True
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     codes = []
@@ -278,7 +280,7 @@ def decode(args: argparse.Namespace) -> int:
             if entry.name not in codecs:
                 codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
             codec = codecs[entry.name]
-            image = codec.decode(reader, salvage=args.salvage, progress=progress, **options)
+            image = codec.decode(reader, progress=progress, **options)
             write_output(path, image_bytes(image, suffix))
         except TersorError as e:
             codes.append(fail(e, name))

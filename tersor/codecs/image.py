@@ -14,7 +14,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,8 @@ class ImageCodec:
 
     name = "image"
     wire_id = WIRE_ID
+    encode_options = tuple(f.name for f in fields(EncodeOptions))
+    decode_options = ("region", "salvage")
 
     def __init__(self, device: str = "auto", batch: int = DEFAULT_BATCH) -> None:
         self.device = pick_device(device)
@@ -226,7 +228,7 @@ class ImageCodec:
             from tersor.codecs.refine import refine
 
             with stage("refinement"):
-                y = refine(model, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
+                y = refine(coder, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
         return y[:, :, rows, columns]
 
     # Decoding

@@ -96,7 +96,7 @@ class LatentCoder:
         with stage("coder"):
             for encoder, q, symbols in zip(encoders, quality.tolist(), z.cpu().numpy(), strict=True):
                 encoder.push(symbols.ravel(), self._z_tables(q, *z.shape[2:]), self.released.z_tables)
-        weight = self._distortion_weight(quality)
+        weight = self.distortion_weight(quality)
         with stage("prior"):
             stream, level_bias = self._begin(z, quality, h, w)
         y_hat = torch.zeros(y.shape, dtype=torch.int32, device=self.device)
@@ -105,19 +105,19 @@ class LatentCoder:
             mu, level, stream, at = self._pass(step, stream, level_bias, y_hat, masks[step])
             with stage("rounding"):
                 residual = y.flatten(1)[:, at] - mu / ONE
-                symbols = self._choose(residual, level, weight[:, at // (h * w)])
+                symbols = self.choose(residual, level, weight[:, at // (h * w)])
                 y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
             with stage("coder"):
                 for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=True):
                     encoder.push(s, t, self.released.y_tables)
 
-    def _distortion_weight(self, quality: Tensor) -> Tensor:
+    def distortion_weight(self, quality: Tensor) -> Tensor:
         """lambda x squared size of one step of each channel, [N, M]: bits that one squared step of error is worth."""
         lam = lambda_of((quality - 1) / (N_QUALITIES - 1)).to(self.device)
         step = self.model.log_ungain.at(quality)[:, :, 0, 0].exp()
         return RDOQ_STRENGTH * lam[:, None] * step.square() / 3
 
-    def _choose(self, residual: Tensor, level: Tensor, weight: Tensor) -> Tensor:
+    def choose(self, residual: Tensor, level: Tensor, weight: Tensor) -> Tensor:
         """Rate-distortion optimised rounding: the nearest integer or the next one towards zero, whichever costs less. Level 0 codes only 0."""
         near = torch.round(residual).clamp(-MAX_SYMBOL, MAX_SYMBOL)
         lower = near - near.sign()

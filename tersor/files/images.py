@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -115,7 +116,7 @@ def _write_deep_png(image: Image) -> bytes:
     layout = "rgb48be" if c == 3 else "rgba64be"
     context = av.CodecContext.create("png", "w")
     context.width, context.height, context.pix_fmt = image.width, image.height, layout
-    context.time_base = "1/1"  # type: ignore[assignment]
+    context.time_base = Fraction(1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), format=layout.replace("be", "le")).reformat(format=layout)
     data = b"".join(bytes(p) for p in [*context.encode(frame), *context.encode(None)])
     extra = b""

@@ -1,0 +1,37 @@
+# make demo and make test set up everything they need in .venv; Python 3.11 or newer is all that must be there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.ready
+
+.PHONY: demo test slow check lint types bare golden results
+
+demo: $(SETUP)
+	$(BIN)/python tools/demo.py
+
+test: $(SETUP) lint types
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(SETUP)
+	$(BIN)/python -m pytest -m slow
+
+check: test bare
+
+lint: $(SETUP)
+	$(BIN)/ruff check tersor tools tests
+	$(BIN)/ruff format --check tersor tools tests
+
+types: $(SETUP)
+	$(BIN)/mypy
+
+# The core alone: no extras, the newest torch and numpy 2, the wheel from another folder.
+bare: $(SETUP)
+	sh tools/test_bare.sh $(PYTHON) $(BIN)/python
+
+results: $(SETUP)
+	sh results/v0.1/make.sh $(BIN)/python
+
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' build
+	touch $(SETUP)

@@ -1,0 +1,1 @@
+"""What every codec must pass; for our codecs and for those of third parties."""
