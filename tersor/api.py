@@ -107,7 +107,7 @@ class File:
     def __init__(self, source: str | Path | BinaryIO, *, device: str = "auto") -> None:
         if isinstance(source, (str, Path)):
             try:
-                self._stream: BinaryIO = Path(source).open("rb")
+                self._stream: BinaryIO = Path(source).open("rb")  # noqa: SIM115 (closed by close)
             except OSError as e:
                 raise SignalError(f"{source}: cannot be read ({e.strerror})") from e
         else:
@@ -141,7 +141,7 @@ class File:
         return f"tersor.File({self.info})"
 
 
-def open(path: str | Path | BinaryIO, *, device: str = "auto") -> File:  # noqa: A001 (tersor.open, as in PIL.Image.open)
+def open(path: str | Path | BinaryIO, *, device: str = "auto") -> File:
     """Open a .tsr file lazily; see `File`."""
     return File(path, device=device)
 

@@ -213,7 +213,15 @@ def encode(args: argparse.Namespace) -> int:
                 codes.append(fail(e, name))
                 continue
             bpp = 8 * len(data) / (image.width * image.height)
-            facts = {"input": name, "output": str(path or "-"), "bytes": len(data), "bpp": round(bpp, 4), "seconds": round(seconds, 3), "codec": args.codec, "device": codec.device}
+            facts = {
+                "input": name,
+                "output": str(path or "-"),
+                "bytes": len(data),
+                "bpp": round(bpp, 4),
+                "seconds": round(seconds, 3),
+                "codec": args.codec,
+                "device": codec.device,
+            }
             notes = f"  ({'; '.join(image.notes)})" if image.notes else ""
             if image.notes:
                 facts["notes"] = list(image.notes)
@@ -287,7 +295,15 @@ def decode(args: argparse.Namespace) -> int:
             continue
         seconds = time.perf_counter() - began
         bpp = 8 * reader.size / (image.width * image.height)
-        facts = {"input": name, "output": str(path or "-"), "bytes": reader.size, "bpp": round(bpp, 4), "seconds": round(seconds, 3), "codec": entry.name, "device": codec.device}
+        facts = {
+            "input": name,
+            "output": str(path or "-"),
+            "bytes": reader.size,
+            "bpp": round(bpp, 4),
+            "seconds": round(seconds, 3),
+            "codec": entry.name,
+            "device": codec.device,
+        }
         if image.notes:
             facts["notes"] = list(image.notes)
         notes = f"  ({'; '.join(image.notes)})" if image.notes else ""

@@ -106,9 +106,7 @@ def main() -> None:
     start[1][:, MAX_RADIUS - 20 : MAX_RADIUS + 21] = 1
     y, z = y_tables(start[0]), z_tables(start[1])
     for round_ in range(2):
-        released = ReleasedImageModel(
-            name="", digest=b"", model=model, y_tables=FrozenTables(*y), z_tables=FrozenTables(*z), card={}, device=torch.device("cpu")
-        )
+        released = ReleasedImageModel(name="", digest=b"", model=model, y_tables=FrozenTables(*y), z_tables=FrozenTables(*z), card={}, device=torch.device("cpu"))
         coder = LatentCoder(released)
         histogram = Histogram(N_LEVELS, Z_BANDS * model.config.hyper, released.y_tables)
         with torch.inference_mode():

@@ -1,6 +1,6 @@
 """Train the networks of tersor's codecs.
 
-    python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 12000
+    python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
 
 Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds weights, EMA, optimisers, generators and step).
 Logs are JSON lines in OUT/log.jsonl. `--start-from weights.safetensors` begins from released weights with fresh optimisers and a short warm-up.
@@ -25,7 +25,6 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 from pytorch_optimizer import Muon
-from torch import Tensor
 from torchvision.transforms import v2
 
 from tersor.datasets.images import Crops, image_paths, load_rgb, render_screen
@@ -33,7 +32,7 @@ from tersor.metrics.rate_distortion import bd_rate
 from tersor.models.image import ImageModel, ImageModelConfig, lambda_of
 
 WARMUP_STEPS = 100
-DECAY_FROM = 0.35
+DECAY_FROM = 0.2
 DEV_POSITIONS = (0.1, 0.35, 0.6, 0.85)
 
 
@@ -45,7 +44,8 @@ def parse() -> argparse.Namespace:
     q.add_argument("--dev", required=True, help="folder of images to measure on, never trained on")
     q.add_argument("--dev-images", type=int, default=6, help="how many of them")
     q.add_argument("--out", default="runs/image", help="folder of checkpoint, log and EMA weights")
-    q.add_argument("--steps", type=int, default=12000)
+    q.add_argument("--steps", type=int, default=7200)
+    q.add_argument("--stop-at", type=int, help="save and stop at this step of the schedule")
     q.add_argument("--batch", type=int, default=8, help="crops a step and process")
     q.add_argument("--crop", type=int, default=256, help="side of a crop, a multiple of 64")
     q.add_argument("--lr", type=float, default=1.5e-3, help="AdamW; Muon has twice it")
@@ -226,22 +226,24 @@ class Trainer:
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, lambda number, _frame: stop.append(number))
         started, hours = time.monotonic(), self.hours
-        sums, since = np.zeros(3), time.monotonic()
-        while self.step < self.args.steps and not stop:
+        sums, counted, since = np.zeros(3), 0, time.monotonic()
+        last = min(self.args.steps, self.args.stop_at or self.args.steps)
+        while self.step < last and not stop:
             sums += self.train_step()
+            counted += 1
             self.hours = hours + (time.monotonic() - started) / 3600
             if self.step % 100 == 0:
-                loss, mse, bpp = (sums / 100).tolist()
-                seconds = (time.monotonic() - since) / 100
+                loss, mse, bpp = (sums / counted).tolist()
+                seconds = (time.monotonic() - since) / counted
                 self.log(step=self.step, loss=round(loss, 4), mse=round(mse, 2), bpp=round(bpp, 4), seconds_per_step=round(seconds, 3), skipped=self.skipped)
-                sums, since = np.zeros(3), time.monotonic()
+                sums, counted, since = np.zeros(3), 0, time.monotonic()
             if self.dev and (self.step % self.args.eval_every == 0 or self.step == self.args.steps):
                 self.log(event="dev", step=self.step, hours=round(self.hours, 3), **self.dev.measure(self.ema.module))
-                since = time.monotonic()
+                sums, counted, since = np.zeros(3), 0, time.monotonic()
             if self.step % self.args.save_every == 0:
                 self.save()
         self.save()
-        self.log(event="stopped" if stop else "finished", step=self.step, hours=round(self.hours, 3))
+        self.log(event="finished" if self.step == self.args.steps else "stopped", step=self.step, hours=round(self.hours, 3))
 
 
 if __name__ == "__main__":

@@ -177,9 +177,7 @@ class ImageCodec:
         coder = LatentCoder(released)
         halo = released.model.config.analysis_halo
         grids = [TileGrid(i.width, i.height, o.tile) for i in images]
-        windows = [
-            Window(image=k, tile=t, inner=g.rect(t), outer=g.rect(t).grown(halo, g.whole)) for k, g in enumerate(grids) for t in range(len(g))
-        ]
+        windows = [Window(image=k, tile=t, inner=g.rect(t), outer=g.rect(t).grown(halo, g.whole)) for k, g in enumerate(grids) for t in range(len(g))]
         payloads: list[list[bytes]] = [[b""] * len(g) for g in grids]
         bits = [0.0] * len(images)
 

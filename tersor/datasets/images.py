@@ -17,7 +17,37 @@ from torch import Tensor
 from tersor.errors import SignalError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm"}
-WORDS = "the file ends before what its header announces; allowed are 1..100 def encode(x): return y # 0x7f3a <div> (a + b) * c Zürich 42 % = ∑ Qq".split()
+WORDS = [
+    "the",
+    "file",
+    "ends",
+    "before",
+    "what",
+    "its",
+    "header",
+    "announces;",
+    "allowed",
+    "are",
+    "1..100",
+    "def",
+    "encode(x):",
+    "return",
+    "y",
+    "#",
+    "0x7f3a",
+    "<div>",
+    "(a",
+    "+",
+    "b)",
+    "*",
+    "c",
+    "Zürich",
+    "42",
+    "%",
+    "=",
+    "∑",
+    "Qq",
+]
 
 
 def image_paths(folders: Sequence[str | Path]) -> list[Path]:
@@ -41,6 +71,7 @@ def load_rgb(path: Path) -> Tensor:
 def render_screen(seed: int, size: int = 768) -> Tensor:
     """A page of text, boxes, lines and gradients in random colours, uint8 [3, size, size]; the same for the same seed."""
     rng = np.random.default_rng(seed)
+
     def colour() -> tuple[int, int, int]:
         r, g, b = (int(v) for v in rng.integers(0, 256, 3))
         return r, g, b
@@ -112,6 +143,7 @@ class Crops:
         """One crop, uint8 [3, size, size]; sometimes a larger one scaled down."""
         if self.screens and self.rng.random() < self.screen_share:
             return self._slice(self.screens[int(self.rng.integers(len(self.screens)))], self.size)
+
         def photo() -> Tensor:
             return self.images[int(self.rng.integers(len(self.images)))]
 

@@ -13,6 +13,7 @@ Source: Duda 2013 (ANS); the coder is constriction's (Bamler 2022), whose stream
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import constriction
 import numpy as np
@@ -33,7 +34,7 @@ class FrozenTables:
         radii: [n_tables], R of each table; 0 marks a certain table whose only symbol, 0, is not coded.
     """
 
-    def __init__(self, counts: NDArray[np.integer], radii: NDArray[np.integer]) -> None:
+    def __init__(self, counts: NDArray[np.integer[Any]], radii: NDArray[np.integer[Any]]) -> None:
         self.radii = radii.astype(np.int64)
         sizes = 2 * self.radii + 1
         if sizes.sum() != len(counts):
@@ -64,7 +65,7 @@ class FrozenTables:
         return out
 
 
-def _groups(tables: NDArray[np.integer], certain: NDArray[np.bool_]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
+def _groups(tables: NDArray[np.integer[Any]], certain: NDArray[np.bool_]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
     """Stable order by table, and (table, start, stop) of each run; certain tables are left out of the runs."""
     order = np.argsort(tables.astype(np.uint16), kind="stable")
     counts = np.bincount(tables, minlength=len(certain))
@@ -80,7 +81,7 @@ class SymbolEncoder:
         self._escapes = bytearray()
         self.estimated_bits = 0.0
 
-    def push(self, symbols: NDArray[np.integer], tables: NDArray[np.integer], frozen: FrozenTables) -> None:
+    def push(self, symbols: NDArray[np.integer[Any]], tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> None:
         """Add symbols [n], each coded by the table [n] beside it. A certain table's symbols must be 0."""
         order, groups = _groups(tables, frozen.radii == 0)
         ordered = symbols[order]
@@ -122,7 +123,7 @@ class SymbolDecoder:
             raise BitstreamError(f"{name}: the code ends in a zero word; the file is damaged")
         self._ans = constriction.stream.stack.AnsCoder(words)
 
-    def pop(self, tables: NDArray[np.integer], frozen: FrozenTables) -> NDArray[np.int32]:
+    def pop(self, tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
         """The symbols [n] coded by tables [n]."""
         order, groups = _groups(tables, frozen.radii == 0)
         ordered = np.zeros(len(tables), np.int32)
@@ -144,7 +145,7 @@ class SymbolDecoder:
             raise BitstreamError(f"{self._name}: code is left over after the last symbol; the file is damaged or was written with other weights")
 
 
-def counts_from_histogram(histogram: Sequence[float] | NDArray[np.floating]) -> NDArray[np.uint32]:
+def counts_from_histogram(histogram: Sequence[float] | NDArray[np.floating[Any]]) -> NDArray[np.uint32]:
     """Round positive weights to integer counts >= 1 that sum to 65,536; the largest counts absorb the rounding."""
     h = np.asarray(histogram, np.float64)
     counts = np.maximum(1, np.floor(h / h.sum() * TOTAL)).astype(np.int64)

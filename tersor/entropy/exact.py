@@ -3,10 +3,14 @@
 What selects a probability table must not depend on the machine (a different rounding of one sum desynchronises the whole stream).
 Floating-point sums depend on their order; integer sums do not. So at decode time the networks of the prior run in fixed point:
 
-    activation   int32, Q8 (1 unit = 1/256), clamped on entry of each layer to +-32639, i.e. two signed 8-bit digits
+    activation   int32, Q8 (1 unit = 1/256), clamped on entry of each layer to +-32639
     weight       int16, Q(shift), one shift a layer
-    sum          exact: |sum| < 2^53, the bound of each layer is checked when its weights are frozen
+    sum          exact: |sum| < 2^53, the bound of each layer is checked when its weights are frozen or loaded
     output       (sum + bias + half) >> shift, back in Q8
+
+Products run in float64, where sums of integers below 2^53 are exact in any order, on any CPU and GPU, with any BLAS. Four int8 products of 8-bit digits are
+faster on CPUs with VNNI, but CPUs without it saturate 16-bit partial sums inside the library and would decode nonsense (docs/exactness.md), so they are not
+used. Convolutions are matrix products over gathered neighbourhoods: a library's convolution might choose Winograd or FFT.
 
 The same `forward` serves both: floating tensors go through the float layer, int32 tensors through the exact one.
 
@@ -25,7 +29,7 @@ from tersor.errors import WeightsError
 FRACTION_BITS = 8
 ONE = 1 << FRACTION_BITS
 ACTIVATION_MAX = 127 * 256 + 127
-WEIGHT_MAX = ACTIVATION_MAX
+WEIGHT_MAX = 32767
 MAX_SHIFT = 14
 EXACT_SUM_LIMIT = 1 << 53
 
@@ -87,7 +91,7 @@ class ExactConv(nn.Module):
         self.register_buffer("weight_int", torch.zeros(conv.weight.shape, dtype=torch.int16))
         self.register_buffer("bias_int", torch.zeros(c_out, dtype=torch.int64))
         self.register_buffer("shift", torch.zeros((), dtype=torch.int64))
-        self._digits: Tensor | None = None
+        self._weights: Tensor | None = None
 
     @torch.no_grad()
     def freeze(self) -> None:
@@ -118,51 +122,30 @@ class ExactConv(nn.Module):
             raise WeightsError(f"a layer's sums reach {sums.max().item():g} at shift {shift}: exact arithmetic needs sums under 2^53 and shifts 0..{MAX_SHIFT}")
         self.weight.copy_(self.weight_int.double() / 2**shift)
         self.bias.copy_(self.bias_int.double() / 2 ** (shift + FRACTION_BITS))
-        self._digits = None
+        self._weights = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x: float or int32 (Q8) [N, c_in, h, w] -> the same kind [N, c_out, h, w]."""
         if x.is_floating_point():
             return F.conv2d(x.clamp(-ACTIVATION_MAX / ONE, ACTIVATION_MAX / ONE), self.weight, self.bias, padding=self.kernel_size // 2)
         n, _, h, w = x.shape
-        columns = _columns(x.clamp(-ACTIVATION_MAX, ACTIVATION_MAX), self.kernel_size)
-        sums = self._product(columns) + self.bias_int
+        sums = columns(x.clamp(-ACTIVATION_MAX, ACTIVATION_MAX), self.kernel_size) @ self._matrix(x.device)
         shift = int(self.shift)
-        out = (sums + (1 << shift >> 1)) >> shift
+        out = torch.floor((sums + (self.bias_int + (1 << shift >> 1))) * 2.0**-shift)
         return out.to(torch.int32).reshape(n, h, w, -1).permute(0, 3, 1, 2)
 
-    def _product(self, columns: Tensor) -> Tensor:
-        """int16 [P, K] x weights -> exact int64 [P, c_out], as int8 products of 8-bit digits."""
-        matrix = self._digits
-        if matrix is None or matrix.device != columns.device:
-            rows = self.weight_int.permute(0, 2, 3, 1).flatten(1)  # c_out, K in the order of _columns
-            matrix = self._digits = torch.cat(_digits(rows), 0).t().contiguous().to(columns.device)
-        high, low = int8_matmul(torch.cat(_digits(columns), 0), matrix).chunk(2, 0)
-        c = self.weight_int.shape[0]
-        middle = high[:, c:] + low[:, :c]
-        return (high[:, :c].long() << 16) + (middle.long() << 8) + low[:, c:]
+    def _matrix(self, device: torch.device) -> Tensor:
+        """The weights as integers in float64 [K, c_out], rows in the order of `columns`."""
+        if self._weights is None or self._weights.device != device:
+            self._weights = self.weight_int.permute(2, 3, 1, 0).flatten(0, 2).double().to(device)
+        return self._weights
 
 
-def _digits(x: Tensor) -> tuple[Tensor, Tensor]:
-    """int16 in +-32639 -> signed 8-bit digits (high, low), x = 256 high + low."""
-    x = x.to(torch.int16)
-    high = (x + 128) >> 8
-    return high.to(torch.int8), (x - (high << 8)).to(torch.int8)
-
-
-def _columns(x: Tensor, kernel_size: int) -> Tensor:
-    """[N, C, h, w] -> int16 [N h w, k k C], the neighbourhood of each position as one row."""
-    y = x.to(torch.int16).permute(0, 2, 3, 1)
+def columns(x: Tensor, kernel_size: int) -> Tensor:
+    """[N, C, h, w] -> float64 [N h w, k k C], the neighbourhood of each position as one row."""
+    y = x.permute(0, 2, 3, 1).double()
     if kernel_size == 3:
         h, w = y.shape[1:3]
         y = F.pad(y, (0, 0, 1, 1, 1, 1))
         y = torch.cat([y[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], 3)
     return y.reshape(-1, y.shape[3])
-
-
-def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """Exact int32 product of int8 matrices. CUDA's kernel wants at least 17 rows; CPU's takes any."""
-    rows = a.shape[0]
-    if rows < 32:
-        a = F.pad(a, (0, 0, 0, 32 - rows))
-    return torch._int_mm(a, b)[:rows]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pil
 from PIL import UnidentifiedImageError
 
@@ -45,8 +46,9 @@ def read_image(source: Path | bytes) -> Image:
     with im:
         if im.width * im.height > MAX_PIXELS:
             raise SignalError(f"{name}: {im.width}x{im.height} is more than {MAX_PIXELS} pixels; split the image first")
-        if getattr(im, "n_frames", 1) > 1 and im.format != "MPO":
-            raise SignalError(f"{name}: animated, {im.n_frames} frames; the image codec takes one: extract a frame first")
+        frames = getattr(im, "n_frames", 1)
+        if frames > 1 and im.format != "MPO":
+            raise SignalError(f"{name}: animated, {frames} frames; the image codec takes one: extract a frame first")
         try:
             if data[:8] == PNG_MAGIC and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6):
                 return Image(samples=_read_deep_png(data), metadata=_metadata(im))
@@ -101,13 +103,14 @@ def from_pil(im: Pil.Image) -> Image:
     return Image(samples=samples[:, :, None] if samples.ndim == 2 else samples, metadata=metadata, notes=notes)
 
 
-def _read_deep_png(data: bytes) -> np.ndarray:
+def _read_deep_png(data: bytes) -> NDArray[np.uint16]:
     formats = {1: "gray16le", 2: "rgba64le", 3: "rgb48le", 4: "rgba64le"}
-    with av.open(io.BytesIO(data), format="png_pipe") as container:
+    with av.open(io.BytesIO(data), mode="r", format="png_pipe") as container:
         frame = next(container.decode(video=0))
         channels = {2: 3, 4: 2, 6: 4}[data[25]]
         samples = frame.to_ndarray(format=formats[channels])
-    return samples[..., [0, 3]] if channels == 2 else samples
+    deep = samples.astype(np.uint16, copy=False)
+    return deep[..., [0, 3]] if channels == 2 else deep
 
 
 def _write_deep_png(image: Image) -> bytes:

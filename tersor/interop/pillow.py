@@ -31,6 +31,7 @@ class TersorImageFile(ImageFile.ImageFile):
     format_description = "tersor learned codec"
 
     def _open(self) -> None:
+        assert self.fp is not None
         try:
             self._data = self.fp.read()
             facts = describe(Reader(self._data))
@@ -56,6 +57,9 @@ class TersorImageFile(ImageFile.ImageFile):
             except TersorError as e:
                 raise OSError(str(e)) from e
             self._decoded = True
+            if self.fp is not None and getattr(self, "_exclusive_fp", False):
+                self.fp.close()
+            self.fp = None
         return super().load()
 
 

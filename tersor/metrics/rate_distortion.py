@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
 
 
 def bd_rate(anchor_rate: ArrayLike, anchor_quality: ArrayLike, rate: ArrayLike, quality: ArrayLike) -> float:
@@ -36,7 +38,7 @@ def bd_rate(anchor_rate: ArrayLike, anchor_quality: ArrayLike, rate: ArrayLike, 
     return (math.exp(float(np.mean(b - a))) - 1) * 100
 
 
-def _pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _pchip(x: Array, y: Array, at: Array) -> Array:
     """Monotone cubic Hermite interpolation (Fritsch and Butland 1984), as scipy's PchipInterpolator; kept here so that the core needs no scipy."""
     h, slope = np.diff(x), np.diff(y) / np.diff(x)
     d = np.zeros_like(y)
@@ -57,9 +59,4 @@ def _pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
     t = (at - x[i]) / h[i]
     a, b = y[i], y[i + 1]
-    return (
-        (2 * t**3 - 3 * t**2 + 1) * a
-        + (t**3 - 2 * t**2 + t) * h[i] * d[i]
-        + (-2 * t**3 + 3 * t**2) * b
-        + (t**3 - t**2) * h[i] * d[i + 1]
-    )
+    return (2 * t**3 - 3 * t**2 + 1) * a + (t**3 - 2 * t**2 + t) * h[i] * d[i] + (-2 * t**3 + 3 * t**2) * b + (t**3 - t**2) * h[i] * d[i + 1]

@@ -24,8 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tersor.entropy.exact import ExactConv
 from tersor.errors import WeightsError
 from tersor.models.prior import (
     LOG_SIGMA_STEP,
@@ -101,7 +103,7 @@ def lambda_of(t: Tensor | float) -> Tensor:
     return torch.exp(math.log(LAMBDA_MIN) + (math.log(LAMBDA_MAX) - math.log(LAMBDA_MIN)) * torch.as_tensor(t))
 
 
-def dct_basis(luma: int, chroma: int) -> np.ndarray:
+def dct_basis(luma: int, chroma: int) -> NDArray[np.float64]:
     """Orthonormal rows: the low-frequency 16x16 DCT-II basis on three orthonormal opponent colour axes.
 
     Returns:
@@ -114,7 +116,7 @@ def dct_basis(luma: int, chroma: int) -> np.ndarray:
     d[0] /= np.sqrt(2)
     axes = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])
     by_frequency = sorted((u * u + v * v, u, v) for u in range(n) for v in range(n))
-    rows = []
+    rows: list[tuple[float, int, NDArray[np.float64]]] = []
     for axis, count in zip(axes, (luma, chroma, chroma), strict=True):
         for r2, u, v in by_frequency[:count]:
             rank = math.sqrt(r2) + (0 if axis is axes[0] else 3)
@@ -215,6 +217,8 @@ class ImageModel(nn.Module):
         shift = torch.log2(std * middle.exp() / 2).round().clamp(-MAX_MU_SHIFT, MAX_MU_SHIFT)
         self.prior.mu_shift.copy_(shift[:, None, None].int())
         for head in self.prior.heads:
+            assert isinstance(head, ExactConv)
+            assert head.bias is not None
             m = self.config.latent
             head.weight.mul_(0.1)
             head.bias[:m] = 0
@@ -301,7 +305,7 @@ class ImageModel(nn.Module):
             t: [N], quality position.
             rounding: (y - mu, level) -> residual; the nearest integer if None.
         """
-        masks = pass_masks(y.shape[1], *y.shape[2:], device=y.device)
+        masks = pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)
         stream = self.prior.begin(z_hat, self.prior.quality(t))[:, :, : y.shape[2], : y.shape[3]]
         level_bias = self.prior.quality_level(t)
         y_hat = torch.zeros_like(y)

@@ -106,9 +106,9 @@ class Prior(nn.Module):
         hyper_channels: channels of z.
         width: channels of the stream.
 
-    The stream is normalised at the entry of every block and head, so means of the few lowest frequencies, which are large and follow their neighbours linearly, also get a linear
-    prediction from the known neighbours (`low_context`). Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's latents: the optimiser moves all outputs of a layer alike, and a jitter that a
-    lowest frequency does not notice would drown a highest one.
+    The stream is normalised at the entry of every block and head. Means of the few lowest frequencies are large and follow their neighbours linearly, so they also get
+    a linear prediction from the known neighbours (`low_context`). Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's latents: the
+    optimiser moves all outputs of a layer alike, and a jitter that a lowest frequency does not notice would drown a highest one.
     """
 
     mu_shift: Tensor
@@ -129,8 +129,8 @@ class Prior(nn.Module):
         self.register_buffer("low", torch.tensor(low), persistent=False)
         self.low_context = nn.ModuleList(ExactConv(len(low), len(low), 3) for _ in range(PASSES - 1))
         for layer in self.low_context:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.heads = nn.ModuleList(ExactConv(width, 2 * latent_channels) for _ in range(PASSES))
 
     def freeze(self) -> None:

@@ -85,12 +85,10 @@ def load_released(path: Path, device: str) -> ReleasedImageModel:
     model = ImageModel(config)
     _fill(model, tensors, path)
     model.eval().requires_grad_(False)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tables = [FrozenTables(*(_array(tensors, f"tables.{k}.{part}", path) for part in ("counts", "radii"))) for k in ("y", "z")]
     digest = hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
-    return ReleasedImageModel(
-        name=path.stem, digest=digest, model=model, y_tables=tables[0], z_tables=tables[1], card=card, device=torch.device(device)
-    )
+    return ReleasedImageModel(name=path.stem, digest=digest, model=model, y_tables=tables[0], z_tables=tables[1], card=card, device=torch.device(device))
 
 
 def load_training_weights(model: ImageModel, path: Path) -> None:

@@ -1,8 +1,8 @@
 """The contract of a codec as pytest tests: derive from `CodecContract` and say what to code.
 
-    class TestMine(CodecContract):
-        def make_codec(self): return MyCodec("cpu")
-        def signals(self): return [...]
+class TestMine(CodecContract):
+    def make_codec(self): return MyCodec("cpu")
+    def signals(self): return [...]
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class CodecContract(ABC):
     def signals(self) -> list[Any]:
         """At least two signals that are not equal."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def codec(self) -> Any:
         return self.make_codec()
 
-    @pytest.fixture()
+    @pytest.fixture
     def files(self, codec: Any) -> list[bytes]:
         return list(codec.encode_batch(self.signals(), **self.encode_options))
 

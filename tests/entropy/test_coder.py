@@ -17,9 +17,7 @@ def make_tables() -> FrozenTables:
 
 
 TABLES = make_tables()
-groups = st.lists(
-    st.lists(st.tuples(st.integers(0, len(RADII) - 1), st.integers(-50, 50) | st.integers(-MAX_ESCAPE // 2, MAX_ESCAPE // 2)), max_size=60), max_size=5
-)
+groups = st.lists(st.lists(st.tuples(st.integers(0, len(RADII) - 1), st.integers(-50, 50) | st.integers(-MAX_ESCAPE // 2, MAX_ESCAPE // 2)), max_size=60), max_size=5)
 
 
 @given(groups)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tersor.cli import main
+
+
+@pytest.fixture
+def photo(tmp_path: Path, picture: np.ndarray) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(picture[:96, :128]).save(path)
+    return path
+
+
+def test_round_trip_and_facts(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encode", str(photo), "--quality", "60", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    file = photo.with_suffix(".tsr")
+    assert facts["output"] == str(file)
+    assert facts["bytes"] == file.stat().st_size
+    assert facts["bpp"] == pytest.approx(8 * facts["bytes"] / (96 * 128), abs=1e-4)
+    assert set(facts) >= {"input", "output", "bytes", "bpp", "seconds", "codec", "device"}
+    assert main(["info", str(file), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert (info["width"], info["height"], info["quality"]) == (128, 96, 60)
+    assert main(["verify", str(file)]) == 0
+    assert "ok" in capsys.readouterr().out
+    out = photo.parent / "out.png"
+    assert main(["decode", str(file), "-o", str(out), "--region", "8,8,32,16"]) == 0
+    with Image.open(out) as im:
+        assert im.size == (32, 16)
+    assert "32x16" in capsys.readouterr().out
+
+
+def test_nothing_is_overwritten_without_force(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = photo.with_suffix(".tsr")
+    file.write_bytes(b"precious")
+    assert main(["encode", str(photo)]) == 1
+    assert file.read_bytes() == b"precious"
+    assert "-f" in capsys.readouterr().err
+    assert main(["encode", str(photo), "-f", "-q"]) == 0
+    assert main(["decode", str(file)]) == 1  # photo.png is there
+    assert capsys.readouterr().out == ""
+
+
+def test_exit_codes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.tsr"
+    bad.write_bytes(b"not a tsr")
+    assert main(["decode", str(bad)]) == 3
+    assert main(["info", str(bad)]) == 3
+    assert main(["verify", str(bad)]) == 3
+    assert main(["encode", str(tmp_path / "missing.png")]) == 1
+    assert main(["encode", str(photo), "--codec", "nonsense"]) == 1
+    assert main(["encode", str(photo), "--device", "abacus"]) == 1
+    with pytest.raises(SystemExit) as usage:
+        main(["encode", str(photo), "--quality", "5", "--target-bpp", "1"])
+    assert usage.value.code == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.tsr", "photo.png"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_folders_go_on_after_an_error(photo: Path, tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("a.png", "deeper/b.png"):
+        Image.fromarray(picture[:40, :50]).save(folder / name)
+    (folder / "broken.png").write_bytes(b"broken")
+    assert main(["encode", str(folder), "-o", str(tmp_path / "out")]) == 1
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.tsr")) == ["a.tsr", "deeper/b.tsr"]
+    assert "broken.png" in capsys.readouterr().err
+    assert main(["decode", str(tmp_path / "out"), "-o", str(tmp_path / "back")]) == 0
+    assert len(list((tmp_path / "back").rglob("*.png"))) == 2
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["encode", str(empty)]) == 1
+
+
+def test_two_inputs_never_share_an_output(tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "a.bmp"):
+        Image.fromarray(picture[:20, :20]).save(tmp_path / name)
+    assert main(["encode", str(tmp_path / "a.png"), str(tmp_path / "a.bmp")]) == 1
+    assert "two inputs" in capsys.readouterr().err
+
+
+def test_salvage(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = photo.with_suffix(".tsr")
+    assert main(["encode", str(photo), "--tile", "64", "-q"]) == 0
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    out = photo.parent / "out.png"
+    assert main(["verify", str(file)]) == 3
+    assert "3" in capsys.readouterr().err
+    assert main(["decode", str(file), "-o", str(out)]) == 3
+    assert "tile 3" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["decode", str(file), "-o", str(out), "--salvage"]) == 0
+    assert "tile 3" in capsys.readouterr().out
+
+
+def test_standard_input_and_output(photo: Path) -> None:
+    encode = subprocess.run([sys.executable, "-m", "tersor", "encode", "-", "-o", "-"], input=photo.read_bytes(), capture_output=True, check=True)
+    assert encode.stdout[:4] == b"\x89TSR"
+    assert b"bpp" in encode.stderr
+    decode = subprocess.run([sys.executable, "-m", "tersor", "decode", "-", "-o", "-", "-q"], input=encode.stdout, capture_output=True, check=True)
+    assert decode.stdout[:4] == b"\x89PNG"
+    assert decode.stderr == b""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["info", "x.tsr"], ["verify", "x.tsr"]])
+def test_light_commands_import_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from tersor.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'PIL' not in sys.modules, 'heavy'"
+    )
+    (tmp_path / "x.tsr").write_bytes((Path(__file__).parent / "golden" / "v0.1" / "pixel.tsr").read_bytes())
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[1])})

@@ -1,0 +1,68 @@
+"""Write the golden files of a released version: .tsr files, the SHA-256 of the symbols and means they decode to, and the decoded samples.
+
+    python tools/make_golden.py tests/golden/v0.1
+
+Golden files are never changed or deleted: every later version must decode them to the same integers, and to samples within one level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tersor import container
+from tersor.bench import picture
+from tersor.codecs.image import ImageCodec, _DecodeJob
+from tersor.datasets.images import render_screen
+
+
+def latent_digest(file: bytes, batch: int = 4, device: str = "cpu") -> str:
+    """SHA-256 over y_hat (int32, Q8) and scale level (uint8) of every tile: what must be the same on every machine."""
+    codec = ImageCodec(device, batch)
+    job = _DecodeJob(container.Reader(file), None, False)
+    codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
+    h = hashlib.sha256()
+    for t in sorted(job.latents):
+        y_hat, level = job.latents[t]
+        h.update(y_hat.cpu().contiguous().numpy().astype("<i4").tobytes() + level.cpu().contiguous().numpy().tobytes())
+    return h.hexdigest()
+
+
+def cases() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
+    photo = np.ascontiguousarray(picture(200, 152))
+    alpha = np.dstack([photo, (np.arange(152)[:, None] + np.arange(200)) % 256]).astype(np.uint8)
+    return {
+        "rgb-q50": (photo, {"quality": 50}),
+        "rgb-q5-tiles": (photo, {"quality": 5, "tile": 64}),
+        "rgb-q95": (photo, {"quality": 95}),
+        "alpha-q60-tiles": (alpha, {"quality": 60, "tile": 128}),
+        "grey-q70": (np.ascontiguousarray(photo[..., :1]), {"quality": 70}),
+        "deep-q80": (photo.astype(np.uint16) * 257, {"quality": 80}),
+        "text-q40": (render_screen(5, 160).permute(1, 2, 0).numpy(), {"quality": 40}),
+        "pixel": (np.full((1, 1, 3), 77, np.uint8), {"quality": 50}),
+    }
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("folder", type=Path)
+    a = p.parse_args()
+    a.folder.mkdir(parents=True)
+    codec = ImageCodec("cpu")
+    digests = {}
+    for name, (samples, options) in cases().items():
+        (file,) = codec.encode_batch([np.ascontiguousarray(samples)], **options)
+        (decoded,) = codec.decode_batch([file])
+        (a.folder / f"{name}.tsr").write_bytes(file)
+        decoded.save(a.folder / f"{name}.png")
+        digests[name] = latent_digest(file)
+    (a.folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
+    print(f"{len(digests)} files in {a.folder}")
+
+
+if __name__ == "__main__":
+    main()
