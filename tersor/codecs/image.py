@@ -253,7 +253,7 @@ class ImageCodec:
             SignalError: a region outside the image.
         """
         readers = [f if isinstance(f, container.Reader) else container.Reader(f) for f in files]
-        jobs = [_DecodeJob(r, region, salvage) for r in readers]
+        jobs = [_DecodeJob(r, region, salvage, self.device) for r in readers]
         rows = max((j.last_row for j in jobs), default=-1) + 1
         total = sum(len(j.tiles) for j in jobs)
         done = 0
@@ -326,13 +326,13 @@ class ImageCodec:
 class _DecodeJob:
     """One file on its way to an image."""
 
-    def __init__(self, reader: container.Reader, region: tuple[int, int, int, int] | None, salvage: bool) -> None:
+    def __init__(self, reader: container.Reader, region: tuple[int, int, int, int] | None = None, salvage: bool = False, device: str = "cpu") -> None:
         if reader.codec != WIRE_ID:
             raise BitstreamError(f"the file's codec is {reader.codec}, not the image codec ({WIRE_ID}); use tersor.decode")
         self.reader = reader
         self.header = h = ImageHeader.unpack(reader.header, len(reader.chunk_lengths))
         if h.model in IMAGE_MODELS:
-            released = load_image_model(h.model, "cpu")
+            released = load_image_model(h.model, device)
             if released.digest != h.digest:
                 raise WeightsError(
                     f"the file was written with weights {h.digest.hex()} of model {h.model}, installed are {released.digest.hex()}; install the tersor that wrote it"

@@ -11,7 +11,7 @@ from tersor.errors import BitstreamError, LimitExceededError
 from tersor.signals import MAX_PIXELS
 
 MAX_SIDE = 1 << 24
-MAX_TILE = 8192
+MAX_TILE = 2048
 COLOUR, ALPHA, DEEP = 1, 2, 4
 
 

@@ -102,7 +102,7 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     (tiled,) = codec.decode_batch([file])
     from tersor.codecs import image as module
 
-    job = module._DecodeJob(container.Reader(file), None, False)
+    job = module._DecodeJob(container.Reader(file))
     codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
     whole = job.header.grid.whole
     codec._synthesise([job], [module.Window(image=0, tile=0, inner=whole, outer=whole)])
@@ -173,6 +173,7 @@ def test_targets(codec: ImageCodec, picture: np.ndarray) -> None:
         {"effort": 10},
         {"tile": 100},
         {"tile": 0},
+        {"tile": 4096},
         {"quality": 5, "target_bpp": 1.0},
         {"target_bpp": -1.0},
     ],
