@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
-.PHONY: demo test slow check lint types bare golden results
+.PHONY: demo test slow check lint types bare results
 
 demo: $(SETUP)
 	$(BIN)/python tools/demo.py
@@ -33,5 +33,5 @@ results: $(SETUP)
 
 $(SETUP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' build
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' build 'hatchling>=1.24'
 	touch $(SETUP)

@@ -20,6 +20,7 @@ from tersor.codecs.image import ImageCodec
 from tersor.codecs.latents import LatentCoder
 from tersor.entropy import exact
 from tersor.entropy.coder import FrozenTables, SymbolDecoder, SymbolEncoder
+from tersor.errors import SignalError
 from tersor.evaluate import load_folder
 from tersor.models.store import DEFAULT_IMAGE_MODEL, load_image_model
 from tersor.signals import Image
@@ -64,7 +65,9 @@ def coder_speed(device: str, image: NDArray[np.uint8], quality: int, repeat: int
     """Millions of latent symbols a second, ours and CompressAI's, on the latents of one image."""
     released = load_image_model(DEFAULT_IMAGE_MODEL, device)
     model = released.model
-    h, w = (v // 64 * 64 for v in image.shape[:2])
+    h, w = (max(16, v // 16 * 16) for v in image.shape[:2])
+    if min(image.shape[:2]) < 16:
+        raise SignalError(f"an image of {image.shape[1]}x{image.shape[0]} is too small to time; use some of at least 16 pixels a side")
     q = torch.tensor([quality], device=device)
     with torch.inference_mode():
         x = torch.from_numpy(image[:h, :w]).permute(2, 0, 1)[None].float().to(device)
@@ -135,6 +138,8 @@ def int8_digits(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def run(args: argparse.Namespace) -> int:
     """The command."""
+    if args.limit < 1 or args.repeat < 1:
+        raise SignalError(f"--limit {args.limit} --repeat {args.repeat}: both must be at least 1")
     began = time.perf_counter()
     images = [x for _, x in load_folder(args.data, args.limit)] if args.data else [picture()] * args.limit
     reading = time.perf_counter() - began

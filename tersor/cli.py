@@ -93,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(e)
     except BrokenPipeError:
         return ERROR
+    except OSError as e:
+        print(f"tersor: {e}", file=sys.stderr)
+        return ERROR
     except KeyboardInterrupt:
         print("tersor: interrupted", file=sys.stderr)
         return 130
@@ -151,9 +154,26 @@ def read_input(name: str) -> bytes:
         raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
 
 
-def check_free(path: Path | None, force: bool) -> None:
-    if path is not None and path.exists() and not force:
-        raise SignalError(f"{path} exists; give -f to overwrite it, or -o another name")
+class Outputs:
+    """The files of one run: none is overwritten without -f, none is written twice."""
+
+    def __init__(self, force: bool) -> None:
+        self._force = force
+        self._taken: set[Path] = set()
+
+    def claim(self, path: Path | None) -> None:
+        """Raises: SignalError if the path is not free."""
+        if path is None:
+            return
+        try:
+            exists, real = path.exists(), path.resolve()
+        except OSError as e:
+            raise SignalError(f"{path}: cannot be written ({e.strerror})") from e
+        if real in self._taken:
+            raise SignalError(f"two inputs would be written to {path}; give them different names or folders")
+        if exists and not self._force:
+            raise SignalError(f"{path} exists; give -f to overwrite it, or -o another name")
+        self._taken.add(real)
 
 
 def write_output(path: Path | None, data: bytes) -> None:
@@ -162,9 +182,12 @@ def write_output(path: Path | None, data: bytes) -> None:
     if path is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    else:
+        return
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+    except OSError as e:
+        raise SignalError(f"{path.parent}: cannot be made ({e.strerror})") from e
+    write_atomically(path, data)
 
 
 class Progress:
@@ -230,19 +253,15 @@ def encode(args: argparse.Namespace) -> int:
             report(args, line, facts, path is None)
 
     group: list[tuple[str, Path | None, Any]] = []
-    taken: set[Path] = set()
+    outputs = Outputs(args.force)
     for name, relative in items:
         try:
             path = output_path(name, relative, args.output, many, ".tsr")
-            if path is not None and path in taken:
-                raise SignalError(f"two inputs would be written to {path}; give them different names or folders")
-            check_free(path, args.force)
+            outputs.claim(path)
             image = as_image(read_input(name) if name == "-" else Path(name))
         except TersorError as e:
             codes.append(fail(e, name))
             continue
-        if path is not None:
-            taken.add(path)
         group.append((name, path, image))
         if sum(i.samples.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
             finish(group)
@@ -276,12 +295,13 @@ def decode(args: argparse.Namespace) -> int:
         options["salvage"] = True
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
+    outputs = Outputs(args.force)
     codes = []
     for name, relative in items:
         began = time.perf_counter()
         try:
             path = output_path(name, relative, args.output, many, ".png")
-            check_free(path, args.force)
+            outputs.claim(path)
             suffix = ".png" if path is None else path.suffix
             reader = Reader(read_input(name))
             entry = by_wire_id(reader.codec)

@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tersor.errors import BitstreamError, ChecksumError, LimitExceededError, TruncatedError, UnsupportedVersionError
+from tersor.errors import BitstreamError, ChecksumError, LimitExceededError, SignalError, TruncatedError, UnsupportedVersionError
 
 MAGIC = b"\x89TSR"
 VERSION = 1
 MAX_HEADER = 1 << 16
 MAX_METADATA = 64 << 20
-MAX_CHUNKS = 1 << 24
+MAX_CHUNKS = 1 << 20
+MAX_KEY = 1 << 10
 
 
 def put_uvarint(value: int) -> bytes:
@@ -76,9 +77,10 @@ def pack_metadata(metadata: Mapping[str, bytes]) -> bytes:
     if not metadata:
         return b""
     raw = b"".join(put_uvarint(len(k.encode())) + k.encode() + put_uvarint(len(v)) + v for k, v in metadata.items())
-    if len(raw) > MAX_METADATA:
-        raise LimitExceededError(f"metadata of {len(raw)} bytes; at most {MAX_METADATA} are allowed: drop the largest entry")
-    return zlib.compress(raw, 9)
+    packed = zlib.compress(raw, 9)
+    if max(len(raw), len(packed)) > MAX_METADATA or any(len(k.encode()) > MAX_KEY for k in metadata):
+        raise SignalError(f"metadata of {len(raw)} bytes; at most {MAX_METADATA}, with keys of at most {MAX_KEY}, are allowed: drop the largest entry")
+    return packed
 
 
 def unpack_metadata(data: bytes) -> dict[str, bytes]:
@@ -97,7 +99,7 @@ def unpack_metadata(data: bytes) -> dict[str, bytes]:
     out: dict[str, bytes] = {}
     while r.at < len(raw):
         try:
-            key = r.take(r.uvarint(1 << 10, "key length")).decode()
+            key = r.take(r.uvarint(MAX_KEY, "key length")).decode()
         except UnicodeDecodeError as e:
             raise BitstreamError("metadata: a key is not UTF-8; the file is damaged") from e
         out[key] = r.take(r.uvarint(MAX_METADATA, "value length"))
@@ -112,7 +114,12 @@ def write(codec: int, header: bytes, metadata: Mapping[str, bytes], chunks: Sequ
         header: the codec's own header, at most 64 KiB.
         metadata: named byte strings that travel with the signal.
         chunks: independently decodable payloads.
+
+    Raises:
+        SignalError: more metadata or chunks than a reader accepts.
     """
+    if len(header) > MAX_HEADER or len(chunks) > MAX_CHUNKS:
+        raise SignalError(f"{len(chunks)} chunks and a header of {len(header)} bytes; at most {MAX_CHUNKS} and {MAX_HEADER} are allowed: use larger tiles")
     packed = pack_metadata(metadata)
     front = bytearray(MAGIC + bytes([VERSION]) + put_uvarint(codec))
     front += put_uvarint(len(header)) + header + put_uvarint(len(packed)) + packed + put_uvarint(len(chunks))
@@ -141,9 +148,12 @@ class Reader:
 
     def __init__(self, source: bytes | bytearray | memoryview | BinaryIO) -> None:
         self._file: BinaryIO = io.BytesIO(bytes(source)) if isinstance(source, (bytes, bytearray, memoryview)) else source
-        self.size = self._file.seek(0, os.SEEK_END)
-        self._file.seek(0)
-        start = self._file.read(5)
+        try:
+            self.size = self._file.seek(0, os.SEEK_END)
+            self._file.seek(0)
+            start = self._file.read(5)
+        except (OSError, AttributeError) as e:
+            raise SignalError(f"not a seekable binary file ({e}); read a pipe into bytes first") from e
         if start[:4] != MAGIC:
             raise BitstreamError(f"not a .tsr file: it starts with {start[:4].hex(' ') or 'nothing'}, not {MAGIC.hex(' ')}")
         if len(start) < 5:
@@ -151,7 +161,7 @@ class Reader:
         if start[4] != VERSION:
             raise UnsupportedVersionError(f"format version {start[4]}; this tersor reads version {VERSION}: install a newer tersor")
         # The front is small; read it in growing pieces so that a huge file is not loaded to look at its header.
-        self._front = start
+        self._front = bytearray(start)
         self._at = 5
         self.codec = self._uvarint((1 << 32) - 1, "codec id")
         self.header = self._take(self._uvarint(MAX_HEADER, "header length"))
@@ -163,10 +173,11 @@ class Reader:
         for i in range(count):
             lengths.append(self._uvarint(self.size, f"length of chunk {i}"))
             crcs.append(int.from_bytes(self._take(4), "little"))
-        expected = zlib.crc32(self._front[: self._at])
+        expected = zlib.crc32(bytes(self._front[: self._at]))
         stored = int.from_bytes(self._take(4), "little")
         if stored != expected:
             raise ChecksumError(f"header: CRC-32 {expected:08x}, stored {stored:08x}; the file is damaged")
+        self._front.clear()
         self.metadata_bytes = packed
         self.front_size = self._at
         self._spans = []
@@ -183,9 +194,12 @@ class Reader:
         if self._at + n > self.size:
             raise TruncatedError(f"header: {n} bytes announced at offset {self._at}, the file ends at {self.size}; it is cut short or damaged")
         while len(self._front) < self._at + n:
-            self._front += self._file.read(max(4096, self._at + n - len(self._front)))
+            more = self._file.read(max(4096, len(self._front), self._at + n - len(self._front)))
+            if not more:
+                raise TruncatedError("header: the file became shorter while it was read")
+            self._front += more
         self._at += n
-        return self._front[self._at - n : self._at]
+        return bytes(self._front[self._at - n : self._at])
 
     def _uvarint(self, limit: int, what: str) -> int:
         n = 1
@@ -194,7 +208,7 @@ class Reader:
             n += 1
             if n > 10:
                 raise BitstreamError(f"header: {what} is not a valid number; the file is damaged")
-        return ByteReader(self._front[self._at - n : self._at], "header").uvarint(limit, what)
+        return ByteReader(bytes(self._front[self._at - n : self._at]), "header").uvarint(limit, what)
 
     @property
     def metadata(self) -> dict[str, bytes]:

@@ -94,7 +94,7 @@ def plot(curves: dict[str, Curve], reference: dict[str, Curve], title: str, path
     for name, c in curves.items():
         style: dict[str, Any] = {"marker": "o", "ms": 3, "lw": 2.2 if name.startswith("tersor") else 1.2, "label": name}
         left.plot(c["bpp"], c["psnr-rgb"], **style)
-        right.plot(c["bpp"], [-10 * math.log10(1 - v) for v in c["ms-ssim-rgb"]], **style)
+        right.plot(c["bpp"], [-10 * math.log10(max(1e-9, 1 - v)) for v in c["ms-ssim-rgb"]], **style)
     for axis, label in ((left, "PSNR RGB, dB"), (right, "MS-SSIM, dB")):
         axis.set(xlabel="bits per pixel (whole files)", ylabel=label, xlim=(0, 1.6))
         axis.grid(alpha=0.3)
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     def encode(x: NDArray[np.uint8], quality: int) -> bytes:
         return codec.encode(x, quality=quality, **options)
 
-    codec.decode(encode(images[0][1], 50))  # load and warm up
+    codec.decode(encode(images[0][1], qualities[0]))  # load and warm up
     say(f"{title}, {len(images)} images, device {codec.device}")
     curves[title], everything[title] = measure(timed(encode, lambda f: np.asarray(codec.decode(f))), images, qualities, say)
     for name in names:

@@ -1,6 +1,6 @@
 """Codecs by name and by wire id; nothing is imported until it is used.
 
-Wire ids are append-only: a number, once released, means the same bytes forever (tests/test_registry.py holds the list). Third parties register an entry point in the
+Wire ids are append-only: a number, once released, means the same bytes forever (tests/test_house.py holds the list). Third parties register an entry point in the
 group "tersor.codecs" that names a `CodecEntry`; their wire ids start at 1000.
 """
 
@@ -65,7 +65,10 @@ def entries() -> dict[str, CodecEntry]:
     found = {e.name: e for e in BUILT_IN}
     ids = {e.wire_id for e in BUILT_IN}
     for point in entry_points(group=GROUP):
-        entry = point.load()
+        try:
+            entry = point.load()
+        except Exception as e:  # whatever a foreign package does on import
+            raise TersorError(f"entry point {point.value} cannot be loaded ({e!r}); repair or uninstall its package") from e
         if not isinstance(entry, CodecEntry) or entry.wire_id < FIRST_FOREIGN_ID:
             raise TersorError(f"entry point {point.value}: needed is a tersor.registry.CodecEntry with a wire_id of at least {FIRST_FOREIGN_ID}")
         if entry.name in found or entry.wire_id in ids:
@@ -76,13 +79,17 @@ def entries() -> dict[str, CodecEntry]:
 
 
 def by_name(name: str) -> CodecEntry:
+    """Built-in codecs are found without looking at third parties, so a broken plugin cannot disable them."""
+    for entry in BUILT_IN:
+        if entry.name == name:
+            return entry
     if name not in entries():
         raise SignalError(f"no codec is called '{name}'; there are {', '.join(entries())}")
     return entries()[name]
 
 
 def by_wire_id(wire_id: int) -> CodecEntry:
-    for entry in entries().values():
+    for entry in BUILT_IN if wire_id < FIRST_FOREIGN_ID else entries().values():
         if entry.wire_id == wire_id:
             return entry
     raise UnknownCodecError(f"the file's codec has wire id {wire_id}, which no installed codec claims; install the package that wrote it, or a newer tersor")

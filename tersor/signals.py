@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_PIXELS = 1 << 29
+MAX_SIDE = 1 << 24
 SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
@@ -45,6 +46,8 @@ class Image:
             raise SignalError(f"image samples have shape {s.shape}; needed is [H, W, C] with C of 1, 2, 3 or 4")
         if 0 in s.shape:
             raise SignalError(f"the image is {s.shape[1]}x{s.shape[0]} pixels: there is nothing to encode")
+        if s.shape[0] * s.shape[1] > MAX_PIXELS or max(s.shape[:2]) > MAX_SIDE:
+            raise SignalError(f"the image is {s.shape[1]}x{s.shape[0]} pixels; allowed are {MAX_PIXELS} in all and {MAX_SIDE} a side: split it first")
 
     @property
     def width(self) -> int:
@@ -103,10 +106,12 @@ def as_image(x: Any) -> Image:
         return images.read_image(Path(x))
     if isinstance(x, (bytes, bytearray, memoryview)):
         return images.read_image(bytes(x))
-    kind = type(x).__module__.split(".")[0]
-    if kind == "PIL":
+    kinds = {c.__module__.split(".")[0] for c in type(x).__mro__}
+    if "PIL" in kinds:
         return images.from_pil(x)
-    if kind == "torch":
+    if "torch" in kinds:
+        if x.is_floating_point():
+            raise SignalError(f"image samples are {x.dtype}; allowed are uint8 and uint16: scale and round floats to one of them first")
         x = x.detach().cpu().numpy()
         x = x.transpose(1, 2, 0) if x.ndim == 3 else x
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):

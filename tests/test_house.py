@@ -33,7 +33,7 @@ ARROWS = {
     "interop": {"errors", "container", "signals", "files", "codecs", "api"},
     "testing": {"errors", "container"},
     "evaluate": {"errors", "api", "metrics", "datasets"},
-    "bench": {"codecs", "entropy", "models", "signals", "timing", "evaluate"},
+    "bench": {"errors", "codecs", "entropy", "models", "signals", "timing", "evaluate"},
     "cli": {"errors", "container", "registry", "api", "files", "signals", "evaluate", "bench", "__init__"},
     "__main__": {"cli"},
     "__init__": {"api", "errors", "signals"},

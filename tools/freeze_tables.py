@@ -89,6 +89,8 @@ def main() -> None:
     p.add_argument("--crop", type=int, default=512)
     p.add_argument("--qualities", type=int, default=12)
     a = p.parse_args()
+    if Path(a.out).exists():
+        raise SystemExit(f"{a.out} exists: files name their weights by digest, so released weights are never replaced; give new ones a new name")
 
     state = torch.load(a.checkpoint, map_location="cpu", weights_only=True)
     model = ImageModel(ImageModelConfig.from_dict(state["config"]))
@@ -127,7 +129,7 @@ def main() -> None:
         "hours": round(hours, 2),
         "skipped_batches": skipped,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU threads" if not torch.cuda.is_available() else torch.cuda.get_device_name(),
-        "dev": [e for e in log if e.get("event") == "dev"][-1],
+        "dev": next((e for e in reversed(log) if e.get("event") == "dev"), None),
         "licence": "Apache-2.0",
     }
     Path(a.out).parent.mkdir(parents=True, exist_ok=True)

@@ -20,10 +20,12 @@ def pick_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(name).type
-    except RuntimeError as e:
+    except (RuntimeError, TypeError) as e:
         raise DeviceError(f"device '{name}' is not known; allowed are auto, cpu and cuda") from e
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"device '{name}' was asked for, but this machine or this build of torch has no CUDA; use --device cpu or auto")
+    if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device '{name}' was asked for, but there are {torch.cuda.device_count()} CUDA devices")
     if kind not in ("cpu", "cuda"):
         raise DeviceError(f"device '{name}' is not supported; allowed are auto, cpu and cuda")
     return name

@@ -65,12 +65,16 @@ class EncodeOptions:
         given = [n for n in ("quality", "target_bpp", "target_psnr") if getattr(self, n) is not None]
         if len(given) > 1:
             raise SignalError(f"{' and '.join(given)} exclude each other; give one")
-        if self.quality is not None and (self.quality != int(self.quality) or not 1 <= self.quality <= 100):
+        for name in ("quality", "effort", "tile"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (int, np.integer)):
+                raise SignalError(f"{name} is {value!r}; it must be a whole number")
+        if self.quality is not None and not 1 <= self.quality <= 100:
             raise SignalError(f"quality is {self.quality}; allowed are whole numbers 1 (smallest) to 100")
         for name in ("target_bpp", "target_psnr"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < 1e6:
-                raise SignalError(f"{name} is {value}; it must be a positive number")
+            if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < 1e6):
+                raise SignalError(f"{name} is {value!r}; it must be a positive number")
         if not 1 <= self.effort <= MAX_EFFORT:
             raise SignalError(f"effort is {self.effort}; allowed are 1 to {MAX_EFFORT}")
         if not TILE_UNIT <= self.tile <= MAX_TILE or self.tile % TILE_UNIT:
@@ -184,9 +188,8 @@ class ImageCodec:
         def work(batch: list[Window]) -> tuple[list[bytes], list[float]]:
             pixels = torch.from_numpy(np.stack([_pixels(images[w.image].samples, w.outer) for w in batch])).to(self.device)
             quality = torch.tensor([qualities[w.image] for w in batch], device=self.device)
-            with exact_convolutions():
-                y = self._latents(coder, pixels, batch[0], quality, o.effort)
-                return coder.encode(y, quality)
+            y = self._latents(coder, pixels, batch[0], quality, o.effort)
+            return coder.encode(y, quality)
 
         done = 0
         for batch, (files, estimates) in self._map(work, batches(windows, self.batch)):
@@ -300,27 +303,28 @@ class ImageCodec:
             pairs = [jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]
             y_hat = torch.stack([p[0] for p in pairs]).float() / ONE
             level = torch.stack([p[1] for p in pairs]).float()
-            with stage("transform"), exact_convolutions(), torch.inference_mode():
+            with stage("transform"), torch.inference_mode():
                 x = model.synthesis(y_hat, level, model.log_ungain.at(quality).exp(), model.s16_quality.at(quality), model.s8_quality.at(quality))
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out
 
-        for batch, pixels in self._map(work, batches(windows, self.batch)):
+        models: defaultdict[int, list[Window]] = defaultdict(list)
+        for w in windows:
+            models[jobs[w.image].header.model].append(w)
+        split = [b for group in models.values() for b in batches(group, self.batch)]
+        for batch, pixels in self._map(work, split):
             for w, p in zip(batch, pixels, strict=True):
                 jobs[w.image].place(w.inner, p)
         return len(windows)
 
     def _map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         """(item, work(item)) in order; two at a time on an accelerator, and never more results waiting than that."""
-        if self._workers == 1 or len(items) < 2:
-            for item in items:
-                yield item, work(item)
-            return
-        with ThreadPoolExecutor(self._workers) as pool:
+        with exact_convolutions(), ThreadPoolExecutor(self._workers) as pool:
             for i in range(0, len(items), self._workers):
                 part = items[i : i + self._workers]
-                yield from zip(part, pool.map(work, part), strict=True)
+                results = [work(v) for v in part] if len(part) == 1 else list(pool.map(work, part))
+                yield from zip(part, results, strict=True)
 
 
 class _DecodeJob:
@@ -345,6 +349,9 @@ class _DecodeJob:
         x, y, w, height = self.region
         self.target = Rect(y // PATCH, x // PATCH, -(-(y + height) // PATCH), -(-(x + w) // PATCH))
         self.tiles = grid.touching(self.target)
+        self.tiles_of_row: dict[int, list[int]] = {}
+        for t in self.tiles:
+            self.tiles_of_row.setdefault(t // grid.columns, []).append(t)
         self.salvage = salvage
         self.damaged: list[int] = []
         self.latents: dict[int, tuple[Tensor, Tensor]] = {}
@@ -358,9 +365,8 @@ class _DecodeJob:
     def windows(self, image: int, row: int) -> list[Window]:
         grid = self.header.grid
         out = []
-        for t in self.tiles:
-            inner = grid.rect(t).overlap(self.target)
-            if t // grid.columns == row and inner:
+        for t in self.tiles_of_row.get(row, ()):
+            if inner := grid.rect(t).overlap(self.target):
                 out.append(Window(image=image, tile=t, inner=inner, outer=inner.grown(self.halo, grid.whole)))
         return out
 
@@ -408,7 +414,8 @@ class _DecodeJob:
     def forget_before(self, row: int) -> None:
         """Drop latents that no later row of tiles can see."""
         columns = self.header.grid.columns
-        for t in [t for t in self.latents if t // columns < row]:
+        reach = -(-self.halo * PATCH // self.header.tile)
+        for t in [t for t in self.latents if t // columns < row + 1 - reach]:
             del self.latents[t]
 
     def finish(self) -> Image:
@@ -444,6 +451,8 @@ class _DecodeJob:
 def _checked_region(region: tuple[int, int, int, int] | None, h: ImageHeader) -> tuple[int, int, int, int]:
     if region is None:
         return 0, 0, h.width, h.height
+    if len(region) != 4 or not all(isinstance(v, (int, np.integer)) for v in region):
+        raise SignalError(f"region is {region!r}; it must be four whole numbers: x, y, width, height")
     x, y, w, height = region
     if x < 0 or y < 0 or w < 1 or height < 1 or x + w > h.width or y + height > h.height:
         raise SignalError(f"region {x},{y},{w},{height} does not lie inside the image of {h.width}x{h.height} pixels; give x,y,width,height")
@@ -492,12 +501,12 @@ def decode_alpha(chunk: bytes, area: Rect, deep: bool, name: str) -> NDArray[Any
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with PIL.Image.open(io.BytesIO(chunk), formats=["PNG"]) as im:
-                if im.size != (area.width, area.height) or im.mode not in ("L", "I;16"):
+                if im.size != (area.width, area.height) or im.mode != ("I;16" if deep else "L"):
                     raise BitstreamError(f"{name}: a plane of {im.size} {im.mode}, needed is {area.width}x{area.height}; the file is damaged")
                 return np.array(im).astype(dtype)
-    except (OSError, ValueError, SyntaxError, EOFError) as e:
-        if isinstance(e, BitstreamError):
-            raise
+    except BitstreamError:
+        raise
+    except Exception as e:  # bombs, and whatever comes to a parser of damaged bytes
         raise BitstreamError(f"{name}: not a PNG plane ({e}); the file is damaged") from e
 
 

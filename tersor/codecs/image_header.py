@@ -8,9 +8,8 @@ from typing import Any
 from tersor.codecs.tiles import TILE_UNIT, TileGrid
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
-from tersor.signals import MAX_PIXELS
+from tersor.signals import MAX_PIXELS, MAX_SIDE
 
-MAX_SIDE = 1 << 24
 MAX_TILE = 2048
 COLOUR, ALPHA, DEEP = 1, 2, 4
 

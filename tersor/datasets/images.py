@@ -56,7 +56,7 @@ def image_paths(folders: Sequence[str | Path]) -> list[Path]:
     Raises:
         SignalError: there are none.
     """
-    paths = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise SignalError(f"no images below {', '.join(map(str, folders))}; known suffixes are {' '.join(sorted(SUFFIXES))}")
     return paths
@@ -64,8 +64,11 @@ def image_paths(folders: Sequence[str | Path]) -> list[Path]:
 
 def load_rgb(path: Path) -> Tensor:
     """uint8 [3, H, W]."""
-    with Image.open(path) as im:
-        return torch.from_numpy(np.array(im.convert("RGB"))).permute(2, 0, 1).contiguous()
+    try:
+        with Image.open(path) as im:
+            return torch.from_numpy(np.array(im.convert("RGB"))).permute(2, 0, 1).contiguous()
+    except (OSError, ValueError, SyntaxError) as e:
+        raise SignalError(f"{path}: not an image that can be read ({e}); remove it from the folder") from e
 
 
 def render_screen(seed: int, size: int = 768) -> Tensor:

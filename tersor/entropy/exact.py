@@ -32,6 +32,7 @@ ACTIVATION_MAX = 127 * 256 + 127
 WEIGHT_MAX = 32767
 MAX_SHIFT = 14
 EXACT_SUM_LIMIT = 1 << 53
+OUTPUT_LIMIT = 1 << 28
 
 
 def to_fixed(x: Tensor) -> Tensor:
@@ -61,13 +62,15 @@ NORM_FLOOR = 0.5
 def normalise(x: Tensor) -> Tensor:
     """Divide each position by the root mean square of its channels (plus a floor), [N, C, h, w]; the integers that come out do not depend on the machine.
 
-    In integers: the sum of squares is below 2^53, and IEEE 754 requires square root and division in float64 to be correctly rounded, on every CPU and GPU.
+    In integers: out = floor(256 x / r), r = floor(sqrt(mean square)). Both are computed in float64 with half a unit added, which keeps the exact value at least 2^-45
+    (relative) away from every integer: the floor is right even where a library's square root or division is off in its last bits.
     """
     if x.is_floating_point():
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + NORM_FLOOR**2)
     v = x.clamp(-NORM_INPUT_MAX, NORM_INPUT_MAX).double()
-    mean_square = torch.floor(v.square().sum(1, keepdim=True) / x.shape[1]) + (NORM_FLOOR * ONE) ** 2
-    return torch.floor(v * ONE / torch.sqrt(mean_square)).to(torch.int32)
+    mean_square = torch.div(v.square().sum(1, keepdim=True).long(), x.shape[1], rounding_mode="floor") + int(NORM_FLOOR * ONE) ** 2
+    root = torch.floor(torch.sqrt(mean_square.double() + 0.5))
+    return torch.floor((v * ONE + 0.5) / root).to(torch.int32)
 
 
 class ExactConv(nn.Module):
@@ -118,8 +121,8 @@ class ExactConv(nn.Module):
         assert self.bias is not None
         shift = int(self.shift)
         sums = self.weight_int.double().abs().flatten(1).sum(1) * ACTIVATION_MAX + self.bias_int.abs() + 2**shift
-        if not 0 <= shift <= MAX_SHIFT or sums.max() >= EXACT_SUM_LIMIT:
-            raise WeightsError(f"a layer's sums reach {sums.max().item():g} at shift {shift}: exact arithmetic needs sums under 2^53 and shifts 0..{MAX_SHIFT}")
+        if not 0 <= shift <= MAX_SHIFT or sums.max() >= EXACT_SUM_LIMIT or sums.max() / 2**shift >= OUTPUT_LIMIT:
+            raise WeightsError(f"a layer's sums reach {sums.max().item():g} at shift {shift}; allowed are sums under 2^53, outputs under 2^28 and shifts 0..{MAX_SHIFT}")
         self.weight.copy_(self.weight_int.double() / 2**shift)
         self.bias.copy_(self.bias_int.double() / 2 ** (shift + FRACTION_BITS))
         self._weights = None

@@ -15,6 +15,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         SignalError: the folder is missing or not writable.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # a device or a pipe: nothing to replace
+        _write_through(path, data)
+        return
     try:
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
@@ -22,6 +26,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(beside, 0o666 & ~umask)
@@ -31,3 +37,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         if os.path.exists(beside):
             os.unlink(beside)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as e:
+        raise SignalError(f"{path}: cannot be written ({e.strerror})") from e

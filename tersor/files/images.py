@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
-from PIL import UnidentifiedImageError
+from PIL import PngImagePlugin, UnidentifiedImageError
 
 from tersor.errors import SignalError
 from tersor.files.atomic import write_atomically
@@ -28,7 +28,7 @@ def read_image(source: Path | bytes) -> Image:
     """Read a file (or its bytes) of any format Pillow knows.
 
     Raises:
-        SignalError: no such file, not an image, animated, empty, or more than 2^29 pixels.
+        SignalError: no such file, not an image, animated, empty, or larger than Pillow's limit against decompression bombs (179 megapixels).
     """
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     try:
@@ -41,33 +41,60 @@ def read_image(source: Path | bytes) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pil.DecompressionBombWarning)
             im = Pil.open(io.BytesIO(data))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Pil.DecompressionBombError, struct.error) as e:
+    except UnidentifiedImageError as e:
+        raise SignalError(f"{name}: not an image that Pillow can read") from e
+    except Exception as e:  # damaged headers raise whatever comes to a parser; bombs raise here too
         raise SignalError(f"{name}: not an image that Pillow can read ({e})") from e
     with im:
-        if im.width * im.height > MAX_PIXELS:
-            raise SignalError(f"{name}: {im.width}x{im.height} is more than {MAX_PIXELS} pixels; split the image first")
+        return _read_opened(im, data, name)
+
+
+def _read_opened(im: Pil.Image, data: bytes, name: str) -> Image:
+    if im.width * im.height > MAX_PIXELS:
+        raise SignalError(f"{name}: {im.width}x{im.height} is more than {MAX_PIXELS} pixels; split the image first")
+    try:
         frames = getattr(im, "n_frames", 1)
         if frames > 1 and im.format != "MPO":
             raise SignalError(f"{name}: animated, {frames} frames; the image codec takes one: extract a frame first")
-        try:
-            if data[:8] == PNG_MAGIC and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6):
-                return Image(samples=_read_deep_png(data), metadata=_metadata(im))
-            return from_pil(im)
-        except (OSError, ValueError, SyntaxError, IndexError, EOFError, struct.error, zlib.error, av.FFmpegError) as e:
-            if isinstance(e, SignalError):
-                raise
-            raise SignalError(f"{name}: the {im.format} data cannot be decoded ({e})") from e
+        if data[:8] == PNG_MAGIC and len(data) > 25 and data[24] == 16 and (data[25] in (2, 4, 6) or "transparency" in im.info):
+            return Image(samples=_read_deep_png(data), metadata=_metadata(im))
+        image = from_pil(im)
+        if _file_is_deep(im, data) and image.bits_per_sample == 8:
+            note = f"16 bits per sample of this {im.format} reduced to 8; a 16-bit PNG or array keeps them"
+            return Image(samples=image.samples, metadata=image.metadata, notes=(*image.notes, note))
+        return image
+    except SignalError:
+        raise
+    except Exception as e:  # damaged files raise whatever comes to Pillow's and FFmpeg's parsers
+        raise SignalError(f"{name}: the {im.format} data cannot be decoded ({e!r})") from e
+
+
+def _file_is_deep(im: Pil.Image, data: bytes) -> bool:
+    """Whether the file has more than 8 bits per sample, of the formats that Pillow reduces silently."""
+    if im.format == "TIFF":
+        return max(im.tag_v2.get(258, (8,)), default=8) > 8  # type: ignore[attr-defined]
+    if im.format == "PPM":
+        head = [t for line in data[:200].split(b"\n") for t in line.split(b"#")[0].split()]
+        return len(head) > 3 and head[3].isdigit() and int(head[3]) > 255
+    return False
 
 
 def _metadata(im: Pil.Image) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     if icc := im.info.get("icc_profile"):
         found["icc"] = bytes(icc)
-    exif = im.getexif()
-    if len(exif) and (block := exif.tobytes()):
-        found["exif"] = block
-    if isinstance(xmp := im.info.get("xmp"), bytes):
-        found["xmp"] = xmp
+    block = im.info.get("exif")
+    if block is None:
+        try:
+            exif = im.getexif()
+            block = exif.tobytes() if len(exif) else None
+        except Exception:  # damaged EXIF must not lose the picture
+            block = None
+    if block:
+        found["exif"] = bytes(block)
+    xmp = im.info.get("xmp") or im.info.get("XML:com.adobe.xmp")
+    if xmp:
+        found["xmp"] = xmp if isinstance(xmp, bytes) else str(xmp).encode()
     return found
 
 
@@ -87,7 +114,7 @@ def from_pil(im: Pil.Image) -> Image:
         raise SignalError("float image; allowed are 8 and 16-bit integers: scale and round it first, or use the field codec")
     transparent = "transparency" in im.info
     if mode not in DIRECT_MODES or transparent:
-        if mode == "1":
+        if mode == "1" and not transparent:
             target = "L"
         elif transparent or mode in ("PA", "La", "RGBa"):
             target = "LA" if mode in ("L", "La") else "RGBA"
@@ -127,6 +154,8 @@ def _write_deep_png(image: Image) -> bytes:
         extra += _png_chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc))
     if exif := image.metadata.get("exif"):
         extra += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    if xmp := image.metadata.get("xmp"):
+        extra += _png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
     return data[:33] + extra + data[33:]
 
 
@@ -170,8 +199,8 @@ def image_bytes(image: Image, suffix: str) -> bytes:
         options["icc_profile"] = image.metadata["icc"]
     if "exif" in image.metadata and kind in KEEPS_EXIF:
         options["exif"] = image.metadata["exif"]
-    if "xmp" in image.metadata and kind in ("JPEG", "WEBP", "PNG"):
-        options["xmp"] = image.metadata["xmp"]
+    if "xmp" in image.metadata:
+        options |= _xmp_option(kind, image.metadata["xmp"])
     if kind == "WEBP":
         options |= {"lossless": True}
     if kind == "JPEG":
@@ -179,9 +208,20 @@ def image_bytes(image: Image, suffix: str) -> bytes:
     out = io.BytesIO()
     try:
         im.save(out, kind, **options)
-    except (OSError, ValueError) as e:
-        raise SignalError(f"{kind} output cannot hold this image ({e}); write .png") from e
+    except Exception as e:  # limits of the format, or metadata of a hostile file that Pillow cannot parse
+        raise SignalError(f"{kind} output cannot hold this image ({e!r}); write .png") from e
     return out.getvalue()
+
+
+def _xmp_option(kind: str, xmp: bytes) -> dict[str, object]:
+    """Each format takes it another way."""
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+        return {"pnginfo": info}
+    if kind == "TIFF":
+        return {"tiffinfo": {700: xmp}}
+    return {"xmp": xmp} if kind in ("JPEG", "WEBP", "AVIF", "MPO") else {}
 
 
 def write_image(image: Image, path: Path) -> None:

@@ -77,6 +77,8 @@ class CompressAICodec:
 
     def __init__(self, device: str = "auto", batch: int = 4, loader: Loader = load_pretrained) -> None:
         self.device = pick_device(device)
+        if batch < 1:
+            raise SignalError(f"batch is {batch}; it must be at least 1")
         self.batch = batch
         self._load = functools.lru_cache(maxsize=4)(functools.partial(self._prepare, loader))
 
@@ -135,7 +137,7 @@ class CompressAICodec:
 
     @staticmethod
     def _tensor(image: Image) -> torch.Tensor:
-        x = torch.from_numpy(image.samples).permute(2, 0, 1).float() / 255
+        x = torch.from_numpy(np.ascontiguousarray(image.samples)).permute(2, 0, 1).float() / 255
         return x.expand(3, -1, -1)
 
     @torch.inference_mode()
@@ -165,6 +167,8 @@ class CompressAICodec:
                 x = model.decompress([[s] for s in strings], shape, **_rate(h.architecture, h.quality))["x_hat"]  # type: ignore[operator]
             except (ValueError, RuntimeError, IndexError, AssertionError) as e:
                 raise BitstreamError(f"chunk 0: CompressAI cannot decode its strings ({e})") from e
+            if x.shape[2] < h.height or x.shape[3] < h.width:
+                raise BitstreamError(f"chunk 0: decodes to {x.shape[3]}x{x.shape[2]}, the header says {h.width}x{h.height}; the file is damaged")
             samples = (x[0, :, : h.height, : h.width].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
             out.append(Image(samples=np.ascontiguousarray(samples), metadata=reader.metadata))
             if progress:

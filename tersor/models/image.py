@@ -43,7 +43,7 @@ from tersor.models.prior import (
 
 PATCH = 16
 LAMBDA_MIN, LAMBDA_MAX = 0.0008, 0.2
-CORRECTION_LEVELS = 32.0
+CORRECTION_LEVELS = 128.0
 MIDDLE = 127.5
 
 
@@ -127,11 +127,14 @@ def dct_basis(luma: int, chroma: int) -> NDArray[np.float64]:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(relu(conv3x3(layer_norm(x)))); the norm is over channels at each position, so it is local and bounds the block's output."""
+    """x + conv1x1(leaky(conv3x3(layer_norm(x)))); the norm is over channels at each position, so it is local and bounds the block's output.
+
+    Leaky, because plain rectifiers behind a norm die within a few hundred steps of Muon and leave the bare transform.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=1e-2)
+        self.norm = nn.LayerNorm(channels, eps=1e-3)
         self.conv = nn.Conv2d(channels, channels, 3, 1, 1)
         self.out = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)
@@ -139,7 +142,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.out(F.relu(self.conv(y)))
+        return x + self.out(F.leaky_relu(self.conv(y), 0.1))
 
 
 class TrainingOutput(NamedTuple):
@@ -187,6 +190,9 @@ class ImageModel(nn.Module):
         self.s_up = nn.Conv2d(c.width16, 4 * c.width8, 1)
         self.s8 = nn.Sequential(*(ResidualBlock(c.width8) for _ in range(c.synthesis8)))
         self.s_out = nn.Conv2d(c.width8, 3 * 64, 1)
+        with torch.no_grad():
+            for layer in (self.a_in, self.a_down, self.s_in, self.s_up):
+                layer.weight.mul_(3)  # torch's default shrinks a signal at each layer, until biases drown it
         for layer in (self.a_out, self.s_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

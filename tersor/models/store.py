@@ -82,10 +82,11 @@ def load_image_model(model_id: int, device: str) -> ReleasedImageModel:
 def load_released(path: Path, device: str) -> ReleasedImageModel:
     """Read one weights file."""
     tensors, card, config = _read(path)
-    model = ImageModel(config)
-    _fill(model, tensors, path)
-    model.eval().requires_grad_(False)
-    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.inference_mode(False):  # kept for later calls, which may want gradients
+        model = ImageModel(config)
+        _fill(model, tensors, path)
+        model.eval().requires_grad_(False)
+        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tables = [FrozenTables(*(_array(tensors, f"tables.{k}.{part}", path) for part in ("counts", "radii"))) for k in ("y", "z")]
     digest = hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
     return ReleasedImageModel(name=path.stem, digest=digest, model=model, y_tables=tables[0], z_tables=tables[1], card=card, device=torch.device(device))
