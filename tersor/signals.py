@@ -117,5 +117,5 @@ def as_image(x: Any) -> Image:
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
         x = np.asarray(x)
         x = x[:, :, None] if x.ndim == 2 else x
-        return Image(samples=np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False)))
+        return Image(samples=x.astype(x.dtype.newbyteorder("="), copy=False))
     raise SignalError(f"cannot make an image of {type(x).__name__}; allowed are paths, bytes of an image file, Pillow images, numpy arrays and torch tensors")

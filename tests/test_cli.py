@@ -89,6 +89,31 @@ def test_two_inputs_never_share_an_output(tmp_path: Path, picture: np.ndarray, c
     assert "two inputs" in capsys.readouterr().err
 
 
+def test_awkward_outputs(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a file"
+    file.write_bytes(b"precious")
+    for out in (str(file / "x.tsr"), str(tmp_path / ("long" * 100))):
+        assert main(["encode", str(photo), "-o", out]) == 1
+    assert main(["encode", str(photo), str(photo), "-o", str(file), "-f"]) == 1
+    assert file.read_bytes() == b"precious"
+    assert main(["encode", str(photo), "-o", "/dev/null", "-f"]) == 0
+    assert Path("/dev/null").is_char_device()
+    link = tmp_path / "link.tsr"
+    link.symlink_to(tmp_path / "target.tsr")
+    assert main(["encode", str(photo), "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert (tmp_path / "target.tsr").exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_decoding_two_files_of_one_name_loses_neither(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        assert main(["encode", str(photo), "-q", "-o", str(tmp_path / folder / "x.tsr")]) == 0
+    assert main(["decode", str(tmp_path / "a" / "x.tsr"), str(tmp_path / "b" / "x.tsr"), "-o", str(tmp_path / "out"), "-f"]) == 1
+    assert "two inputs" in capsys.readouterr().err
+
+
 def test_salvage(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = photo.with_suffix(".tsr")
     assert main(["encode", str(photo), "--tile", "64", "-q"]) == 0

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +62,44 @@ def test_metadata_of_files(tmp_path: Path) -> None:
         back = read_image(image_bytes(image, suffix))
         assert back.metadata["icc"] == icc, suffix
         assert Pil.open(io.BytesIO(image_bytes(image, suffix))).getexif()[0x0112] == 6, suffix
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+    with_xmp = Image(samples=image.samples, metadata={**image.metadata, "xmp": xmp})
+    for suffix in (".png", ".jpg", ".webp", ".tif"):
+        assert read_image(image_bytes(with_xmp, suffix)).metadata["xmp"] == xmp, suffix
+    deep_xmp = Image(samples=np.zeros((4, 4, 3), np.uint16), metadata={"xmp": xmp})
+    assert read_image(image_bytes(deep_xmp, ".png")).metadata["xmp"] == xmp
     deep = Image(samples=np.zeros((4, 4, 3), np.uint16), metadata=image.metadata)
     with Pil.open(io.BytesIO(image_bytes(deep, ".png"))) as im:
         assert im.info["icc_profile"] == icc
         assert im.getexif()[0x0112] == 6
+
+
+def test_hostile_metadata_is_an_error_not_a_traceback() -> None:
+    for suffix in (".tif", ".avif"):
+        with pytest.raises(SignalError):
+            image_bytes(Image(samples=np.zeros((4, 4, 3), np.uint8), metadata={"exif": b"junk"}), suffix)
+
+
+def test_reduced_depth_says_so() -> None:
+    image = read_image(b"P6\n2 1\n65535\n" + bytes(12))
+    assert image.samples.dtype == np.uint8
+    assert "16 bits" in image.notes[0]
+
+
+def test_damaged_files_are_an_error_or_an_image() -> None:
+    rng = np.random.default_rng(0)
+    picture = Pil.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    for kind in ("PNG", "JPEG", "TIFF", "GIF", "WEBP"):
+        out = io.BytesIO()
+        picture.save(out, kind)
+        for _ in range(60):
+            data = bytearray(out.getvalue())
+            for at in rng.integers(0, len(data), 6):
+                data[at] = rng.integers(0, 256)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with contextlib.suppress(SignalError):
+                    read_image(bytes(data))
 
 
 def test_animated_is_an_error() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def codec() -> ImageCodec:
 
 class TestContract(CodecContract):
     encode_options = {"tile": 64}  # noqa: RUF012
+    mean_error_levels = 6.0
 
     def make_codec(self) -> Any:
         return ImageCodec("cpu")
@@ -176,6 +178,10 @@ def test_targets(codec: ImageCodec, picture: np.ndarray) -> None:
         {"tile": 4096},
         {"quality": 5, "target_bpp": 1.0},
         {"target_bpp": -1.0},
+        {"quality": 50.0},
+        {"effort": 3.5},
+        {"quality": "x"},
+        {"target_psnr": float("nan")},
     ],
 )
 def test_bad_options_are_an_error(codec: ImageCodec, picture: np.ndarray, options: dict[str, Any]) -> None:
@@ -187,6 +193,24 @@ def test_bad_options_are_an_error(codec: ImageCodec, picture: np.ndarray, option
     "x",
     [np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 5), np.uint8), np.zeros((5, 5, 3), np.float32), np.zeros((5, 5, 3), np.int8), np.zeros(5, np.uint8)],
 )
+def test_what_the_decoder_would_refuse_is_not_written(codec: ImageCodec) -> None:
+    from tersor.signals import Image
+
+    with pytest.raises(SignalError, match="pixels"):
+        codec.encode_batch([np.broadcast_to(np.uint8(0), (1 << 15, (1 << 14) + 1, 3))])
+    with pytest.raises(SignalError, match="metadata"):
+        codec.encode_batch([Image(samples=np.zeros((1, 1, 3), np.uint8), metadata={"k" * 2000: b""})])
+
+
+def test_subclasses_of_pillow_and_torch_are_known(codec: ImageCodec) -> None:
+    class Mine(torch.Tensor):
+        pass
+
+    x = torch.zeros(3, 5, 7, dtype=torch.uint8).as_subclass(Mine)
+    (out,) = codec.decode_batch(codec.encode_batch([x]))
+    assert out.samples.shape == (5, 7, 3)
+
+
 def test_bad_arrays_are_an_error(codec: ImageCodec, x: np.ndarray) -> None:
     with pytest.raises(SignalError):
         codec.encode_batch([x])
@@ -267,8 +291,12 @@ def test_alpha_plane() -> None:
     assert (decode_alpha(b"", area, True, "alpha") == 65535).all()
     with pytest.raises(BitstreamError):
         decode_alpha(encode_alpha(plane), Rect(0, 0, 4, 3), False, "alpha")
-    with pytest.raises(BitstreamError):
-        decode_alpha(b"not a png", area, False, "alpha")
+    bomb = bytearray(encode_alpha(plane))
+    bomb[16:24] = (30000).to_bytes(4, "big") * 2
+    bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")
+    for chunk, deep in ((b"not a png", False), (bytes(bomb), False), (encode_alpha(plane), True), (encode_alpha(plane.astype(np.uint16)), False)):
+        with pytest.raises(BitstreamError, match="alpha"):
+            decode_alpha(chunk, area, deep, "alpha")
 
 
 def test_devices_do_not_fall_back() -> None:
