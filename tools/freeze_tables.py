@@ -85,6 +85,7 @@ def main() -> None:
     p.add_argument("--checkpoint", required=True)
     p.add_argument("--data", nargs="+", required=True, help="folders of training images")
     p.add_argument("--out", required=True)
+    p.add_argument("--note", default="", help="for the card: what the log does not say")
     p.add_argument("--crops", type=int, default=48)
     p.add_argument("--crop", type=int, default=512)
     p.add_argument("--qualities", type=int, default=12)
@@ -130,6 +131,7 @@ def main() -> None:
         "skipped_batches": skipped,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU threads" if not torch.cuda.is_available() else torch.cuda.get_device_name(),
         "dev": next((e for e in reversed(log) if e.get("event") == "dev"), None),
+        "note": a.note,
         "licence": "Apache-2.0",
     }
     Path(a.out).parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,19 @@
 #!/bin/sh
-# Everything in this folder, from the shipped weights. KODAK is the folder of the 24 images (default ../shared/data/images/kodak).
-#   sh results/v0.1/make.sh [python]
+# Everything in this folder, from the shipped weights. The first argument is the folder of the 24 Kodak images, the second a table of published curves.
+#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python]
 set -eu
-python=${1:-python3}
-kodak=${KODAK:-../shared/data/images/kodak}
-reference=${REFERENCE:-../shared/reference/rd_kodak.csv}
+kodak=$1
+reference=${2:-}
+python=${3:-python3}
 out=results/v0.1
-"$python" -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --reference "$reference" -o $out/kodak | tee $out/kodak.txt
-"$python" tools/evaluate.py effort --data "$kodak" --limit 6 | tee $out/effort.txt
-"$python" -m tersor bench --data "$kodak" --limit 8 | tee $out/bench.txt
-"$python" tools/evaluate.py memory | tee $out/memory.txt
+keep() {
+    name=$1
+    shift
+    "$python" "$@" >"$out/$name.txt"
+    cat "$out/$name.txt"
+}
+keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl ${reference:+--reference "$reference"} -o $out/kodak
+keep effort tools/evaluate.py effort --data "$kodak" --limit 6
+keep bench -m tersor bench --data "$kodak" --limit 8
+keep memory tools/evaluate.py memory
+keep damage tools/evaluate.py damage

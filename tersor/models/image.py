@@ -4,9 +4,8 @@
     x --g_a: 1/8, 1/16 residual net--> (+)                                             |---> g_s: 1/16, 1/8 residual net ---> (+)
     y --h_a--> z --round--> prior (models/prior.py): mu, scale level
 
-At initialisation the two networks output zero and the model is a plain transform codec; what they learn are bounded corrections: every block sees layer-normalised
-input, so its output is bounded by its weights whatever the image. The gains, and a bias at each stage, depend on the quality. Synthesis also sees the scale levels
-(how uncertain each latent was), which the prior computes exactly.
+At initialisation the two networks output zero and the model is a plain transform codec; what they learn are corrections whose blocks are bounded by their weights. The gains,
+and a bias at each stage, depend on the quality. Synthesis also sees the scale levels (how uncertain each latent was), which the prior computes exactly.
 
 Receptive fields: `ImageModelConfig.analysis_halo`, `.synthesis_halo`, in latents to each side.
 
@@ -43,7 +42,9 @@ from tersor.models.prior import (
 
 PATCH = 16
 LAMBDA_MIN, LAMBDA_MAX = 0.0008, 0.2
-CORRECTION_LEVELS = 128.0
+CORRECTION_LEVELS = 255.0
+COEFFICIENT_UNIT = 64.0
+ACTIVATION_BOUND = 8.0
 MIDDLE = 127.5
 
 
@@ -127,22 +128,21 @@ def dct_basis(luma: int, chroma: int) -> NDArray[np.float64]:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(leaky(conv3x3(layer_norm(x)))); the norm is over channels at each position, so it is local and bounds the block's output.
+    """x + conv1x1(bounded(conv3x3(x))). The activation is a leaky rectifier clamped at +-8, so the block adds at most 8 times the norm of its last weights,
+    whatever the image.
 
-    Leaky, because plain rectifiers behind a norm die within a few hundred steps of Muon and leave the bare transform.
+    Leaky, because plain rectifiers died within a few hundred steps of Muon and left the bare transform.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=1e-3)
         self.conv = nn.Conv2d(channels, channels, 3, 1, 1)
         self.out = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.out(F.leaky_relu(self.conv(y), 0.1))
+        return x + self.out(F.leaky_relu(self.conv(x), 0.01).clamp(-ACTIVATION_BOUND, ACTIVATION_BOUND))
 
 
 class TrainingOutput(NamedTuple):
@@ -168,8 +168,6 @@ def round_through(v: Tensor) -> Tensor:
 class ImageModel(nn.Module):
     """Analysis, synthesis, hyper-analysis and prior. Pixels are float 0..255, [N, 3, H, W], H and W multiples of 16."""
 
-    coefficient_scale: Tensor
-
     def __init__(self, config: ImageModelConfig) -> None:
         super().__init__()
         c = self.config = config
@@ -177,8 +175,6 @@ class ImageModel(nn.Module):
         basis = torch.from_numpy(dct_basis(c.luma, c.chroma)).float()
         self.forward_transform = nn.Parameter(basis[:, :, None, None].clone())
         self.inverse_transform = nn.Parameter(basis.t()[:, :, None, None].clone())
-        self.register_buffer("coefficient_scale", torch.ones(m))
-
         self.a_in = nn.Conv2d(3 * 64, c.width8, 1)
         self.a8 = nn.Sequential(*(ResidualBlock(c.width8) for _ in range(c.analysis8)))
         self.a_down = nn.Conv2d(c.width8, c.width16, 2, 2)
@@ -190,9 +186,6 @@ class ImageModel(nn.Module):
         self.s_up = nn.Conv2d(c.width16, 4 * c.width8, 1)
         self.s8 = nn.Sequential(*(ResidualBlock(c.width8) for _ in range(c.synthesis8)))
         self.s_out = nn.Conv2d(c.width8, 3 * 64, 1)
-        with torch.no_grad():
-            for layer in (self.a_in, self.a_down, self.s_in, self.s_up):
-                layer.weight.mul_(3)  # torch's default shrinks a signal at each layer, until biases drown it
         for layer in (self.a_out, self.s_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -214,9 +207,8 @@ class ImageModel(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
-        """Set the scales and initial levels from the statistics of the bare transform on training crops, float [N, 3, H, W]."""
+        """Set the initial scale levels from the statistics of the bare transform on training crops, float [N, 3, H, W]."""
         std = self._transform(pixels).transpose(0, 1).flatten(1).std(1)
-        self.coefficient_scale.copy_(std + 8)
         points = self.log_gain.points[:, 0]
         middle = points.mean()
         level = (torch.log(std * 0.7 * middle.exp() / SIGMA_MIN) / LOG_SIGMA_STEP).clamp(2, N_LEVELS - 2)
@@ -241,10 +233,10 @@ class ImageModel(nn.Module):
             x: float [N, 3, H, W], 0..255.
             gain: [N, M, 1, 1]; bias: [N, width8, 1, 1]; of the quality.
         """
-        u = F.pixel_unshuffle((x - MIDDLE) / 64, 8).contiguous(memory_format=torch.channels_last)
+        u = F.pixel_unshuffle((x - MIDDLE) / CORRECTION_LEVELS, 8).contiguous(memory_format=torch.channels_last)
         f = self.a8(self.a_in(u) + bias)
         f = self.a_out(self.a16(self.a_down(f)))
-        return (self._transform(x) + self.coefficient_scale[:, None, None] * f.float()) * gain
+        return (self._transform(x) + COEFFICIENT_UNIT * f.float()) * gain
 
     def hyper_analysis(self, y: Tensor) -> Tensor:
         """y [N, M, h, w], h and w multiples of 4 -> z, float [N, Z, h/4, w/4], before rounding."""
@@ -265,7 +257,7 @@ class ImageModel(nn.Module):
             level: float [N, M, h, w], scale levels 0..63.
             ungain: [N, M, 1, 1]; bias16: [N, width16, 1, 1]; bias8: [N, width8, 1, 1]; of the quality.
         """
-        coefficients = y_hat * ungain / self.coefficient_scale[:, None, None]
+        coefficients = y_hat * ungain / COEFFICIENT_UNIT
         f = self.s_in(torch.cat([coefficients, level / 32 - 1], 1).contiguous(memory_format=torch.channels_last))
         f = self.s_up(self.s16(f + bias16))
         f = F.pixel_shuffle(f, 2).contiguous(memory_format=torch.channels_last)

@@ -30,7 +30,7 @@ IMAGE_MODELS = {1: "image-1"}
 DEFAULT_IMAGE_MODEL = 1
 DIGEST_BYTES = 4
 Z_BANDS = 4
-FULL_PRECISION = ("_transform", "coefficient_scale", "points", "table", "z_log_scale", "z_mean")
+FULL_PRECISION = ("_transform", "points", "table", "z_log_scale", "z_mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
