@@ -4,8 +4,8 @@
     x --g_a: 1/8, 1/16 residual net--> (+)                                             |---> g_s: 1/16, 1/8 residual net ---> (+)
     y --h_a--> z --round--> prior (models/prior.py): mu, scale level
 
-At initialisation the two networks output zero and the model is a plain transform codec; what they learn are corrections whose blocks are bounded by their weights. The gains,
-and a bias at each stage, depend on the quality. Synthesis also sees the scale levels (how uncertain each latent was), which the prior computes exactly.
+At initialisation the two networks output zero and the model is a plain transform codec; what they learn are corrections whose blocks are bounded by their weights.
+The gains, and a bias at each stage, depend on the quality. Synthesis also sees the scale levels (how uncertain each latent was), which the prior computes exactly.
 
 Receptive fields: `ImageModelConfig.analysis_halo`, `.synthesis_halo`, in latents to each side.
 
