@@ -97,7 +97,7 @@ def test_huge_announcements_allocate_nothing() -> None:
     with pytest.raises(LimitExceededError):
         Reader(front)
     with pytest.raises(TruncatedError, match="chunk table"):
-        Reader(container.MAGIC + b"\1\1\0\0" + container.put_uvarint(1 << 23) + b"\0" * 64)
+        Reader(container.MAGIC + b"\1\1\0\0" + container.put_uvarint(1 << 19) + b"\0" * 64)
 
 
 def test_metadata_bomb_is_an_error() -> None:

@@ -188,8 +188,8 @@ class ImageCodec:
         def work(batch: list[Window]) -> tuple[list[bytes], list[float]]:
             pixels = torch.from_numpy(np.stack([_pixels(images[w.image].samples, w.outer) for w in batch])).to(self.device)
             quality = torch.tensor([qualities[w.image] for w in batch], device=self.device)
-            y = self._latents(coder, pixels, batch[0], quality, o.effort)
-            return coder.encode(y, quality)
+            y, unrefined = self._latents(coder, pixels, batch[0], quality, o.effort)
+            return coder.encode(y, quality, unrefined)
 
         done = 0
         for batch, (files, estimates) in self._map(work, batches(windows, self.batch)):
@@ -219,18 +219,20 @@ class ImageCodec:
         return out
 
     @staticmethod
-    def _latents(coder: LatentCoder, pixels: Tensor, window: Window, quality: Tensor, effort: int) -> Tensor:
-        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255."""
+    def _latents(coder: LatentCoder, pixels: Tensor, window: Window, quality: Tensor, effort: int) -> tuple[Tensor, Tensor]:
+        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255; and the same before refinement."""
         model = coder.model
         rows, columns = window.inner.relative_to(window.outer).slices()
         with stage("transform"), torch.inference_mode():
             y = model.analysis(pixels, model.log_gain.at(quality).exp(), model.a_quality.at(quality))
-        if effort > DEFAULT_EFFORT:
-            from tersor.codecs.refine import refine
+        unrefined = y[:, :, rows, columns]
+        if effort <= DEFAULT_EFFORT:
+            return unrefined, unrefined
+        from tersor.codecs.refine import refine
 
-            with stage("refinement"):
-                y = refine(coder, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
-        return y[:, :, rows, columns]
+        with stage("refinement"):
+            y = refine(coder, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
+        return y[:, :, rows, columns], unrefined
 
     # Decoding
 

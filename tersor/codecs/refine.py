@@ -1,6 +1,6 @@
 """Encoder effort: fit the latents of one image to the decoder, which knows nothing of it.
 
-Each iteration makes the encoder's own decisions (rate-distortion optimised rounding, pass by pass) and asks, by one backward pass, how the cost
+The hyper-latents stay. Each iteration makes the encoder's own decisions (rate-distortion optimised rounding, pass by pass) and asks, by one backward pass, how the cost
 
     lambda * squared error of the decoded image + bits of the latents coded later
 
@@ -57,8 +57,7 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
             shift = torch.zeros_like(latents, requires_grad=True)
 
             def rounding(residual: Tensor, level: Tensor, shift: Tensor = shift) -> Tensor:
-                table = torch.floor(level.detach() + 0.5).clamp(0, N_LEVELS - 1).int()
-                return coder.choose(residual.detach(), table, weight) + shift
+                return coder.choose(residual.detach(), _table(level), weight) + shift
 
             q = model.quantise(latents, z_hat, t, rounding)
             chosen = (q.y_hat - q.mu).detach()
@@ -66,16 +65,22 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
             y_hat, level = (q.y_hat, q.level) if around is None else _inside(q, around, inner)
             with torch.autocast(y.device.type, torch.bfloat16, enabled=_fast_bfloat16(y.device)):
                 x_hat = model.synthesis(y_hat, level, ungain, bias16, bias8)
+            coded = coder.bits_of(chosen, _table(q.level)).sum((1, 2, 3))
             cost = lam * (x_hat - pixels)[:, :, rows, columns].square().sum((1, 2, 3)) / 3 + bits
-            better = (cost < best_cost).detach()
+            true_cost = (cost - bits).detach() + coded
+            better = true_cost < best_cost
             best = torch.where(better[:, None, None, None], latents, best)
-            best_cost = torch.where(better, cost.detach(), best_cost)
+            best_cost = torch.where(better, true_cost, best_cost)
             (gradient,) = torch.autograd.grad(cost.sum(), shift)
             newton = q.y_hat.detach() - gradient / (2 * weight)
             latents = latents + STEP * (newton - latents)
     out = y.clone()
     out[:, :, inner[0], inner[1]] = best
     return out
+
+
+def _table(level: Tensor) -> Tensor:
+    return torch.floor(level.detach() + 0.5).clamp(0, N_LEVELS - 1).int()
 
 
 @torch.no_grad()
