@@ -12,8 +12,9 @@ keep() {
     "$python" "$@" >"$out/$name.txt"
     cat "$out/$name.txt"
 }
-keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl ${reference:+--reference "$reference"} -o $out/kodak
-keep effort tools/evaluate.py effort --data "$kodak" --limit 6
+keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
+keep effort tools/evaluate.py effort --data "$kodak" --limit 3
 keep bench -m tersor bench --data "$kodak" --limit 8
+ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1
 keep memory tools/evaluate.py memory
 keep damage tools/evaluate.py damage
