@@ -16,14 +16,15 @@ import numpy as np
 
 from tersor import container
 from tersor.bench import picture
-from tersor.codecs.image import ImageCodec, _DecodeJob
+from tersor.codecs.image import ImageCodec
+from tersor.codecs.image_job import DecodeJob
 from tersor.datasets.images import render_screen
 
 
 def latent_digest(file: bytes, batch: int = 4, device: str = "cpu") -> str:
     """SHA-256 over y_hat (int32, Q8) and scale level (uint8) of every tile: what must be the same on every machine."""
     codec = ImageCodec(device, batch)
-    job = _DecodeJob(container.Reader(file), device=device)
+    job = DecodeJob(container.Reader(file), device=device)
     codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
     h = hashlib.sha256()
     for t in sorted(job.latents):

@@ -9,8 +9,6 @@ so tile borders are invisible. Equal windows of all images in a call share a bat
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,23 +16,23 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor import container
+from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.device import exact_convolutions, pick_device
-from tersor.codecs.image_header import MAX_TILE, ImageHeader
+from tersor.codecs.image_header import MAX_TILE, WIRE_ID, ImageHeader
+from tersor.codecs.image_job import DecodeJob, Window
 from tersor.codecs.latents import LatentCoder
 from tersor.codecs.tiles import PATCH, TILE_UNIT, Rect, TileGrid
 from tersor.entropy.exact import ONE
-from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
-from tersor.models.store import DEFAULT_IMAGE_MODEL, IMAGE_MODELS, load_image_model
+from tersor.errors import SignalError
+from tersor.models.store import DEFAULT_IMAGE_MODEL, load_image_model
 from tersor.signals import Image, as_image
 from tersor.timing import stage
 
-WIRE_ID = 1
 DEFAULT_QUALITY = 50
 DEFAULT_EFFORT = 3
 MAX_EFFORT = 9
@@ -79,21 +77,6 @@ class EncodeOptions:
             raise SignalError(f"effort is {self.effort}; allowed are 1 to {MAX_EFFORT}")
         if not TILE_UNIT <= self.tile <= MAX_TILE or self.tile % TILE_UNIT:
             raise SignalError(f"tile is {self.tile}; allowed are multiples of {TILE_UNIT} from {TILE_UNIT} to {MAX_TILE}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """One tile's work in a batch: `inner` is the part wanted, `outer` what the network must see; both in latents of image `image`."""
-
-    image: int
-    tile: int
-    inner: Rect
-    outer: Rect
-
-    @property
-    def shape(self) -> tuple[Rect, int, int]:
-        """Windows of equal shape share a batch."""
-        return self.inner.relative_to(self.outer), self.outer.height, self.outer.width
 
 
 def batches(windows: Sequence[Window], size: int) -> list[list[Window]]:
@@ -258,7 +241,7 @@ class ImageCodec:
             SignalError: a region outside the image.
         """
         readers = [f if isinstance(f, container.Reader) else container.Reader(f) for f in files]
-        jobs = [_DecodeJob(r, region, salvage, self.device) for r in readers]
+        jobs = [DecodeJob(r, region, salvage, self.device) for r in readers]
         rows = max((j.last_row for j in jobs), default=-1) + 1
         total = sum(len(j.tiles) for j in jobs)
         done = 0
@@ -278,7 +261,7 @@ class ImageCodec:
                 j.forget_before(row)
         return [j.finish() for j in jobs]
 
-    def _decode_latents(self, jobs: Sequence[_DecodeJob], needed: Sequence[tuple[int, int]]) -> None:
+    def _decode_latents(self, jobs: Sequence[DecodeJob], needed: Sequence[tuple[int, int]]) -> None:
         loaded: dict[tuple[int, int, int], list[tuple[int, int, bytes]]] = defaultdict(list)
         for k, t in needed:
             payload = jobs[k].payload(t)
@@ -298,7 +281,7 @@ class ImageCodec:
             for i, (k, t, _) in enumerate(items):
                 jobs[k].latents[t] = y_hat[i], level[i]
 
-    def _synthesise(self, jobs: Sequence[_DecodeJob], windows: Sequence[Window]) -> int:
+    def _synthesise(self, jobs: Sequence[DecodeJob], windows: Sequence[Window]) -> int:
         def work(batch: list[Window]) -> NDArray[np.float32]:
             model = load_image_model(jobs[batch[0].image].header.model, self.device).model
             quality = torch.tensor([jobs[w.image].header.quality for w in batch], device=self.device)
@@ -329,144 +312,6 @@ class ImageCodec:
                 yield from zip(part, results, strict=True)
 
 
-class _DecodeJob:
-    """One file on its way to an image."""
-
-    def __init__(self, reader: container.Reader, region: tuple[int, int, int, int] | None = None, salvage: bool = False, device: str = "cpu") -> None:
-        if reader.codec != WIRE_ID:
-            raise BitstreamError(f"the file's codec is {reader.codec}, not the image codec ({WIRE_ID}); use tersor.decode")
-        self.reader = reader
-        self.header = h = ImageHeader.unpack(reader.header, len(reader.chunk_lengths))
-        if h.model in IMAGE_MODELS:
-            released = load_image_model(h.model, device)
-            if released.digest != h.digest:
-                raise WeightsError(
-                    f"the file was written with weights {h.digest.hex()} of model {h.model}, installed are {released.digest.hex()}; install the tersor that wrote it"
-                )
-            self.halo = released.model.config.synthesis_halo
-        else:
-            raise WeightsError(f"the file needs image model {h.model}, this tersor has {sorted(IMAGE_MODELS)}; install a newer one")
-        grid = h.grid
-        self.region = _checked_region(region, h)
-        x, y, w, height = self.region
-        self.target = Rect(y // PATCH, x // PATCH, -(-(y + height) // PATCH), -(-(x + w) // PATCH))
-        self.tiles = grid.touching(self.target)
-        self.tiles_of_row: dict[int, list[int]] = {}
-        for t in self.tiles:
-            self.tiles_of_row.setdefault(t // grid.columns, []).append(t)
-        self.salvage = salvage
-        self.damaged: list[int] = []
-        self.latents: dict[int, tuple[Tensor, Tensor]] = {}
-        dtype = np.uint16 if h.deep else np.uint8
-        self.samples = np.zeros((height, w, h.channels), dtype)
-
-    @property
-    def last_row(self) -> int:
-        return self.tiles[-1] // self.header.grid.columns
-
-    def windows(self, image: int, row: int) -> list[Window]:
-        grid = self.header.grid
-        out = []
-        for t in self.tiles_of_row.get(row, ()):
-            if inner := grid.rect(t).overlap(self.target):
-                out.append(Window(image=image, tile=t, inner=inner, outer=inner.grown(self.halo, grid.whole)))
-        return out
-
-    def payload(self, tile: int) -> bytes | None:
-        """The tile's bytes; None if it is damaged and to be salvaged."""
-        try:
-            return self.reader.chunk(tile)
-        except ChecksumError as e:
-            if not self.salvage:
-                raise ChecksumError(f"tile {tile} of {len(self.header.grid)}: {e}; decode --salvage fills it and decodes the rest") from e
-            if tile not in self.damaged:
-                self.damaged.append(tile)
-            return None
-
-    def gather(self, rect: Rect, device: str, channels: int) -> tuple[Tensor, Tensor]:
-        """Latents of any rectangle from the tiles decoded; damaged ones are 0."""
-        y_hat = torch.zeros((channels, rect.height, rect.width), dtype=torch.int32, device=device)
-        level = torch.zeros(y_hat.shape, dtype=torch.uint8, device=device)
-        for t in self.header.grid.touching(rect):
-            tile = self.header.grid.rect(t)
-            part = tile.overlap(rect)
-            if part is None or t not in self.latents:
-                continue
-            to, source = (slice(None), *part.relative_to(rect).slices()), (slice(None), *part.relative_to(tile).slices())
-            y_hat[to] = self.latents[t][0][source]
-            level[to] = self.latents[t][1][source]
-        return y_hat, level
-
-    def place(self, inner: Rect, pixels: NDArray[np.float32]) -> None:
-        """Round and store the pixels of a window's inner part, cut to the region."""
-        x, y, w, height = self.region
-        wanted = Rect(y, x, y + height, x + w)
-        area = inner.scaled(PATCH)
-        part = area.overlap(wanted)
-        if part is None:
-            return
-        rows, columns = part.relative_to(area).slices()
-        values = pixels[rows, columns].clip(0, 255)
-        if not self.header.colour:
-            values = values.mean(2, keepdims=True)
-        to_rows, to_columns = part.relative_to(wanted).slices()
-        colour = 3 if self.header.colour else 1
-        self.samples[to_rows, to_columns, :colour] = np.rint(values * 257 if self.header.deep else values)
-
-    def forget_before(self, row: int) -> None:
-        """Drop latents that no later row of tiles can see."""
-        columns = self.header.grid.columns
-        reach = -(-self.halo * PATCH // self.header.tile)
-        for t in [t for t in self.latents if t // columns < row + 1 - reach]:
-            del self.latents[t]
-
-    def finish(self) -> Image:
-        h = self.header
-        x, y, w, height = self.region
-        wanted = Rect(y, x, y + height, x + w)
-        for t in self.damaged:
-            if part := _pixel_rect(h.grid.rect(t), h).overlap(wanted):
-                self.samples[part.relative_to(wanted).slices()] = 0x8080 if h.deep else 0x80
-        if h.alpha:
-            self._place_alpha(wanted)
-        notes = tuple(f"tile {t} is damaged and was filled" for t in sorted(set(self.damaged)))
-        return Image(samples=self.samples, metadata=self.reader.metadata, notes=notes)
-
-    def _place_alpha(self, wanted: Rect) -> None:
-        opaque = 65535 if self.header.deep else 255
-        for t in self.tiles:
-            area = _pixel_rect(self.header.grid.rect(t), self.header)
-            part = area.overlap(wanted)
-            if part is None:
-                continue
-            chunk = len(self.header.grid) + t
-            try:
-                plane = decode_alpha(self.reader.chunk(chunk), area, self.header.deep, f"chunk {chunk} (alpha of tile {t})")
-            except BitstreamError:
-                if not self.salvage:
-                    raise
-                self.damaged.append(t)
-                plane = np.full((area.height, area.width), opaque, self.samples.dtype)
-            self.samples[..., -1][part.relative_to(wanted).slices()] = plane[part.relative_to(area).slices()]
-
-
-def _checked_region(region: tuple[int, int, int, int] | None, h: ImageHeader) -> tuple[int, int, int, int]:
-    if region is None:
-        return 0, 0, h.width, h.height
-    if len(region) != 4 or not all(isinstance(v, (int, np.integer)) for v in region):
-        raise SignalError(f"region is {region!r}; it must be four whole numbers: x, y, width, height")
-    x, y, w, height = region
-    if x < 0 or y < 0 or w < 1 or height < 1 or x + w > h.width or y + height > h.height:
-        raise SignalError(f"region {x},{y},{w},{height} does not lie inside the image of {h.width}x{h.height} pixels; give x,y,width,height")
-    return region
-
-
-def _pixel_rect(rect: Rect, h: ImageHeader) -> Rect:
-    """Pixels of a tile that exist."""
-    p = rect.scaled(PATCH)
-    return Rect(p.top, p.left, min(p.bottom, h.height), min(p.right, h.width))
-
-
 def _rows_columns(rect: Rect, grid: TileGrid) -> tuple[slice, slice]:
     p = rect.scaled(PATCH)
     return slice(p.top, min(p.bottom, grid.height)), slice(p.left, min(p.right, grid.width))
@@ -483,33 +328,6 @@ def _pixels(samples: NDArray[Any], outer: Rect) -> NDArray[np.float32]:
     if samples.dtype == np.uint16:
         planes /= 257
     return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])))
-
-
-def encode_alpha(plane: NDArray[Any]) -> bytes:
-    """An alpha plane [h, w] exactly: PNG, or nothing if it is opaque."""
-    if (plane == np.iinfo(plane.dtype).max).all():
-        return b""
-    out = io.BytesIO()
-    PIL.Image.fromarray(plane).save(out, "PNG", optimize=True)
-    return out.getvalue()
-
-
-def decode_alpha(chunk: bytes, area: Rect, deep: bool, name: str) -> NDArray[Any]:
-    """Raises: BitstreamError if it is no PNG plane of this size and depth."""
-    dtype = np.uint16 if deep else np.uint8
-    if not chunk:
-        return np.full((area.height, area.width), np.iinfo(dtype).max, dtype)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(chunk), formats=["PNG"]) as im:
-                if im.size != (area.width, area.height) or im.mode != ("I;16" if deep else "L"):
-                    raise BitstreamError(f"{name}: a plane of {im.size} {im.mode}, needed is {area.width}x{area.height}; the file is damaged")
-                return np.array(im).astype(dtype)
-    except BitstreamError:
-        raise
-    except Exception as e:  # bombs, and whatever comes to a parser of damaged bytes
-        raise BitstreamError(f"{name}: not a PNG plane ({e}); the file is damaged") from e
 
 
 def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:

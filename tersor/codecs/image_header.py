@@ -10,6 +10,7 @@ from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
 from tersor.signals import MAX_PIXELS, MAX_SIDE
 
+WIRE_ID = 1
 MAX_TILE = 2048
 COLOUR, ALPHA, DEEP = 1, 2, 4
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tersor import container
-from tersor.codecs.image import ImageCodec, decode_alpha, encode_alpha, psnr
+from tersor.codecs.alpha import decode_alpha, encode_alpha
+from tersor.codecs.image import ImageCodec, psnr
 from tersor.codecs.image_header import ImageHeader
 from tersor.codecs.tiles import Rect, TileGrid
 from tersor.errors import BitstreamError, ChecksumError, DeviceError, LimitExceededError, SignalError, WeightsError
@@ -102,12 +103,12 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     """Synthesis in tiles equals synthesis of the whole: decode a tiled file in tiles, and its latents in one window."""
     (file,) = codec.encode_batch([picture], quality=60, tile=128)
     (tiled,) = codec.decode_batch([file])
-    from tersor.codecs import image as module
+    from tersor.codecs.image_job import DecodeJob, Window
 
-    job = module._DecodeJob(container.Reader(file))
+    job = DecodeJob(container.Reader(file))
     codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
     whole = job.header.grid.whole
-    codec._synthesise([job], [module.Window(image=0, tile=0, inner=whole, outer=whole)])
+    codec._synthesise([job], [Window(image=0, tile=0, inner=whole, outer=whole)])
     difference = np.abs(job.finish().samples.astype(int) - tiled.samples)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
