@@ -5,8 +5,8 @@ The hyper-latents stay. Each iteration makes the encoder's own decisions (rate-d
     lambda * squared error of the decoded image + bits of the latents coded later
 
 would move with each decoded latent. Synthesis is close to an orthonormal transform, so the curvature is known, and a Newton step from the *decoded* latents gives
-the values that rounding should start from next time. (Descending from the unrounded latents through a straight-through rounding gains nothing here: it piles up
-first-order steps until whole symbols flip. Stochastic Gumbel annealing needs thousands of iterations to pay.) The best latents seen are kept.
+the values that rounding should start from next time. The step is taken from decoded, not from unrounded latents: there, first-order steps would pile up until whole
+symbols flip. The best latents seen, by the bits of the frozen tables, are kept; `tools/evaluate.py effort` measures the gain.
 
 Source: rounding as in rate-distortion optimised quantisation, Karczewicz et al. 2008; refinement at encode time, Campos et al. 2019, Yang, Bamler, Mandt 2020.
 """
