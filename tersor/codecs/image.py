@@ -207,7 +207,7 @@ class ImageCodec:
         model = coder.model
         rows, columns = window.inner.relative_to(window.outer).slices()
         with stage("transform"), torch.inference_mode():
-            y = model.analysis(pixels, model.log_gain.at(quality).exp(), model.a_quality.at(quality))
+            y = model.analysis(pixels, model.log_gain.at(quality).exp(), model.pre_filter.quality.at(quality))
         unrefined = y[:, :, rows, columns]
         if effort <= DEFAULT_EFFORT:
             return unrefined, unrefined
@@ -269,7 +269,7 @@ class ImageCodec:
                 rect = jobs[k].header.grid.rect(t)
                 loaded[jobs[k].header.model, rect.height, rect.width].append((k, t, payload))
 
-        def work(batch: tuple[tuple[int, int, int], list[tuple[int, int, bytes]]]) -> tuple[Tensor, Tensor]:
+        def work(batch: tuple[tuple[int, int, int], list[tuple[int, int, bytes]]]) -> Tensor:
             (model, h, w), items = batch
             coder = LatentCoder(load_image_model(model, self.device))
             quality = torch.tensor([jobs[k].header.quality for k, _, _ in items], device=self.device)
@@ -277,19 +277,17 @@ class ImageCodec:
             return coder.decode([p for _, _, p in items], names, quality, h, w)
 
         split = [(key, items[i : i + self.batch]) for key, items in loaded.items() for i in range(0, len(items), self.batch)]
-        for (_, items), (y_hat, level) in self._map(work, split):
+        for (_, items), y_hat in self._map(work, split):
             for i, (k, t, _) in enumerate(items):
-                jobs[k].latents[t] = y_hat[i], level[i]
+                jobs[k].latents[t] = y_hat[i]
 
     def _synthesise(self, jobs: Sequence[DecodeJob], windows: Sequence[Window]) -> int:
         def work(batch: list[Window]) -> NDArray[np.float32]:
             model = load_image_model(jobs[batch[0].image].header.model, self.device).model
             quality = torch.tensor([jobs[w.image].header.quality for w in batch], device=self.device)
-            pairs = [jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]
-            y_hat = torch.stack([p[0] for p in pairs]).float() / ONE
-            level = torch.stack([p[1] for p in pairs]).float()
+            y_hat = torch.stack([jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]).float() / ONE
             with stage("transform"), torch.inference_mode():
-                x = model.synthesis(y_hat, level, model.log_ungain.at(quality).exp(), model.s16_quality.at(quality), model.s8_quality.at(quality))
+                x = model.synthesis(y_hat, model.log_ungain.at(quality).exp(), model.post_filter.quality.at(quality))
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out

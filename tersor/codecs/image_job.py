@@ -60,7 +60,7 @@ class DecodeJob:
             self.tiles_of_row.setdefault(t // grid.columns, []).append(t)
         self.salvage = salvage
         self.damaged: list[int] = []
-        self.latents: dict[int, tuple[Tensor, Tensor]] = {}
+        self.latents: dict[int, Tensor] = {}
         dtype = np.uint16 if h.deep else np.uint8
         self.samples = np.zeros((height, w, h.channels), dtype)
 
@@ -87,19 +87,17 @@ class DecodeJob:
                 self.damaged.append(tile)
             return None
 
-    def gather(self, rect: Rect, device: str, channels: int) -> tuple[Tensor, Tensor]:
+    def gather(self, rect: Rect, device: str, channels: int) -> Tensor:
         """Latents of any rectangle from the tiles decoded; damaged ones are 0."""
         y_hat = torch.zeros((channels, rect.height, rect.width), dtype=torch.int32, device=device)
-        level = torch.zeros(y_hat.shape, dtype=torch.uint8, device=device)
         for t in self.header.grid.touching(rect):
             tile = self.header.grid.rect(t)
             part = tile.overlap(rect)
             if part is None or t not in self.latents:
                 continue
             to, source = (slice(None), *part.relative_to(rect).slices()), (slice(None), *part.relative_to(tile).slices())
-            y_hat[to] = self.latents[t][0][source]
-            level[to] = self.latents[t][1][source]
-        return y_hat, level
+            y_hat[to] = self.latents[t][source]
+        return y_hat
 
     def place(self, inner: Rect, pixels: NDArray[np.float32]) -> None:
         """Round and store the pixels of a window's inner part, cut to the region."""

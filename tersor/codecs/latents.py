@@ -133,8 +133,8 @@ class LatentCoder:
         return torch.where(level == 0, 0, chosen).to(torch.int32)
 
     @torch.inference_mode()
-    def decode(self, payloads: Sequence[bytes], names: Sequence[str], quality: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
-        """-> (y_hat, int32 Q8 [N, M, h, w]; level, uint8 [N, M, h, w]).
+    def decode(self, payloads: Sequence[bytes], names: Sequence[str], quality: Tensor, h: int, w: int) -> Tensor:
+        """-> y_hat, int32 Q8 [N, M, h, w].
 
         Raises:
             BitstreamError: a payload that is not one; `names` say which.
@@ -149,7 +149,6 @@ class LatentCoder:
             z = torch.from_numpy(hyper).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(self.device)
             stream, level_bias = self._begin(z, quality, h, w)
         y_hat = torch.zeros((len(decoders), m, h, w), dtype=torch.int32, device=self.device)
-        levels = torch.zeros(y_hat.shape, dtype=torch.uint8, device=self.device)
         masks = pass_masks(m, h, w, self.device)
         for step in range(PASSES):
             mu, level, stream, at = self._pass(step, stream, level_bias, y_hat, masks[step])
@@ -158,7 +157,6 @@ class LatentCoder:
             with stage("prior"):
                 symbols = torch.from_numpy(popped).clamp(-MAX_SYMBOL, MAX_SYMBOL).to(self.device)
                 y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
-                levels.flatten(1)[:, at] = level.to(torch.uint8)
         for d in decoders:
             d.end()
-        return y_hat, levels
+        return y_hat

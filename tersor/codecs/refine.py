@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tersor.codecs.latents import LatentCoder, pad_to_hyper
-from tersor.models.image import ImageModel, Quantised, lambda_of, y_bits
+from tersor.models.image import ImageModel, lambda_of, y_bits
 from tersor.models.prior import N_LEVELS, N_QUALITIES
 
 STEP = 0.3
@@ -52,7 +52,7 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
         latents = y[:, :, inner[0], inner[1]].clone()
         z_hat = torch.round(model.hyper_analysis(pad_to_hyper(latents)))
         best, best_cost = latents, torch.full((len(y),), math.inf, device=y.device)
-        ungain, bias16, bias8 = model.log_ungain.at(quality).exp(), model.s16_quality.at(quality), model.s8_quality.at(quality)
+        ungain, bias = model.log_ungain.at(quality).exp(), model.post_filter.quality.at(quality)
         for _ in range(iterations):
             shift = torch.zeros_like(latents, requires_grad=True)
 
@@ -62,9 +62,12 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
             q = model.quantise(latents, z_hat, t, rounding)
             chosen = (q.y_hat - q.mu).detach()
             bits = y_bits(chosen, q.level).sum((1, 2, 3))
-            y_hat, level = (q.y_hat, q.level) if around is None else _inside(q, around, inner)
+            y_hat = q.y_hat
+            if around is not None:
+                y_hat = around.clone()
+                y_hat[:, :, inner[0], inner[1]] = q.y_hat
             with torch.autocast(y.device.type, torch.bfloat16, enabled=_fast_bfloat16(y.device)):
-                x_hat = model.synthesis(y_hat, level, ungain, bias16, bias8)
+                x_hat = model.synthesis(y_hat, ungain, bias)
             coded = coder.bits_of(chosen, _table(q.level)).sum((1, 2, 3))
             cost = lam * (x_hat - pixels)[:, :, rows, columns].square().sum((1, 2, 3)) / 3 + bits
             true_cost = (cost - bits).detach() + coded
@@ -84,16 +87,9 @@ def _table(level: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _surroundings(model: ImageModel, y: Tensor, t: Tensor) -> Quantised:
+def _surroundings(model: ImageModel, y: Tensor, t: Tensor) -> Tensor:
     """What the neighbouring tiles will roughly decode to."""
-    return model.quantise(y, torch.round(model.hyper_analysis(pad_to_hyper(y))), t)
-
-
-def _inside(q: Quantised, around: Quantised, inner: tuple[slice, slice]) -> tuple[Tensor, Tensor]:
-    y_hat, level = around.y_hat.clone(), around.level.clone()
-    y_hat[:, :, inner[0], inner[1]] = q.y_hat
-    level[:, :, inner[0], inner[1]] = q.level
-    return y_hat, level
+    return model.quantise(y, torch.round(model.hyper_analysis(pad_to_hyper(y))), t).y_hat
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

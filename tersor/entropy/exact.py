@@ -73,6 +73,9 @@ def normalise(x: Tensor) -> Tensor:
     return torch.floor((v * ONE + 0.5) / root).to(torch.int32)
 
 
+ALL = slice(None)
+
+
 class ExactConv(nn.Module):
     """Convolution 1x1 or 3x3, stride 1, zero padding.
 
@@ -127,15 +130,26 @@ class ExactConv(nn.Module):
         self.bias.copy_(self.bias_int.double() / 2 ** (shift + FRACTION_BITS))
         self._weights = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: float or int32 (Q8) [N, c_in, h, w] -> the same kind [N, c_out, h, w]."""
+    def forward(self, x: Tensor, inputs: Tensor | slice = ALL, outputs: Tensor | slice = ALL) -> Tensor:
+        """A convolution, or the part of it between some channels.
+
+        Args:
+            x: float or int32 (Q8) [N, c_in, h, w].
+            inputs: the channels that x has; the others are zero. Only with kernel_size 1.
+            outputs: the channels to compute.
+
+        Returns:
+            [N, c_out, h, w] of the kind of x.
+        """
+        assert self.bias is not None
         if x.is_floating_point():
-            return F.conv2d(x.clamp(-ACTIVATION_MAX / ONE, ACTIVATION_MAX / ONE), self.weight, self.bias, padding=self.kernel_size // 2)
+            weight = self.weight[outputs][:, inputs]
+            return F.conv2d(x.clamp(-ACTIVATION_MAX / ONE, ACTIVATION_MAX / ONE), weight, self.bias[outputs], padding=self.kernel_size // 2)
         n, _, h, w = x.shape
-        sums = columns(x.clamp(-ACTIVATION_MAX, ACTIVATION_MAX), self.kernel_size) @ self._matrix(x.device)
+        sums = columns(x.clamp(-ACTIVATION_MAX, ACTIVATION_MAX), self.kernel_size) @ self._matrix(x.device)[inputs][:, outputs]
         shift = int(self.shift)
-        out = torch.floor((sums + (self.bias_int + (1 << shift >> 1))) * 2.0**-shift)
-        return out.to(torch.int32).reshape(n, h, w, -1).permute(0, 3, 1, 2)
+        out = torch.floor((sums + (self.bias_int[outputs] + (1 << shift >> 1))) * 2.0**-shift)
+        return out.to(torch.int32).reshape(n, h, w, out.shape[1]).permute(0, 3, 1, 2)
 
     def _matrix(self, device: torch.device) -> Tensor:
         """The weights as integers in float64 [K, c_out], rows in the order of `columns`."""

@@ -14,6 +14,7 @@ Source: Minnen et al. 2018 (mean-scale hyperprior); Li et al., "Neural Video Com
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -165,11 +166,17 @@ class Prior(nn.Module):
 
         Signed values predict means, magnitudes predict scales; the layer sees both.
         """
-        known = compand(y_hat)
-        return self.refine[step - 1](stream + self.context[step - 1](torch.cat([known, known.abs()], 1)))
+        channels = y_hat.shape[1]
+        context = torch.empty_like(stream)
+        for phase, cell in phases(*stream.shape[2:]):
+            groups = torch.cat([group_channels(group_of(n, phase), channels, stream.device) for n in range(step)])
+            known = compand(y_hat[cell].index_select(1, groups))
+            inputs = torch.cat([groups, groups + channels])
+            context[cell] = self.context[step - 1](torch.cat([known, known.abs()], 1), inputs=inputs)
+        return self.refine[step - 1](stream + context)
 
     def parameters_of_pass(self, step: int, stream: Tensor, y_hat: Tensor, level_bias: Tensor) -> tuple[Tensor, Tensor]:
-        """-> (mu, level), each [N, M, h, w]. Float: level is real-valued and unclamped. Exact: mu in Q8, level an integer 0..63.
+        """-> (mu, level), each [N, M, h, w], at the latents of this pass, 0 elsewhere. Float: level is real-valued, unclamped. Exact: mu in Q8, level an integer 0..63.
 
         Args:
             step: pass 0..3.
@@ -177,13 +184,43 @@ class Prior(nn.Module):
             y_hat: the latents known so far, as for `update`.
             level_bias: [N, 1, 1, 1], from `quality_level`, of the same kind.
         """
-        mu, level = self.heads[step](normalise(stream)).chunk(2, 1)
-        if step:
-            mu = torch.index_add(mu, 1, self.low, self.low_context[step - 1](halve(y_hat[:, self.low], LOW_BITS)))
-        if stream.is_floating_point():
-            return mu * torch.exp2(self.mu_shift), level * 2**LEVEL_SCALE_BITS + level_bias
-        level = (level << LEVEL_SCALE_BITS) + level_bias
-        return (mu << (self.mu_shift + MAX_MU_SHIFT)) >> MAX_MU_SHIFT, ((level + ONE // 2) >> 8).clamp(0, N_LEVELS - 1)
+        x = normalise(stream)
+        low = self.low_context[step - 1](halve(y_hat[:, self.low], LOW_BITS)) if step else None
+        mus, levels = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
+        for phase, cell in phases(*stream.shape[2:]):
+            group = group_of(step, phase)
+            channels = group_channels(group, y_hat.shape[1], stream.device)
+            mu, level = self.heads[step](x[cell], outputs=torch.cat([channels, channels + y_hat.shape[1]])).chunk(2, 1)
+            if low is not None:
+                mu = torch.cat([mu[:, :LOW_PER_GROUP] + low[cell][:, group * LOW_PER_GROUP : (group + 1) * LOW_PER_GROUP], mu[:, LOW_PER_GROUP:]], 1)
+            shift = self.mu_shift[channels]
+            if stream.is_floating_point():
+                mu, level = mu * torch.exp2(shift), level * 2**LEVEL_SCALE_BITS + level_bias
+            else:
+                mu = (mu << (shift + MAX_MU_SHIFT)) >> MAX_MU_SHIFT
+                level = (((level << LEVEL_SCALE_BITS) + level_bias + ONE // 2) >> 8).clamp(0, N_LEVELS - 1)
+            of_group = (slice(None), slice(group * mu.shape[1], (group + 1) * mu.shape[1]), *cell[2:])
+            mus[of_group], levels[of_group] = mu, level
+        return mus, levels
+
+
+def phases(h: int, w: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """The phases of the 2x2 cell that a lattice has, 0..3, each with the index of its positions in [N, C, h, w]."""
+    for phase in range(PASSES):
+        i, j = divmod(phase, 2)
+        if i < h and j < w:
+            yield phase, (slice(None), slice(None), slice(i, None, 2), slice(j, None, 2))
+
+
+def group_of(step: int, phase: int) -> int:
+    """The channel group that a pass codes at a phase of the 2x2 cell."""
+    return (step - PHASE_ORDER[phase]) % PASSES
+
+
+def group_channels(group: int, channels: int, device: torch.device) -> Tensor:
+    """Indices of the channels of one of the four groups."""
+    size = channels // PASSES
+    return torch.arange(group * size, (group + 1) * size, device=device)
 
 
 def pass_masks(channels: int, h: int, w: int, device: torch.device | str = "cpu") -> list[Tensor]:
