@@ -71,7 +71,7 @@ def coder_speed(device: str, image: NDArray[np.uint8], quality: int, repeat: int
     q = torch.tensor([quality], device=device)
     with torch.inference_mode():
         x = torch.from_numpy(image[:h, :w]).permute(2, 0, 1)[None].float().to(device)
-        y = model.analysis(x, model.log_gain.at(q).exp(), model.pre_filter.quality.at(q))
+        y = model.analysis(x, model.log_gain.at(q).exp())
         recorder = SymbolRecorder()
         LatentCoder(released).push(y, q, [recorder])
     runs = [(s, t) for s, t, frozen in recorder.runs if frozen is released.y_tables]

@@ -119,3 +119,52 @@ def as_image(x: Any) -> Image:
         x = x[:, :, None] if x.ndim == 2 else x
         return Image(samples=x.astype(x.dtype.newbyteorder("="), copy=False))
     raise SignalError(f"cannot make an image of {type(x).__name__}; allowed are paths, bytes of an image file, Pillow images, numpy arrays and torch tensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A numeric array; `np.asarray(field)` is its values.
+
+    Attributes:
+        values: any float or integer dtype, any number of axes.
+        name: of the variable; may be empty.
+        metadata: named byte strings that travel along.
+        notes: what was changed on the way in, for people.
+    """
+
+    values: NDArray[Any]
+    name: str = ""
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype) if copy or dtype not in (None, self.values.dtype) else self.values
+
+    def __repr__(self) -> str:
+        return f"Field({self.name!r}, shape={self.values.shape}, {self.values.dtype})"
+
+
+def as_field(x: Any) -> Field:
+    """Field from a path of a .npy file, a numpy array (masked cells of floats become NaN), a torch tensor, a number, or anything with __array__.
+
+    Raises:
+        SignalError: anything else.
+    """
+    if isinstance(x, Field):
+        return x
+    if isinstance(x, (str, Path)):
+        from tersor.files.fields import read_field
+
+        return read_field(Path(x))
+    if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
+        x = x.detach().cpu().numpy()
+    if isinstance(x, np.ma.MaskedArray):
+        if x.dtype.kind != "f" and x.mask.any():
+            raise SignalError(f"a masked array of {x.dtype} has masked cells; fill them and name the value with fill_value")
+        x = x.filled(np.nan) if x.dtype.kind == "f" else x.data
+    if isinstance(x, (np.ndarray, np.generic, int, float)) or hasattr(x, "__array__"):
+        values = np.asarray(x)
+        if values.dtype.kind not in "fiub":
+            raise SignalError(f"the array is {values.dtype}; allowed are floats, integers and booleans")
+        return Field(values=values)
+    raise SignalError(f"cannot make a field of {type(x).__name__}; allowed are paths of .npy files, numpy arrays and torch tensors")

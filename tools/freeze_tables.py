@@ -98,7 +98,7 @@ def main() -> None:
     model.load_state_dict({k.removeprefix("module."): v for k, v in state["ema"].items() if k.startswith("module.")})
     model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
     model.prior.freeze()
-    for m in (model.log_gain, model.log_ungain, model.pre_filter.quality, model.post_filter.quality):
+    for m in (model.log_gain, model.log_ungain, model.filter.quality):
         m.freeze()
     paths = image_paths(a.data)
     crops = Crops([load_rgb(q) for q in paths[:: max(1, len(paths) // 200)]], [render_screen(s) for s in range(100, 108)], a.crop, seed=7)
@@ -116,7 +116,7 @@ def main() -> None:
             for i, quality in enumerate(qualities):
                 for x in pixels[i % 2 :: 2 if round_ == 0 else 1].split(8):
                     q = torch.full((len(x),), int(quality))
-                    latents = model.analysis(x, model.log_gain.at(q).exp(), model.pre_filter.quality.at(q))
+                    latents = model.analysis(x, model.log_gain.at(q).exp())
                     coder.push(latents, q, [histogram] * len(x))
         y, z = y_tables(histogram.counts[True]), z_tables(histogram.counts[False])
         print(f"round {round_}: {int(histogram.counts[True].sum())} latents counted, {histogram.counts[True][0].sum() / histogram.counts[True].sum():.1%} certain")

@@ -33,6 +33,7 @@ from tersor.models.image import ImageModel, ImageModelConfig, lambda_of
 
 WARMUP_STEPS = 100
 DECAY_FROM = 0.2
+FILTER_WEIGHT_DECAY = 0.1
 DEV_POSITIONS = (0.1, 0.35, 0.6, 0.85)
 
 
@@ -48,7 +49,7 @@ def parse() -> argparse.Namespace:
     q.add_argument("--stop-at", type=int, help="save and stop at this step of the schedule")
     q.add_argument("--batch", type=int, default=8, help="crops a step and process")
     q.add_argument("--crop", type=int, default=256, help="side of a crop, a multiple of 64")
-    q.add_argument("--lr", type=float, default=1e-3, help="AdamW; Muon has twice it, ten times in the pixel filters")
+    q.add_argument("--lr", type=float, default=1e-3, help="AdamW; Muon has twice it, six times in the pixel filter")
     q.add_argument("--weight-decay", type=float, default=0.02, help="of Muon")
     q.add_argument("--seed", type=int, default=0)
     q.add_argument("--eval-every", type=int, default=1000)
@@ -59,15 +60,15 @@ def parse() -> argparse.Namespace:
 
 
 def optimisers(model: ImageModel, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon on the weight matrices, five times faster in the pixel filters than in the prior; AdamW on gains, biases and, ten times slower, the two linear transforms."""
+    """Muon on the weight matrices, three times faster in the pixel filter than in the prior; AdamW on gains, biases and, ten times slower, the two linear transforms."""
     named = list(model.named_parameters())
     linear = [p for n, p in named if n.endswith("_transform")]
     matrices = {n: p for n, p in named if p.dim() == 4 and not n.endswith("_transform")}
-    filters = [p for n, p in matrices.items() if "_filter." in n]
-    others = [p for n, p in matrices.items() if "_filter." not in n]
+    filters = [p for n, p in matrices.items() if n.startswith("filter.")]
+    others = [p for n, p in matrices.items() if not n.startswith("filter.")]
     taken = {id(p) for p in [*linear, *matrices.values()]}
     rest = [p for _, p in named if id(p) not in taken]
-    groups: list[dict[str, Any]] = [{"params": others, "use_muon": True}, {"params": filters, "use_muon": True, "lr": 10 * lr}]
+    groups: list[dict[str, Any]] = [{"params": others, "use_muon": True}, {"params": filters, "use_muon": True, "lr": 6 * lr, "weight_decay": FILTER_WEIGHT_DECAY}]
     muon = Muon(groups, lr=2 * lr, weight_decay=weight_decay, use_adjusted_lr=True, foreach=True)
     adam = torch.optim.AdamW([{"params": rest}, {"params": linear, "lr": 0.1 * lr}], lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
     for o in (muon, adam):

@@ -3,7 +3,7 @@
     Image --windows of tiles--> analysis --> latents of a tile --LatentCoder--> payload of the tile
     payloads --LatentCoder--> latents of tiles --windows: tile + halo--> synthesis --> Image
 
-Tiles are coded independently; their latents are those of the whole image (analysis sees a halo of pixels) and synthesis sees a halo of neighbouring latents,
+Tiles are coded independently; their latents are those of the whole image (analysis is block by block) and synthesis sees a halo of neighbouring latents,
 so tile borders are invisible. Equal windows of all images in a call share a batch on the device. Alpha is coded exactly, as one PNG plane a tile.
 """
 
@@ -162,7 +162,7 @@ class ImageCodec:
     def _encode(self, images: Sequence[Image], qualities: Sequence[int], o: EncodeOptions, progress: Progress | None) -> list[tuple[bytes, float]]:
         released = load_image_model(DEFAULT_IMAGE_MODEL, self.device)
         coder = LatentCoder(released)
-        halo = released.model.config.analysis_halo
+        halo = released.model.config.synthesis_halo if o.effort > DEFAULT_EFFORT else 0  # refinement looks at what the decoder will show around a tile
         grids = [TileGrid(i.width, i.height, o.tile) for i in images]
         windows = [Window(image=k, tile=t, inner=g.rect(t), outer=g.rect(t).grown(halo, g.whole)) for k, g in enumerate(grids) for t in range(len(g))]
         payloads: list[list[bytes]] = [[b""] * len(g) for g in grids]
@@ -207,7 +207,7 @@ class ImageCodec:
         model = coder.model
         rows, columns = window.inner.relative_to(window.outer).slices()
         with stage("transform"), torch.inference_mode():
-            y = model.analysis(pixels, model.log_gain.at(quality).exp(), model.pre_filter.quality.at(quality))
+            y = model.analysis(pixels, model.log_gain.at(quality).exp())
         unrefined = y[:, :, rows, columns]
         if effort <= DEFAULT_EFFORT:
             return unrefined, unrefined
@@ -287,7 +287,7 @@ class ImageCodec:
             quality = torch.tensor([jobs[w.image].header.quality for w in batch], device=self.device)
             y_hat = torch.stack([jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]).float() / ONE
             with stage("transform"), torch.inference_mode():
-                x = model.synthesis(y_hat, model.log_ungain.at(quality).exp(), model.post_filter.quality.at(quality))
+                x = model.synthesis(y_hat, model.log_ungain.at(quality).exp(), model.filter.quality.at(quality))
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out

@@ -52,7 +52,7 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
         latents = y[:, :, inner[0], inner[1]].clone()
         z_hat = torch.round(model.hyper_analysis(pad_to_hyper(latents)))
         best, best_cost = latents, torch.full((len(y),), math.inf, device=y.device)
-        ungain, bias = model.log_ungain.at(quality).exp(), model.post_filter.quality.at(quality)
+        ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
         for _ in range(iterations):
             shift = torch.zeros_like(latents, requires_grad=True)
 

@@ -84,13 +84,13 @@ class SymbolEncoder:
     def push(self, symbols: NDArray[np.integer[Any]], tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> None:
         """Add symbols [n], each coded by the table [n] beside it. A certain table's symbols must be 0."""
         order, groups = _groups(tables, frozen.radii == 0)
-        ordered = symbols[order]
+        ordered, radii = symbols[order], frozen.radii[tables[order]]
+        over = np.abs(ordered) - radii
+        for beyond in over[(over >= 0) & (radii > 0)].tolist():
+            self._escapes += put_uvarint(beyond)
+        indices = (ordered.clip(-radii, radii) + radii).astype(np.int32)
         for table, start, stop in groups:
-            run = ordered[start:stop]
-            r = int(frozen.radii[table])
-            index = np.clip(run, -r, r).astype(np.int32) + np.int32(r)
-            for far in run[np.abs(run) >= r]:
-                self._escapes += put_uvarint(abs(int(far)) - r)
+            index = indices[start:stop]
             self._runs.append((index, frozen.model(table)))
             self.estimated_bits += float(frozen.bits[table][index].sum())
 
@@ -126,14 +126,14 @@ class SymbolDecoder:
     def pop(self, tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
         """The symbols [n] coded by tables [n]."""
         order, groups = _groups(tables, frozen.radii == 0)
-        ordered = np.zeros(len(tables), np.int32)
+        radii = frozen.radii[tables[order]].astype(np.int32)
+        ordered = radii.copy()
         for table, start, stop in groups:
-            r = int(frozen.radii[table])
-            run = np.asarray(self._ans.decode(frozen.model(table), stop - start)) - r
-            for i in np.flatnonzero(np.abs(run) >= r):
-                beyond = self._escapes.uvarint(MAX_ESCAPE, "escape")
-                run[i] += beyond if run[i] > 0 else -beyond
-            ordered[start:stop] = run
+            ordered[start:stop] = self._ans.decode(frozen.model(table), stop - start)
+        ordered -= radii
+        for i in np.flatnonzero((np.abs(ordered) >= radii) & (radii > 0)).tolist():
+            beyond = self._escapes.uvarint(MAX_ESCAPE, "escape")
+            ordered[i] += beyond if ordered[i] > 0 else -beyond
         out = np.empty_like(ordered)
         out[order] = ordered
         return out

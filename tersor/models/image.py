@@ -1,18 +1,19 @@
 """The image model: one network for all rates, built around an orthonormal transform.
 
-    x --pre-filter--> DCT 16x16, opponent colours --* gain e(q)--> y --round(y - mu) + mu--> y_hat --* gain d(q)--> inverse DCT --post-filter--> x_hat
+    x --DCT 16x16, opponent colours--* gain e(q)--> y --round(y - mu) + mu--> y_hat --* gain d(q)--> inverse DCT --PixelFilter--> x_hat
     y --h_a--> z --round--> prior (models/prior.py): mu, scale level
 
-At initialisation both filters do nothing and the model is a plain transform codec; what they learn are corrections whose blocks are bounded by their weights.
-The gains, and a bias of each filter, depend on the quality.
+At initialisation the filter does nothing and the model is a plain transform codec; what it learns is a correction whose blocks are bounded by their weights.
+The gains, and a bias of the filter, depend on the quality. The transforms are linear but trained.
 
-The filters work on 2x2 patches of pixels and know their place in the 16x16 block. Networks of the same cost on 8x8 and 16x16 patches, the usual trunk of
+The filter works on 2x2 patches of pixels and knows their place in the 16x16 block. Networks of the same cost on 8x8 and 16x16 patches, the usual trunk of
 fast codecs, learn each pixel position of a patch on its own and gained a tenth as much in the same number of steps.
+A filter before the transform drifted into distortions that the one behind it had to undo.
 
-Receptive fields: `ImageModelConfig.analysis_halo`, `.synthesis_halo`, in latents to each side.
+Receptive field of synthesis: `ImageModelConfig.synthesis_halo`, in latents to each side; analysis is block by block.
 
 Source: hyperprior and quantisation proxy Balle et al. 2018, Minnen et al. 2018; linear transform as the main path Qin et al. "AuxT" (arXiv 2501.13751);
-pre- and post-filtered block transforms Tran, Liang, Tu 2003.
+a network behind a block transform Dong et al. "ARCNN" (2015).
 """
 
 from __future__ import annotations
@@ -58,18 +59,15 @@ class ImageModelConfig:
     Attributes:
         luma: kept DCT coefficients of the grey axis, of 256.
         chroma: kept coefficients of each of the two colour axes.
-        pre_width, pre_blocks: channels and residual blocks of the filter before the transform.
-        post_width, post_blocks: of the filter after the inverse transform.
+        filter_width, filter_blocks: channels and residual blocks of the filter behind the inverse transform.
         hyper: channels of z.
         prior: width of the prior's stream.
     """
 
     luma: int = 256
     chroma: int = 80
-    pre_width: int = 32
-    pre_blocks: int = 3
-    post_width: int = 48
-    post_blocks: int = 6
+    filter_width: int = 48
+    filter_blocks: int = 6
     hyper: int = 64
     prior: int = 160
 
@@ -81,12 +79,7 @@ class ImageModelConfig:
     @property
     def synthesis_halo(self) -> int:
         """Latents beyond a window that its synthesis depends on."""
-        return _filter_halo(self.post_blocks)
-
-    @property
-    def analysis_halo(self) -> int:
-        """Latents' worth of pixels (16 each) beyond a window that its latents depend on."""
-        return _filter_halo(self.pre_blocks)
+        return -(-PATCH_OF_FILTER * (self.filter_blocks + 1) // PATCH)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ImageModelConfig:
@@ -98,11 +91,6 @@ class ImageModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def _filter_halo(blocks: int) -> int:
-    """Latents that cover the reach of a filter: one 3x3 convolution at its entry and one a block, on 2x2 patches."""
-    return -(-PATCH_OF_FILTER * (blocks + 1) // PATCH)
 
 
 def lambda_of(t: Tensor | float) -> Tensor:
@@ -148,7 +136,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.out(F.leaky_relu(self.conv(x), 0.01).clamp(-ACTIVATION_BOUND, ACTIVATION_BOUND))
+        return x + self.out(F.leaky_relu(self.conv(x), 0.1).clamp(-ACTIVATION_BOUND, ACTIVATION_BOUND))
 
 
 class PixelFilter(nn.Module):
@@ -214,8 +202,7 @@ class ImageModel(nn.Module):
         basis = torch.from_numpy(dct_basis(c.luma, c.chroma)).float()
         self.forward_transform = nn.Parameter(basis[:, :, None, None].clone())
         self.inverse_transform = nn.Parameter(basis.t()[:, :, None, None].clone())
-        self.pre_filter = PixelFilter(c.pre_width, c.pre_blocks)
-        self.post_filter = PixelFilter(c.post_width, c.post_blocks)
+        self.filter = PixelFilter(c.filter_width, c.filter_blocks)
 
         self.h_in = nn.Conv2d(2 * m, c.prior, 1)
         self.h_mid = nn.Conv2d(c.prior, c.prior, 3, 2, 1)
@@ -232,7 +219,7 @@ class ImageModel(nn.Module):
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
         """Set the initial scale levels from the statistics of the bare transform on training crops, float [N, 3, H, W]."""
-        std = self._transform(pixels).transpose(0, 1).flatten(1).std(1)
+        std = self.analysis(pixels, torch.ones(())).transpose(0, 1).flatten(1).std(1)
         points = self.log_gain.points[:, 0]
         middle = points.mean()
         level = (torch.log(std * 0.7 * middle.exp() / SIGMA_MIN) / LOG_SIGMA_STEP).clamp(2, N_LEVELS - 2)
@@ -247,17 +234,14 @@ class ImageModel(nn.Module):
             head.bias[m:] = level / 8
         self.prior.quality_level.points.copy_(((points - middle) / LOG_SIGMA_STEP)[:, None])
 
-    def _transform(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pixel_unshuffle(x - MIDDLE, PATCH), self.forward_transform)
-
-    def analysis(self, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    def analysis(self, x: Tensor, gain: Tensor) -> Tensor:
         """Pixels -> latents y, float [N, M, H/16, W/16], in quantisation steps.
 
         Args:
             x: float [N, 3, H, W], 0..255.
-            gain: [N, M, 1, 1]; bias: [N, pre_width, 1, 1]; of the quality.
+            gain: [N, M, 1, 1], of the quality.
         """
-        return self._transform(self.pre_filter(x, bias)) * gain
+        return F.conv2d(F.pixel_unshuffle(x - MIDDLE, PATCH), self.forward_transform) * gain
 
     def hyper_analysis(self, y: Tensor) -> Tensor:
         """y [N, M, h, w], h and w multiples of 4 -> z, float [N, Z, h/4, w/4], before rounding."""
@@ -275,9 +259,9 @@ class ImageModel(nn.Module):
 
         Args:
             y_hat: float [N, M, h, w], in quantisation steps.
-            ungain: [N, M, 1, 1]; bias: [N, post_width, 1, 1]; of the quality.
+            ungain: [N, M, 1, 1]; bias: [N, filter_width, 1, 1]; of the quality.
         """
-        return self.post_filter(self.base_synthesis(y_hat, ungain), bias)
+        return self.filter(self.base_synthesis(y_hat, ungain), bias)
 
     def forward(self, x: Tensor, t: Tensor, noise: torch.Generator | None = None, autocast: bool = False) -> TrainingOutput:
         """One training pass: distortion through rounded latents (straight-through), rate half through rounded and half through noisy ones.
@@ -294,7 +278,7 @@ class ImageModel(nn.Module):
 
         gain, ungain = self.log_gain(t).exp(), self.log_ungain(t).exp()
         with low_precision():
-            y = self.analysis(x, gain, self.pre_filter.quality(t))
+            y = self.analysis(x, gain)
             z = self.hyper_analysis(y)
         z_hat = round_through(z)
         bits = self._z_bits(_noisy(z, noise)).sum((1, 2, 3))
@@ -306,7 +290,7 @@ class ImageModel(nn.Module):
             rate = 0.5 * rate + 0.5 * y_bits(_noisy(residual, noise), q.level)
         bits = bits + rate.sum((1, 2, 3))
         with low_precision():
-            x_hat = self.synthesis(q.y_hat, ungain, self.post_filter.quality(t))
+            x_hat = self.synthesis(q.y_hat, ungain, self.filter.quality(t))
         return TrainingOutput(x_hat, bits)
 
     def quantise(self, y: Tensor, z_hat: Tensor, t: Tensor, rounding: Callable[[Tensor, Tensor], Tensor] | None = None) -> Quantised:

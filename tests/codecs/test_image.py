@@ -244,7 +244,7 @@ def test_no_picture_falls_far_below_the_bare_transform(codec: ImageCodec, hard_p
             q = torch.tensor([quality])
             with torch.inference_mode():
                 pixels = torch.from_numpy(x).permute(2, 0, 1)[None].float()
-                y = model._transform(pixels) * model.log_gain.at(q).exp()
+                y = model.analysis(pixels, model.log_gain.at(q).exp())
                 payloads, _ = coder.encode(y, q)
                 y_hat = coder.decode(payloads, ["bare"], q, *y.shape[2:])
                 bare = model.base_synthesis(y_hat.float() / ONE, model.log_ungain.at(q).exp())
