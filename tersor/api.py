@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from tersor import registry
 from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.signals import Image
+from tersor.signals import Field, Image
 
 
 class Codec:
@@ -45,10 +45,10 @@ class Codec:
         self._check(options, self._codec.encode_options)
         return cast(list[bytes], self._codec.encode_batch(signals, **options))
 
-    def decode_batch(self, files: Sequence[bytes | Reader], **options: Any) -> list[Image]:
+    def decode_batch(self, files: Sequence[bytes | Reader], **options: Any) -> list[Image | Field]:
         """One signal for each .tsr file."""
         self._check(options, self._codec.decode_options)
-        return cast(list[Image], self._codec.decode_batch(files, **options))
+        return cast(list[Image | Field], self._codec.decode_batch(files, **options))
 
     def _check(self, options: dict[str, Any], known: tuple[str, ...]) -> None:
         if unknown := sorted(set(options) - set(known) - {"progress"}):
@@ -58,7 +58,7 @@ class Codec:
         """A batch of one."""
         return self.encode_batch([signal], **options)[0]
 
-    def decode(self, file: bytes | Reader, **options: Any) -> Image:
+    def decode(self, file: bytes | Reader, **options: Any) -> Any:
         """A batch of one."""
         return self.decode_batch([file], **options)[0]
 
@@ -67,10 +67,11 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
     """Encode one signal to the bytes of a .tsr file.
 
     Args:
-        x: a path, the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch [C, H, W]; uint8 or uint16.
+        x: "image": a path, the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch [C, H, W]; uint8 or uint16. "field": any numeric array.
         codec: name of the codec.
         device: "auto", "cpu" or "cuda".
-        options: of the codec; for "image": quality (1..100), target_bpp, target_psnr, effort (1..9), tile.
+        options: of the codec; for "image": quality (1..100), target_bpp, target_psnr, effort (1..9), tile; for "field": one of max_error, rel_error,
+            pointwise_rel_error, target_psnr, target_ratio, lossless, and fill_value.
 
     Raises:
         SignalError: a signal or option that cannot be coded.
@@ -78,13 +79,13 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
     return Codec(codec, device=device).encode(x, **options)
 
 
-def decode(data: bytes | bytearray | memoryview, *, device: str = "auto", **options: Any) -> Image:
-    """Decode the bytes of a .tsr file; `np.asarray(result)` is the samples.
+def decode(data: bytes | bytearray | memoryview, *, device: str = "auto", **options: Any) -> Any:
+    """Decode the bytes of a .tsr file to an Image or a Field; `np.asarray(result)` is the samples.
 
     Args:
         data: the file.
         device: "auto", "cpu" or "cuda".
-        options: of the codec; for "image": region (x, y, width, height), salvage.
+        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices.
 
     Raises:
         BitstreamError: a damaged or foreign file.
@@ -122,7 +123,7 @@ class File:
             self._stream.close()
             raise
 
-    def read(self, **options: Any) -> Image:
+    def read(self, **options: Any) -> Any:
         """Decode; options as for `decode`, such as region=(x, y, width, height)."""
         if self._codec is None:
             self._codec = Codec(self.entry.name, device=self._device)

@@ -14,6 +14,7 @@ from tersor import __version__
 from tersor.errors import BitstreamError, MissingDependencyError, SignalError, TersorError, WeightsError
 
 OK, ERROR, USAGE, BAD_BITSTREAM, MISSING = 0, 1, 2, 3, 4
+FIELD_SUFFIXES = {".npy"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"}
 FILES_AT_ONCE_BYTES = 64 << 20
 
@@ -36,13 +37,19 @@ def parser() -> argparse.ArgumentParser:
         q.add_argument("--json", action="store_true", help="one JSON object a line")
         q.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
-    q = files("encode", "encode images to .tsr files", encode)
+    q = files("encode", "encode images and arrays to .tsr files", encode)
     writing(q)
-    q.add_argument("--codec", default="image", help="see 'tersor list' (default image)")
+    q.add_argument("--codec", help="see 'tersor list' (default: field for .npy, image for the rest)")
     target = q.add_mutually_exclusive_group()
     target.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest (default 50)")
     target.add_argument("--target-bpp", type=float, metavar="X", help="best quality whose file has at most X bits per pixel")
     target.add_argument("--target-psnr", type=float, metavar="DB", help="smallest file that reaches this PSNR")
+    target.add_argument("--max-error", type=float, metavar="X", help="fields: no value off by more than X")
+    target.add_argument("--rel-error", type=float, metavar="X", help="fields: no value off by more than X times the range (default 1e-3)")
+    target.add_argument("--pointwise-rel-error", type=float, metavar="X", help="fields: no value off by more than X times itself")
+    target.add_argument("--target-ratio", type=float, metavar="X", help="fields: smallest error whose file is X times smaller")
+    target.add_argument("--lossless", action="store_true", default=None, help="fields: every bit")
+    q.add_argument("--fill-value", type=float, metavar="X", help="fields: the value of missing cells, kept exactly and left out of the range")
     q.add_argument("--effort", type=int, metavar="1..9", help="above 3: refine for this image, slowly (default 3)")
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
@@ -50,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     q = files("decode", "decode .tsr files", decode)
     writing(q)
     q.add_argument("--region", metavar="X,Y,W,H", help="only this rectangle, in pixels, from only the tiles it needs")
+    q.add_argument("--slice", metavar="A:B,C:D", help="fields: only these ranges of the leading axes, from only the blocks they touch")
     q.add_argument("--salvage", action="store_true", help="fill damaged tiles and say which, instead of failing")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
@@ -62,8 +70,9 @@ def parser() -> argparse.ArgumentParser:
 
     q = sub.add_parser("eval", help="measure rate and distortion against other codecs", description="Measure rate and distortion: real file bytes, decoded output.")
     q.add_argument("--codec", default="image")
-    q.add_argument("--data", required=True, metavar="DIR", help="folder of images")
-    q.add_argument("--anchors", default="jpeg,webp,avif", help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif)")
+    q.add_argument("--data", required=True, metavar="DIR", help="folder of images, or of .npy files for --codec field")
+    q.add_argument("--anchors", help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif); for fields sz3, sperr, zfp (default all)")
+    q.add_argument("--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)")
     q.add_argument("--qualities", default="8,18,28,38,48,58,68,78,88", help="comma-separated 1..100")
     q.add_argument("--effort", type=int, default=None)
     q.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spread")
@@ -207,67 +216,93 @@ def report(args: argparse.Namespace, line: str, facts: dict[str, Any], to_stdout
     print(json.dumps(facts) if args.json else line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
 
-def encode(args: argparse.Namespace) -> int:
-    from tersor.api import Codec
+def codec_of(name: str, asked: str | None) -> str:
+    """The codec for an input: the one asked for, or by the file's suffix."""
+    return asked or ("field" if Path(name).suffix.lower() in FIELD_SUFFIXES else "image")
+
+
+def read_signal(name: str, kind: str) -> Any:
+    """An Image or a Field from a file or standard input."""
+    if kind == "field":
+        from tersor.files.fields import read_field
+
+        return read_field(read_input(name) if name == "-" else Path(name))
     from tersor.signals import as_image
 
-    items, many = expand(args.inputs, IMAGE_SUFFIXES)
-    codec = Codec(args.codec, device=args.device, batch=args.batch)
-    options = {k: getattr(args, k) for k in ("quality", "target_bpp", "target_psnr", "effort", "tile") if getattr(args, k) is not None}
+    return as_image(read_input(name) if name == "-" else Path(name))
+
+
+def samples_of(signal: Any) -> Any:
+    return signal.values if hasattr(signal, "values") else signal.samples
+
+
+def facts_of(signal: Any, size: int) -> tuple[str, dict[str, Any]]:
+    """(words, facts) about a signal whose file has `size` bytes."""
+    x = samples_of(signal)
+    ratio = x.nbytes / size
+    if hasattr(signal, "values"):
+        return f"{x.dtype} {'x'.join(map(str, x.shape)) or 'scalar'}  {size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
+    bpp = 8 * size / (signal.width * signal.height)
+    return f"{signal.width}x{signal.height}  {size:,} bytes  {bpp:.3f} bpp  {ratio:.1f}:1", {"bpp": round(bpp, 4)}
+
+
+def encode(args: argparse.Namespace) -> int:
+    from tersor.api import Codec
+    from tersor.registry import by_name
+
+    items, many = expand(args.inputs, IMAGE_SUFFIXES | FIELD_SUFFIXES)
+    names = ("quality", "target_bpp", "target_psnr", "effort", "tile", "max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value")
+    options = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     codes = []
 
-    def finish(group: list[tuple[str, Path | None, Any]]) -> None:
+    def finish(codec_name: str, group: list[tuple[str, Path | None, Any]]) -> None:
         began = time.perf_counter()
         try:
-            files = codec.encode_batch([image for *_, image in group], progress=progress, **options)
+            if codec_name not in codecs:
+                codecs[codec_name] = Codec(codec_name, device=args.device, batch=args.batch)
+            codec = codecs[codec_name]
+            files = codec.encode_batch([signal for *_, signal in group], progress=progress, **options)
         except TersorError as e:
             if len(group) == 1:
                 codes.append(fail(e, group[0][0]))
             else:
                 for one in group:
-                    finish([one])
+                    finish(codec_name, [one])
             return
         seconds = (time.perf_counter() - began) / len(group)
-        for (name, path, image), data in zip(group, files, strict=True):
+        for (name, path, signal), data in zip(group, files, strict=True):
             try:
                 write_output(path, data)
             except TersorError as e:
                 codes.append(fail(e, name))
                 continue
-            bpp = 8 * len(data) / (image.width * image.height)
-            facts = {
-                "input": name,
-                "output": str(path or "-"),
-                "bytes": len(data),
-                "bpp": round(bpp, 4),
-                "seconds": round(seconds, 3),
-                "codec": args.codec,
-                "device": codec.device,
-            }
-            notes = f"  ({'; '.join(image.notes)})" if image.notes else ""
-            if image.notes:
-                facts["notes"] = list(image.notes)
-            ratio = image.samples.nbytes / len(data)
-            line = f"{name} -> {path or '-'}  {image.width}x{image.height}  {len(data):,} bytes  {bpp:.3f} bpp  {ratio:.1f}:1  {seconds:.2f} s{notes}"
-            report(args, line, facts, path is None)
+            words, numbers = facts_of(signal, len(data))
+            facts = {"input": name, "output": str(path or "-"), "bytes": len(data), **numbers, "seconds": round(seconds, 3), "codec": codec_name, "device": codec.device}
+            notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
+            if signal.notes:
+                facts["notes"] = list(signal.notes)
+            report(args, f"{name} -> {path or '-'}  {words}  {seconds:.2f} s{notes}", facts, path is None)
 
-    group: list[tuple[str, Path | None, Any]] = []
+    groups: dict[str, list[tuple[str, Path | None, Any]]] = {}
     outputs = Outputs(args.force)
     for name, relative in items:
         try:
+            codec_name = codec_of(name, args.codec)
+            kind = by_name(codec_name).signal
             path = output_path(name, relative, args.output, many, ".tsr")
             outputs.claim(path)
-            image = as_image(read_input(name) if name == "-" else Path(name))
+            signal = read_signal(name, kind)
         except TersorError as e:
             codes.append(fail(e, name))
             continue
-        group.append((name, path, image))
-        if sum(i.samples.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
-            finish(group)
-            group = []
-    if group:
-        finish(group)
+        group = groups.setdefault(codec_name, [])
+        group.append((name, path, signal))
+        if sum(samples_of(i).nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
+            finish(codec_name, groups.pop(codec_name))
+    for codec_name, group in groups.items():
+        finish(codec_name, group)
     return exit_code(codes, many)
 
 
@@ -283,14 +318,37 @@ def parse_region(text: str) -> tuple[int, int, int, int]:
     return x, y, w, h
 
 
+def parse_slices(text: str) -> tuple[slice, ...]:
+    """ "0:10,:,5:" -> slices."""
+    try:
+        parts = [[int(v) if v.strip() else None for v in part.split(":")] for part in text.split(",")]
+    except ValueError:
+        parts = [[]]
+    if not all(len(p) == 2 for p in parts):
+        raise SignalError(f"slice '{text}' is not a list of ranges; give start:stop for each leading axis, such as 0:10,20:40")
+    return tuple(slice(*p) for p in parts)
+
+
+def signal_bytes(signal: Any, suffix: str) -> bytes:
+    """A file of an Image or a Field."""
+    if hasattr(signal, "values"):
+        from tersor.files.fields import field_bytes
+
+        return field_bytes(signal, suffix)
+    from tersor.files.images import image_bytes
+
+    return image_bytes(signal, suffix)
+
+
 def decode(args: argparse.Namespace) -> int:
     from tersor.api import Codec
     from tersor.container import Reader
-    from tersor.files.images import image_bytes
     from tersor.registry import by_wire_id
 
     items, many = expand(args.inputs, {".tsr"})
     options: dict[str, Any] = {"region": parse_region(args.region)} if args.region else {}
+    if args.slice:
+        options["slices"] = parse_slices(args.slice)
     if args.salvage:
         options["salvage"] = True
     codecs: dict[str, Codec] = {}
@@ -300,34 +358,34 @@ def decode(args: argparse.Namespace) -> int:
     for name, relative in items:
         began = time.perf_counter()
         try:
-            path = output_path(name, relative, args.output, many, ".png")
-            outputs.claim(path)
-            suffix = ".png" if path is None else path.suffix
             reader = Reader(read_input(name))
             entry = by_wire_id(reader.codec)
+            usual = ".npy" if entry.signal == "field" else ".png"
+            path = output_path(name, relative, args.output, many, usual)
+            outputs.claim(path)
             if entry.name not in codecs:
                 codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
             codec = codecs[entry.name]
-            image = codec.decode(reader, progress=progress, **options)
-            write_output(path, image_bytes(image, suffix))
+            signal = codec.decode(reader, progress=progress, **options)
+            write_output(path, signal_bytes(signal, usual if path is None else path.suffix))
         except TersorError as e:
             codes.append(fail(e, name))
             continue
         seconds = time.perf_counter() - began
-        bpp = 8 * reader.size / (image.width * image.height)
+        words, numbers = facts_of(signal, reader.size)
         facts = {
             "input": name,
             "output": str(path or "-"),
             "bytes": reader.size,
-            "bpp": round(bpp, 4),
+            **numbers,
             "seconds": round(seconds, 3),
             "codec": entry.name,
             "device": codec.device,
         }
-        if image.notes:
-            facts["notes"] = list(image.notes)
-        notes = f"  ({'; '.join(image.notes)})" if image.notes else ""
-        report(args, f"{name} -> {path or '-'}  {image.width}x{image.height}  {seconds:.2f} s{notes}", facts, path is None)
+        if signal.notes:
+            facts["notes"] = list(signal.notes)
+        notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
+        report(args, f"{name} -> {path or '-'}  {words.split('  ')[0]}  {seconds:.2f} s{notes}", facts, path is None)
     return exit_code(codes, many)
 
 
@@ -397,6 +455,12 @@ def list_codecs(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
+    if args.codec == "field":
+        args.anchors = "sz3,sperr,zfp" if args.anchors is None else args.anchors
+        from tersor.evaluate_field import run as run_field
+
+        return run_field(args)
+    args.anchors = "jpeg,webp,avif" if args.anchors is None else args.anchors
     from tersor.evaluate import run
 
     return run(args)

@@ -28,6 +28,7 @@ class CodecEntry:
         summary: one line.
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises BitstreamError on a bad header.
+        signal: what it codes, "image" or "field"; the command line reads and writes files of that kind.
     """
 
     name: str
@@ -35,6 +36,7 @@ class CodecEntry:
     summary: str
     codec: str
     describe: str
+    signal: str = "image"
 
 
 BUILT_IN = (
@@ -51,6 +53,14 @@ BUILT_IN = (
         summary="CompressAI's pretrained image models in our container (pip install tersor[zoo])",
         codec="tersor.interop.compressai:CompressAICodec",
         describe="tersor.interop.compressai_header:describe",
+    ),
+    CodecEntry(
+        name="field",
+        wire_id=3,
+        summary="arrays of numbers with a guaranteed error bound, or without loss (pip install tersor[fields])",
+        codec="tersor.codecs.field:FieldCodec",
+        describe="tersor.codecs.field_header:describe",
+        signal="field",
     ),
 )
 

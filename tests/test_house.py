@@ -33,8 +33,9 @@ ARROWS = {
     "interop": {"errors", "container", "signals", "files", "codecs", "api"},
     "testing": {"errors", "container"},
     "evaluate": {"errors", "api", "metrics", "datasets"},
+    "evaluate_field": {"errors", "codecs", "files", "metrics"},
     "bench": {"errors", "codecs", "entropy", "models", "signals", "timing", "evaluate"},
-    "cli": {"errors", "container", "registry", "api", "files", "signals", "evaluate", "bench", "__init__"},
+    "cli": {"errors", "container", "registry", "api", "files", "signals", "evaluate", "evaluate_field", "bench", "__init__"},
     "__main__": {"cli"},
     "__init__": {"api", "errors", "signals"},
 }
@@ -72,11 +73,11 @@ def test_importing_tersor_imports_no_torch() -> None:
 
 
 def test_wire_ids_are_append_only() -> None:
-    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2}
+    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3}
 
 
 def test_unknown_codecs_are_named() -> None:
-    with pytest.raises(SignalError, match="image, compressai"):
+    with pytest.raises(SignalError, match="image, compressai, field"):
         registry.by_name("nonsense")
     with pytest.raises(UnknownCodecError, match="77"):
         registry.by_wire_id(77)

@@ -24,8 +24,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tersor.errors import MissingDependencyError
+
+try:
+    from numba import njit
+except ImportError as e:
+    raise MissingDependencyError("the field codec needs numba: pip install 'tersor[fields]'") from e
 
 AXES = 4
 FRACTION_BITS = 6
@@ -276,6 +282,10 @@ def default_stencil(p: Pass) -> Ints:
 def neighbourhood(p: Pass, values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     """Values of the taps of some points of a pass, [n, T]; `rows` index the points in the order of `walk`."""
     counts = [len(c) for c in p.points]
-    flat = np.flatnonzero(functools.reduce(np.add.outer, [np.arange(c) for c in counts]).ravel() % 2 == p.key[2])[rows]
-    index = np.unravel_index(flat, counts)
-    return values[sum(p.taps[j][:, index[j]] for j in range(AXES)).T]
+    parity = functools.reduce(np.add.outer, [np.arange(c, dtype=np.uint8) & 1 for c in counts]).ravel() & 1
+    index = np.unravel_index(np.flatnonzero(parity == p.key[2])[rows], counts)
+    at = p.taps[0][:, index[0]]
+    for j in range(1, AXES):
+        if counts[j] > 1 or p.taps[j].any():
+            at = at + p.taps[j][:, index[j]]
+    return values[at.T]

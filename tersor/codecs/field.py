@@ -28,8 +28,8 @@ from tersor.timing import stage
 
 Progress = Callable[[int, int], None]
 BLOCK_CELLS = 1 << 20
-SEARCH_STEPS = 12
-PSNR_SLACK_DB = 0.25
+SEARCH_STEPS = 24
+SEARCH_PRECISION = 1.01
 LATTICE_SAMPLE = 1 << 16
 
 
@@ -115,43 +115,35 @@ class FieldCodec:
     def _search_psnr(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, block: int, progress: Progress | None) -> bytes:
         """The coarsest bound found whose decoded PSNR is at least the target."""
         low, high = value_range(x, special)
+
+        def encode(bound: float) -> bytes:
+            return self._file(field, x, special, asked, bound, block, progress)
+
+        def good(file: bytes) -> bool:
+            y = self.decode_batch([file])[0].values.reshape(x.shape)
+            rmse = math.sqrt(float(np.square(np.subtract(x[~special], y[~special], dtype=np.float64)).mean()))
+            return rmse == 0 or 20 * math.log10((high - low) / rmse) >= asked.value
+
         if not math.isfinite(high - low) or high == low:
-            return self._file(field, x, special, asked, 0.0, block, progress)
-        bound, best = resolve(asked, x, special), b""
-        for _ in range(SEARCH_STEPS):
-            file = self._file(field, x, special, asked, bound, block, progress)
-            y = np.asarray(self.decode_batch([file])[0].values).reshape(x.shape)
-            error = np.subtract(x[~special], y[~special], dtype=np.float64)
-            rmse = math.sqrt(float(np.square(error).mean()))
-            over = math.inf if rmse == 0 else 20 * math.log10((high - low) / rmse) - asked.value
-            if over >= 0:
-                best = file
-                if over < PSNR_SLACK_DB:
-                    return file
-            if best and over < 0:
-                return best
-            bound *= 10 ** (min(over, 6.0) / 20) if over > 0 else 10 ** ((over - 0.05) / 20)
-        return best or self._file(field, x, special, asked, 0.0, block, progress)
+            return encode(0.0)
+        start = resolve(asked, x, special)
+        return _bisect(encode, good, start / 4, start * 16) or encode(0.0)
 
     def _search_ratio(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, block: int, progress: Progress | None) -> bytes:
         """The smallest bound found whose file is small enough."""
         low, high = value_range(x, special)
-        wanted = x.nbytes / asked.value
-        file = self._file(field, x, special, asked, 0.0, block, progress)
+        wanted = field.values.nbytes / asked.value
+
+        def encode(bound: float) -> bytes:
+            return self._file(field, x, special, asked, bound, block, progress)
+
+        file = encode(0.0)
         if len(file) <= wanted:
             return file
         extent = high - low if math.isfinite(high - low) else np.finfo(np.float64).max
-        least, most, best = math.log(1e-12), math.log(1.0), b""
-        for _ in range(SEARCH_STEPS):
-            middle = (least + most) / 2
-            file = self._file(field, x, special, asked, extent * math.exp(middle), block, progress)
-            if len(file) <= wanted:
-                best, most = file, middle
-            else:
-                least = middle
-        if not best:
-            raise SignalError(f"a ratio of {asked.value:g} is out of reach: at an error as large as the range the file has {len(file)} bytes, wanted are {wanted:.0f}")
-        return best
+        if found := _bisect(encode, lambda f: len(f) <= wanted, extent, extent * 1e-12):
+            return found
+        raise SignalError(f"a ratio of {asked.value:g} is out of reach: even at an error as large as the range the file is larger than the {wanted:.0f} bytes wanted")
 
     def decode_batch(self, files: Sequence[bytes | container.Reader], *, slices: Any = None, progress: Progress | None = None) -> list[Field]:
         """Files to arrays.
@@ -207,6 +199,23 @@ class FieldCodec:
         return Field(values=values.astype(v.dtype, copy=False), name=v.name, metadata=reader.metadata)
 
 
+def _bisect(encode: Callable[[float], bytes], good: Callable[[bytes], bool], accepted: float, refused: float) -> bytes:
+    """The last good file between a bound that is likely good and one that is likely not, in logarithmic steps; empty if none was good."""
+    best = b""
+    for step in range(SEARCH_STEPS):
+        bound = accepted if step == 0 else math.sqrt(accepted) * math.sqrt(refused)
+        file = encode(bound)
+        if good(file):
+            best, accepted = file, bound
+        elif step == 0:
+            return b""
+        else:
+            refused = bound
+        if max(accepted, refused) < SEARCH_PRECISION * min(accepted, refused):
+            break
+    return best
+
+
 def _special(x: NDArray[Any], fill_value: float | None) -> NDArray[np.bool_]:
     """Cells that are kept as they are."""
     special = ~np.isfinite(x) if x.dtype.kind == "f" else np.zeros(x.shape, np.bool_)
@@ -218,10 +227,14 @@ def _special(x: NDArray[Any], fill_value: float | None) -> NDArray[np.bool_]:
 
 def _lattice(x: NDArray[Any], special: NDArray[np.bool_], bound: float) -> Lattice | None:
     """What the values lie on, if coding its points is at least as good as rounding to bins: integers, packed data; the integers of a float's bits are not one."""
-    known = x[~special]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _find_lattice(x[~special], bound)
+
+
+def _find_lattice(known: NDArray[Any], bound: float) -> Lattice | None:
     if not known.size:
         return None
-    if x.dtype.kind in "iu":
+    if known.dtype.kind in "iu":
         whole = math.floor(min(bound, float(1 << 40)))
         low = int(known.min())
         return Lattice(offset=float(low), step=float(2 * whole + 1), exact=whole == 0) if abs(low) < 1 << 53 else None
@@ -229,9 +242,7 @@ def _lattice(x: NDArray[Any], special: NDArray[np.bool_], bound: float) -> Latti
     if len(sample) < 3:
         return None
     gaps = np.diff(sample)
-    largest = float(np.abs(sample).max())
-    ulp = float(np.spacing(known.dtype.type(largest)))
-    gaps = gaps[gaps > 4 * ulp]
+    gaps = gaps[gaps > 4 * float(np.finfo(known.dtype).eps) * float(np.abs(sample).max())]
     if not len(gaps) or float(gaps.min()) < 2 * bound:
         return None
     step = float(gaps.min())
@@ -242,9 +253,8 @@ def _lattice(x: NDArray[Any], special: NDArray[np.bool_], bound: float) -> Latti
             return None
         step = float((k * (sample - sample[0])).sum() / (k * k).sum())
     k = np.round((known.astype(np.float64) - sample[0]) / step)
-    with np.errstate(over="ignore"):
-        near = np.abs((sample[0] + k * step) - known.astype(np.float64)) <= max(bound, 0.0)
-        same = (sample[0] + k * step).astype(known.dtype) == known
+    near = np.abs((sample[0] + k * step) - known.astype(np.float64)) <= max(bound, 0.0)
+    same = (sample[0] + k * step).astype(known.dtype) == known
     exact = bool(same.mean() > 0.999)
     if exact or (bound > 0 and bool(near.mean() > 0.999)):
         return Lattice(offset=float(sample[0]), step=step, exact=exact)

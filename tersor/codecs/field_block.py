@@ -202,7 +202,7 @@ class _Trial:
         with stage("fitting"):
             common, contexts = fit_contexts(self.coded, valid, magnitude_tables())
         with stage("coder"):
-            encoder = SymbolEncoder()
+            encoder = SymbolEncoder(estimate=False)
             for c in self.coded:
                 context = contexts[c.key]
                 levels = _shifted(levels_of(c.features, common if context.weights is None else context.weights, c.points, valid), context.shift)

@@ -64,7 +64,7 @@ def value_range(x: NDArray[Any], special: NDArray[np.bool_]) -> tuple[float, flo
 def resolve(bound: Bound, x: NDArray[Any], special: NDArray[np.bool_]) -> float:
     """The absolute bound for an array; for target_psnr and target_ratio the one to start from."""
     low, high = value_range(x, special)
-    extent = high - low
+    extent = high - low  # Python floats: overflow gives inf, silently
     if not math.isfinite(extent):
         extent = np.finfo(np.float64).max
     if bound.mode in ("max_error", "pointwise_rel_error"):

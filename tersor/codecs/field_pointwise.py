@@ -78,4 +78,5 @@ def exp2(x: NDArray[np.float64]) -> NDArray[np.float64]:
     for k in range(15, -1, -1):
         p = p * r
         p = p + 1 / math.factorial(k)
-    return np.ldexp(p, whole.clip(-1100, 1100).astype(np.int32))
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(p, whole.clip(-1100, 1100).astype(np.int32))

@@ -23,6 +23,8 @@ from tersor.entropy.magnitude import LEVELS, MAX_SHIFT, RADIUS, SHAPES, Magnitud
 Key = tuple[int, int, int]
 SAMPLES = 8_000
 WEIGHT_BITS = 10
+COPY_BITS = 16
+LEAST_POINTS = 8
 WEIGHT_LIMIT = 1 << 14
 ITERATIONS = 3
 
@@ -62,25 +64,29 @@ def fit_stencils(passes: Sequence[Pass], values: Ints, target: NDArray[np.float6
     out = {}
     for key, members in groups.items():
         total, taps = sum(passes[i].count for i in members), passes[members[0]].n_taps
-        if total < 8 * taps:
-            continue
         every = max(1, total // SAMPLES)
         rows_of = [np.flatnonzero(valid[points[i]])[k % every :: every] for k, i in enumerate(members)]
         around = np.concatenate([neighbourhood(passes[i], values, rows) for i, rows in zip(members, rows_of, strict=True)]).astype(np.float64)
         wanted = np.concatenate([target[points[i][rows]] for i, rows in zip(members, rows_of, strict=True)])
-        if len(wanted) < 4 * taps:
+        if len(wanted) < LEAST_POINTS:
             continue
         middle = (around[:, 0] + around[:, 1]) / 2
         a, y = (around - middle[:, None]) / (1 << FRACTION_BITS), (wanted - middle) / (1 << FRACTION_BITS)
-        weight = 1 / (1 + np.abs(a).mean(1).clip(max=300))
-        w = _least_squares(a, y, weight)
-        for _ in range(ITERATIONS - 1):
-            residual = np.abs(y - a @ w)
-            w = _least_squares(a, y, weight / np.sqrt(1 + (residual / (3 * np.median(residual) + 0.3)) ** 2))
-        stencil = np.round(w * (1 << STENCIL_BITS)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)
-        before, after = (np.log2(np.abs(y - a @ (s / (1 << STENCIL_BITS))) + 0.3).mean() for s in (default_stencil(passes[members[0]]), stencil))
-        if (before - after) * total > WEIGHT_BITS * taps + 30:
-            out[key] = stencil
+
+        def bits(stencil: Ints, a: NDArray[np.float64] = a, y: NDArray[np.float64] = y, total: int = total) -> float:
+            return total * float(np.log2(np.abs(np.round(y - a @ (stencil / (1 << STENCIL_BITS)))) + 0.3).mean())
+
+        candidates = [(bits(default_stencil(passes[members[0]])), None)]
+        if (plane := passes[members[0]].plane) < taps:  # the frame before, as it is: fitted weights never quite copy
+            copy = np.zeros(taps, np.int64)
+            copy[plane] = 1 << STENCIL_BITS
+            candidates.append((bits(copy) + COPY_BITS, copy))
+        if len(wanted) >= 4 * taps and total >= 8 * taps:
+            fitted = np.round(_robust(a, y) * (1 << STENCIL_BITS)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)
+            candidates.append((bits(fitted) + WEIGHT_BITS * taps + 30, fitted))
+        _, best = min(candidates, key=lambda c: c[0])
+        if best is not None:
+            out[key] = best
     return out
 
 
@@ -107,11 +113,14 @@ def fit_contexts(coded: Sequence[Coded], valid: NDArray[np.bool_], tables: Magni
             used = np.flatnonzero(histogram.any(1))
             columns = np.flatnonzero(histogram.any(0))
             part = histogram[np.ix_(used, columns)]
-            for shift in range(-MAX_SHIFT, MAX_SHIFT + 1):
+
+            def cost(shape: int, shift: int, used: Ints = used, columns: Ints = columns, part: Ints = part, side: int = side) -> float:
                 rows = (used + shift).clip(0, LEVELS - 1) + 1
-                for shape in range(len(SHAPES)):
-                    cost = float((part * tables.bits[shape][np.ix_(rows, columns)]).sum()) + side
-                    choices.append((cost, Context(weights=None if weights is common else weights, shape=shape, shift=shift)))
+                return float(np.vdot(part, tables.bits[shape][np.ix_(rows, columns)])) + side
+
+            own_weights = None if weights is common else weights
+            shape = min(range(len(SHAPES)), key=lambda s: cost(s, 0))
+            choices += [(cost(shape, shift), Context(weights=own_weights, shape=shape, shift=shift)) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)]
         out[key] = min(choices, key=lambda c: c[0])[1]
     return common, out
 
@@ -121,6 +130,16 @@ def levels_of(features: NDArray[np.int32], weights: Ints, points: Ints, valid: N
     levels = np.empty(len(features), np.int64)
     scale_levels(features, weights, thresholds(), points, valid, levels)
     return levels
+
+
+def _robust(a: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares in which steep places, and those that fit badly, weigh less."""
+    weight = 1 / (1 + np.abs(a).mean(1).clip(max=300))
+    w = _least_squares(a, y, weight)
+    for _ in range(ITERATIONS - 1):
+        residual = np.abs(y - a @ w)
+        w = _least_squares(a, y, weight / np.sqrt(1 + (residual / (3 * np.median(residual) + 0.3)) ** 2))
+    return w
 
 
 def _least_squares(a: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

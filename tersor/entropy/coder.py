@@ -74,9 +74,14 @@ def _groups(tables: NDArray[np.integer[Any]], certain: NDArray[np.bool_]) -> tup
 
 
 class SymbolEncoder:
-    """Collects groups of symbols in the order a decoder will ask for them."""
+    """Collects groups of symbols in the order a decoder will ask for them.
 
-    def __init__(self) -> None:
+    Args:
+        estimate: sum `estimated_bits`, the model's own estimate, on the way.
+    """
+
+    def __init__(self, estimate: bool = True) -> None:
+        self._estimate = estimate
         self._runs: list[tuple[NDArray[np.int32], object]] = []
         self._escapes = bytearray()
         self.estimated_bits = 0.0
@@ -92,7 +97,8 @@ class SymbolEncoder:
         for table, start, stop in groups:
             index = indices[start:stop]
             self._runs.append((index, frozen.model(table)))
-            self.estimated_bits += float(frozen.bits[table][index].sum())
+            if self._estimate:
+                self.estimated_bits += float(frozen.bits[table][index].sum())
 
     def finish(self) -> bytes:
         """The payload."""
