@@ -28,8 +28,8 @@ types: $(SETUP)
 bare: $(SETUP)
 	sh tools/test_bare.sh $(PYTHON) $(BIN)/python
 
-results: $(SETUP)  # make results KODAK=folder
-	sh results/v0.1/make.sh $(KODAK) "$(REFERENCE)" $(BIN)/python
+results: $(SETUP)  # make results KODAK=folder FIELDS=folder
+	sh results/v0.1/make.sh $(KODAK) "$(REFERENCE)" $(BIN)/python $(FIELDS)
 
 $(SETUP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

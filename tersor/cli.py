@@ -14,7 +14,7 @@ from tersor import __version__
 from tersor.errors import BitstreamError, MissingDependencyError, SignalError, TersorError, WeightsError
 
 OK, ERROR, USAGE, BAD_BITSTREAM, MISSING = 0, 1, 2, 3, 4
-FIELD_SUFFIXES = {".npy"}
+FIELD_SUFFIXES = {".npy", ".nc", ".nc4", ".cdf"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"}
 FILES_AT_ONCE_BYTES = 64 << 20
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
     q = files("encode", "encode images and arrays to .tsr files", encode)
     writing(q)
-    q.add_argument("--codec", help="see 'tersor list' (default: field for .npy, image for the rest)")
+    q.add_argument("--codec", help="see 'tersor list' (default: field for .npy and .nc, image for the rest)")
     target = q.add_mutually_exclusive_group()
     target.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest (default 50)")
     target.add_argument("--target-bpp", type=float, metavar="X", help="best quality whose file has at most X bits per pixel")
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     target.add_argument("--pointwise-rel-error", type=float, metavar="X", help="fields: no value off by more than X times itself")
     target.add_argument("--target-ratio", type=float, metavar="X", help="fields: smallest error whose file is X times smaller")
     target.add_argument("--lossless", action="store_true", default=None, help="fields: every bit")
+    q.add_argument("--variables", metavar="A,B", help="fields: only these variables of a NetCDF file, and their coordinates (default all)")
     q.add_argument("--fill-value", type=float, metavar="X", help="fields: the value of missing cells, kept exactly and left out of the range")
     q.add_argument("--effort", type=int, metavar="1..9", help="above 3: refine for this image, slowly (default 3)")
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
@@ -57,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
     q = files("decode", "decode .tsr files", decode)
     writing(q)
     q.add_argument("--region", metavar="X,Y,W,H", help="only this rectangle, in pixels, from only the tiles it needs")
-    q.add_argument("--slice", metavar="A:B,C:D", help="fields: only these ranges of the leading axes, from only the blocks they touch")
+    q.add_argument("--slice", metavar="A:B,C:D", help="fields: only these ranges of the leading axes, or name=A:B,name=C:D, from only the blocks they touch")
+    q.add_argument("--variables", metavar="A,B", help="fields: only these variables")
     q.add_argument("--salvage", action="store_true", help="fill damaged tiles and say which, instead of failing")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
@@ -221,29 +223,28 @@ def codec_of(name: str, asked: str | None) -> str:
     return asked or ("field" if Path(name).suffix.lower() in FIELD_SUFFIXES else "image")
 
 
-def read_signal(name: str, kind: str) -> Any:
-    """An Image or a Field from a file or standard input."""
+def read_signal(name: str, kind: str, variables: list[str] | None) -> Any:
+    """An Image, a Field or a FieldSet from a file or standard input."""
     if kind == "field":
         from tersor.files.fields import read_field
 
-        return read_field(read_input(name) if name == "-" else Path(name))
+        return read_field(read_input(name) if name == "-" else Path(name), variables)
+    if variables:
+        raise SignalError(f"{name}: an image has no variables; leave out --variables")
     from tersor.signals import as_image
 
     return as_image(read_input(name) if name == "-" else Path(name))
 
 
-def samples_of(signal: Any) -> Any:
-    return signal.values if hasattr(signal, "values") else signal.samples
-
-
-def facts_of(signal: Any, size: int) -> tuple[str, dict[str, Any]]:
-    """(words, facts) about a signal whose file has `size` bytes."""
-    x = samples_of(signal)
-    ratio = x.nbytes / size
-    if hasattr(signal, "values"):
-        return f"{x.dtype} {'x'.join(map(str, x.shape)) or 'scalar'}  {size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
-    bpp = 8 * size / (signal.width * signal.height)
-    return f"{signal.width}x{signal.height}  {size:,} bytes  {bpp:.3f} bpp  {ratio:.1f}:1", {"bpp": round(bpp, 4)}
+def facts_of(signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    """(what it is, how small its file of `size` bytes is, facts)."""
+    ratio = signal.nbytes / size
+    if hasattr(signal, "samples"):
+        bpp = 8 * size / (signal.width * signal.height)
+        return f"{signal.width}x{signal.height}", f"{size:,} bytes  {bpp:.3f} bpp  {ratio:.1f}:1", {"bpp": round(bpp, 4)}
+    count = len(getattr(signal, "fields", ()))
+    what = f"{count} variable{'s' * (count > 1)}" if hasattr(signal, "fields") else f"{signal.values.dtype} {'x'.join(map(str, signal.values.shape)) or 'scalar'}"
+    return what, f"{size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
 
 
 def encode(args: argparse.Namespace) -> int:
@@ -253,6 +254,7 @@ def encode(args: argparse.Namespace) -> int:
     items, many = expand(args.inputs, IMAGE_SUFFIXES | FIELD_SUFFIXES)
     names = ("quality", "target_bpp", "target_psnr", "effort", "tile", "max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value")
     options = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    variables = args.variables.split(",") if args.variables else None
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     codes = []
@@ -278,12 +280,12 @@ def encode(args: argparse.Namespace) -> int:
             except TersorError as e:
                 codes.append(fail(e, name))
                 continue
-            words, numbers = facts_of(signal, len(data))
+            what, how, numbers = facts_of(signal, len(data))
             facts = {"input": name, "output": str(path or "-"), "bytes": len(data), **numbers, "seconds": round(seconds, 3), "codec": codec_name, "device": codec.device}
             notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
             if signal.notes:
                 facts["notes"] = list(signal.notes)
-            report(args, f"{name} -> {path or '-'}  {words}  {seconds:.2f} s{notes}", facts, path is None)
+            report(args, f"{name} -> {path or '-'}  {what}  {how}  {seconds:.2f} s{notes}", facts, path is None)
 
     groups: dict[str, list[tuple[str, Path | None, Any]]] = {}
     outputs = Outputs(args.force)
@@ -293,13 +295,13 @@ def encode(args: argparse.Namespace) -> int:
             kind = by_name(codec_name).signal
             path = output_path(name, relative, args.output, many, ".tsr")
             outputs.claim(path)
-            signal = read_signal(name, kind)
+            signal = read_signal(name, kind, variables)
         except TersorError as e:
             codes.append(fail(e, name))
             continue
         group = groups.setdefault(codec_name, [])
         group.append((name, path, signal))
-        if sum(samples_of(i).nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
+        if sum(i.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
             finish(codec_name, groups.pop(codec_name))
     for codec_name, group in groups.items():
         finish(codec_name, group)
@@ -318,26 +320,41 @@ def parse_region(text: str) -> tuple[int, int, int, int]:
     return x, y, w, h
 
 
-def parse_slices(text: str) -> tuple[slice, ...]:
-    """ "0:10,:,5:" -> slices."""
+def parse_slices(text: str) -> tuple[slice, ...] | dict[str, slice]:
+    """ "0:10,:,5:" or "time=0:10,lat=5:" -> slices."""
+    parts = [part.rpartition("=") for part in text.split(",")]
     try:
-        parts = [[int(v) if v.strip() else None for v in part.split(":")] for part in text.split(",")]
+        ranges = [[int(v) if v.strip() else None for v in p[2].split(":")] for p in parts]
     except ValueError:
-        parts = [[]]
-    if not all(len(p) == 2 for p in parts):
-        raise SignalError(f"slice '{text}' is not a list of ranges; give start:stop for each leading axis, such as 0:10,20:40")
-    return tuple(slice(*p) for p in parts)
+        ranges = [[]]
+    if not all(len(p) == 2 for p in ranges) or len({bool(p[1]) for p in parts}) != 1:
+        raise SignalError(f"slice '{text}' is not a list of ranges; give start:stop for each leading axis, such as 0:10,20:40, or time=0:10,lat=20:40")
+    if parts[0][1]:
+        return {p[0].strip(): slice(*n) for p, n in zip(parts, ranges, strict=True)}
+    return tuple(slice(*n) for n in ranges)
 
 
 def signal_bytes(signal: Any, suffix: str) -> bytes:
-    """A file of an Image or a Field."""
-    if hasattr(signal, "values"):
+    """A file of an Image, a Field or a FieldSet."""
+    if not hasattr(signal, "samples"):
         from tersor.files.fields import field_bytes
 
         return field_bytes(signal, suffix)
     from tersor.files.images import image_bytes
 
     return image_bytes(signal, suffix)
+
+
+def usual_suffix(reader: Any) -> str:
+    """What a file decodes to if nothing was said: .png, .npy, or .nc for named variables."""
+    from tersor.registry import by_wire_id
+
+    if by_wire_id(reader.codec).signal != "field":
+        return ".png"
+    from tersor.codecs.field_header import FieldHeader
+
+    variables = FieldHeader.unpack(reader.header, len(reader.chunk_lengths)).variables
+    return ".npy" if len(variables) == 1 and not variables[0].name else ".nc"
 
 
 def decode(args: argparse.Namespace) -> int:
@@ -349,6 +366,8 @@ def decode(args: argparse.Namespace) -> int:
     options: dict[str, Any] = {"region": parse_region(args.region)} if args.region else {}
     if args.slice:
         options["slices"] = parse_slices(args.slice)
+    if args.variables:
+        options["variables"] = args.variables.split(",")
     if args.salvage:
         options["salvage"] = True
     codecs: dict[str, Codec] = {}
@@ -360,7 +379,7 @@ def decode(args: argparse.Namespace) -> int:
         try:
             reader = Reader(read_input(name))
             entry = by_wire_id(reader.codec)
-            usual = ".npy" if entry.signal == "field" else ".png"
+            usual = usual_suffix(reader)
             path = output_path(name, relative, args.output, many, usual)
             outputs.claim(path)
             if entry.name not in codecs:
@@ -372,7 +391,7 @@ def decode(args: argparse.Namespace) -> int:
             codes.append(fail(e, name))
             continue
         seconds = time.perf_counter() - began
-        words, numbers = facts_of(signal, reader.size)
+        what, _, numbers = facts_of(signal, reader.size)
         facts = {
             "input": name,
             "output": str(path or "-"),
@@ -385,7 +404,7 @@ def decode(args: argparse.Namespace) -> int:
         if signal.notes:
             facts["notes"] = list(signal.notes)
         notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
-        report(args, f"{name} -> {path or '-'}  {words.split('  ')[0]}  {seconds:.2f} s{notes}", facts, path is None)
+        report(args, f"{name} -> {path or '-'}  {what}  {seconds:.2f} s{notes}", facts, path is None)
     return exit_code(codes, many)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tersor.codecs.field import FieldCodec
 from tersor.errors import SignalError, TersorError
@@ -23,12 +24,12 @@ from tersor.metrics.field_anchors import ANCHORS, FieldResult, quality, run_anch
 BOUNDS = "1e-2,1e-3,1e-4"
 
 
-def ours(codec: FieldCodec, x: np.ndarray, bound: float) -> FieldResult:
+def ours(codec: FieldCodec, x: NDArray[Any], bound: float) -> FieldResult:
     """Encode and decode once, timed."""
     t0 = time.perf_counter()
     (file,) = codec.encode_batch([x], max_error=bound)
     t1 = time.perf_counter()
-    y = codec.decode_batch([file])[0].values
+    y = np.asarray(codec.decode_batch([file])[0])
     t2 = time.perf_counter()
     if not np.array_equal(np.isfinite(x), np.isfinite(y)):
         raise SignalError("cells that are not finite did not survive")
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     columns = ["tersor", *names]
     print(f"{'field':<24}{'bound':>7}" + "".join(f"{c:>10}" for c in columns) + f"{'/ best':>9}{'err/bound':>11}{'MB/s in':>9}{'out':>7}")
     for path in paths:
-        x = read_field(path).values
+        x = np.asarray(read_field(path))
         known = x[np.isfinite(x)].astype(np.float64)
         for rel in bounds:
             bound = rel * float(known.max() - known.min())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,10 @@ class Image:
     @property
     def height(self) -> int:
         return int(self.samples.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.samples.nbytes)
 
     @property
     def bits_per_sample(self) -> int:
@@ -128,13 +132,17 @@ class Field:
     Attributes:
         values: any float or integer dtype, any number of axes.
         name: of the variable; may be empty.
-        metadata: named byte strings that travel along.
+        dims: names of the axes, or empty.
+        attributes: of the variable: strings, numbers, one-axis arrays.
+        exact: code without loss whatever bound is asked for (coordinates).
         notes: what was changed on the way in, for people.
     """
 
     values: NDArray[Any]
     name: str = ""
-    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    dims: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = False
     notes: tuple[str, ...] = ()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -143,28 +151,61 @@ class Field:
     def __repr__(self) -> str:
         return f"Field({self.name!r}, shape={self.values.shape}, {self.values.dtype})"
 
+    @property
+    def nbytes(self) -> int:
+        return int(self.values.nbytes)
 
-def as_field(x: Any) -> Field:
-    """Field from a path of a .npy file, a numpy array (masked cells of floats become NaN), a torch tensor, a number, or anything with __array__.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSet:
+    """Fields of one file, by name.
+
+    Attributes:
+        fields: in order.
+        attributes: of the whole.
+        notes: what was changed on the way in, for people.
+    """
+
+    fields: Mapping[str, Field]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Field:
+        return self.fields[name]
+
+    def __repr__(self) -> str:
+        return f"FieldSet({', '.join(f'{n}: {list(f.values.shape)}' for n, f in self.fields.items())})"
+
+    @property
+    def nbytes(self) -> int:
+        return sum(f.nbytes for f in self.fields.values())
+
+
+def as_field(x: Any) -> Field | FieldSet:
+    """Field from a path of a .npy or NetCDF file, a numpy array (masked cells of floats become NaN), a torch tensor, a number, or anything with __array__; FieldSet from
+    a dict of arrays.
 
     Raises:
         SignalError: anything else.
     """
-    if isinstance(x, Field):
+    if isinstance(x, (Field, FieldSet)):
         return x
     if isinstance(x, (str, Path)):
         from tersor.files.fields import read_field
 
         return read_field(Path(x))
+    if isinstance(x, dict):
+        parts = {str(k): as_field(v) for k, v in x.items()}
+        return FieldSet(fields={k: replace(v, name=k) for k, v in parts.items() if isinstance(v, Field)})
     if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
         x = x.detach().cpu().numpy()
     if isinstance(x, np.ma.MaskedArray):
         if x.dtype.kind != "f" and x.mask.any():
             raise SignalError(f"a masked array of {x.dtype} has masked cells; fill them and name the value with fill_value")
-        x = x.filled(np.nan) if x.dtype.kind == "f" else x.data
+        x = np.asarray(np.ma.filled(x, np.nan)) if x.dtype.kind == "f" else x.data  # type: ignore[no-untyped-call]
     if isinstance(x, (np.ndarray, np.generic, int, float)) or hasattr(x, "__array__"):
         values = np.asarray(x)
         if values.dtype.kind not in "fiub":
             raise SignalError(f"the array is {values.dtype}; allowed are floats, integers and booleans")
         return Field(values=values)
-    raise SignalError(f"cannot make a field of {type(x).__name__}; allowed are paths of .npy files, numpy arrays and torch tensors")
+    raise SignalError(f"cannot make a field of {type(x).__name__}; allowed are paths of .npy and .nc files, numpy arrays, torch tensors and dicts of them")

@@ -35,7 +35,7 @@ ARROWS = {
     "evaluate": {"errors", "api", "metrics", "datasets"},
     "evaluate_field": {"errors", "codecs", "files", "metrics"},
     "bench": {"errors", "codecs", "entropy", "models", "signals", "timing", "evaluate"},
-    "cli": {"errors", "container", "registry", "api", "files", "signals", "evaluate", "evaluate_field", "bench", "__init__"},
+    "cli": {"errors", "codecs", "container", "registry", "api", "files", "signals", "evaluate", "evaluate_field", "bench", "__init__"},
     "__main__": {"cli"},
     "__init__": {"api", "errors", "signals"},
 }

@@ -16,6 +16,7 @@ import numpy as np
 
 from tersor import container
 from tersor.bench import picture
+from tersor.codecs.field import FieldCodec
 from tersor.codecs.image import ImageCodec
 from tersor.codecs.image_job import DecodeJob
 from tersor.datasets.images import render_screen
@@ -47,6 +48,34 @@ def cases() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
     }
 
 
+def field_cases() -> dict[str, tuple[np.ndarray, dict[str, object]]]:
+    rng = np.random.default_rng(0)
+    waves = np.add.outer(np.sin(np.arange(12) / 3), np.add.outer(np.cos(np.arange(40) / 9), np.arange(50) / 20)) + rng.normal(0, 0.02, (12, 40, 50))
+    masked = waves.astype(np.float32)
+    masked[:, 5:9, 10:20] = np.nan
+    return {
+        "abs-f4": (masked, {"max_error": 0.01}),
+        "rel-f8-blocks": (waves, {"rel_error": 1e-4, "block": 4096}),
+        "pointwise-f4": (masked, {"pointwise_rel_error": 1e-2}),
+        "packed-f4": (np.round(waves * 64).astype(np.float32) / 64, {"max_error": 1e-3}),
+        "lossless-f4": (masked, {"lossless": True}),
+        "lossless-u1": (picture(60, 40)[..., 0], {"lossless": True}),
+        "lossless-i4": (np.cumsum(rng.integers(-9999, 9999, (30, 40)), 0).astype(np.int32), {"lossless": True}),
+    }
+
+
+def make_fields(folder: Path) -> int:
+    """Files and the digest of what each decodes to."""
+    folder.mkdir()
+    codec, digests = FieldCodec(), {}
+    for name, (x, options) in field_cases().items():
+        (file,) = codec.encode_batch([x], **options)
+        (folder / f"{name}.tsr").write_bytes(file)
+        digests[name] = hashlib.sha256(np.asarray(codec.decode_batch([file])[0]).tobytes()).hexdigest()
+    (folder / "values.json").write_text(json.dumps(digests, indent=1) + "\n")
+    return len(digests)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("folder", type=Path)
@@ -61,7 +90,7 @@ def main() -> None:
         decoded.save(a.folder / f"{name}.png")
         digests[name] = latent_digest(file)
     (a.folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
-    print(f"{len(digests)} files in {a.folder}")
+    print(f"{len(digests)} images and {make_fields(a.folder / 'fields')} fields in {a.folder}")
 
 
 if __name__ == "__main__":

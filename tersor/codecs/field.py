@@ -10,27 +10,44 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tersor import container
-from tersor.codecs.field_block import Lattice, decode_block, encode_block
+from tersor.codecs.field_attributes import pack_attributes, unpack_attributes
+from tersor.codecs.field_block import Lattice, decode_block, encode_block, within
 from tersor.codecs.field_bounds import Bound, resolve, value_range
 from tersor.codecs.field_header import DTYPES, MAX_AXES, WIRE_ID, FieldHeader, Variable, coded_axes
+from tersor.codecs.field_pointwise import decode_pointwise, encode_pointwise
 from tersor.entropy.magnitude import file_digest
-from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
-from tersor.signals import Field, as_field
+from tersor.errors import ChecksumError, SignalError, WeightsError
+from tersor.signals import Field, FieldSet, as_field
 from tersor.timing import stage
 
 Progress = Callable[[int, int], None]
 BLOCK_CELLS = 1 << 20
 SEARCH_STEPS = 24
 SEARCH_PRECISION = 1.01
+USUAL_OVERHEAD = 64
 LATTICE_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """One variable: its header and its blocks."""
+
+    variable: Variable
+    chunks: list[bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.chunks))
 
 
 class FieldCodec:
@@ -43,7 +60,7 @@ class FieldCodec:
 
     wire_id = WIRE_ID
     encode_options = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless", "fill_value", "block")
-    decode_options = ("slices",)
+    decode_options = ("slices", "variables")
 
     def __init__(self, device: str = "auto", batch: int | None = None) -> None:
         if device not in ("auto", "cpu"):
@@ -57,7 +74,8 @@ class FieldCodec:
         """One file for each array.
 
         Args:
-            signals: arrays (numpy, masked, torch, anything with __array__) or paths of .npy files.
+            signals: arrays (numpy, masked, torch, anything with __array__), dicts of them, or paths of .npy and .nc files. The bound holds for every variable on its
+                own; coordinates are kept exactly.
             fill_value: a value that marks missing cells; kept exactly and left out of ranges.
             block: most cells of a block, 4096 to 4194304.
             progress: called with (blocks done, blocks in all).
@@ -71,20 +89,30 @@ class FieldCodec:
         asked = Bound.of(bound)
         return [self._encode(as_field(s), asked, fill_value, block, progress) for s in signals]
 
-    def _encode(self, field: Field, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> bytes:
+    def _encode(self, signal: Field | FieldSet, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> bytes:
+        fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+        coded = [self._variable(f, Bound.of({"lossless": True}) if f.exact else asked, fill_value, block, progress) for f in fields]
+        header = FieldHeader(digest=file_digest(), variables=tuple(c.variable for c in coded))
+        return container.write(WIRE_ID, header.pack(), pack_attributes(signal), [chunk for c in coded for chunk in c.chunks])
+
+    def _variable(self, field: Field, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> _Coded:
         x = field.values
         if x.dtype.newbyteorder("=") not in DTYPES or x.ndim > MAX_AXES:
-            raise SignalError(f"the array is {x.dtype} with {x.ndim} axes; allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes")
+            raise SignalError(f"the array {field.name} is {x.dtype} with {x.ndim} axes; allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes")
         native = np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False)).reshape(coded_axes(x.shape))
         native = native.view(np.uint8) if native.dtype == np.bool_ else native
-        special = _special(native, fill_value)
-        if asked.mode == "target_psnr":
-            return self._search_psnr(field, native, special, asked, block, progress)
-        if asked.mode == "target_ratio":
-            return self._search_ratio(field, native, special, asked, block, progress)
-        return self._file(field, native, special, asked, resolve(asked, native, special), block, progress)
+        special = _special(native, field.attributes.get("_FillValue", fill_value))
 
-    def _file(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, bound: float, block: int, progress: Progress | None) -> bytes:
+        def code(bound: float) -> _Coded:
+            return self._blocks(field, native, special, asked, bound, block, progress)
+
+        if asked.mode == "target_psnr":
+            return self._search_psnr(native, special, asked, code)
+        if asked.mode == "target_ratio":
+            return self._search_ratio(native, special, asked, code)
+        return code(resolve(asked, native, special))
+
+    def _blocks(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, bound: float, block: int, progress: Progress | None) -> _Coded:
         shape = _block_shape(x.shape, block)
         variable = Variable(
             name=field.name, dtype=field.values.dtype, shape=field.values.shape, axes=x.shape, block=shape, mode=asked.mode, asked=asked.value, bound=bound
@@ -95,8 +123,6 @@ class FieldCodec:
         def work(place: tuple[slice, ...]) -> bytes:
             cells, odd = np.ascontiguousarray(x[place]), np.ascontiguousarray(special[place])
             if asked.mode == "pointwise_rel_error":
-                from tersor.codecs.field_pointwise import encode_pointwise
-
                 return encode_pointwise(cells, bound, odd)
             payload = encode_block(cells, bound, odd if odd.any() else None, lattice)
             with stage("check"):
@@ -109,82 +135,92 @@ class FieldCodec:
                 chunks.append(payload)
                 if progress:
                     progress(n + 1, len(places))
-        header = FieldHeader(digest=file_digest(), variables=(variable,))
-        return container.write(WIRE_ID, header.pack(), field.metadata, chunks)
+        return _Coded(variable, chunks)
 
-    def _search_psnr(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, block: int, progress: Progress | None) -> bytes:
+    def _search_psnr(self, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, code: Callable[[float], _Coded]) -> _Coded:
         """The coarsest bound found whose decoded PSNR is at least the target."""
         low, high = value_range(x, special)
 
-        def encode(bound: float) -> bytes:
-            return self._file(field, x, special, asked, bound, block, progress)
-
-        def good(file: bytes) -> bool:
-            y = self.decode_batch([file])[0].values.reshape(x.shape)
+        def good(coded: _Coded) -> bool:
+            y = self._values(coded.variable, coded.chunks.__getitem__, 0, _window(None, coded.variable), None)
             rmse = math.sqrt(float(np.square(np.subtract(x[~special], y[~special], dtype=np.float64)).mean()))
             return rmse == 0 or 20 * math.log10((high - low) / rmse) >= asked.value
 
         if not math.isfinite(high - low) or high == low:
-            return encode(0.0)
+            return code(0.0)
         start = resolve(asked, x, special)
-        return _bisect(encode, good, start / 4, start * 16) or encode(0.0)
+        return _bisect(code, good, start / 4, start * 16) or code(0.0)
 
-    def _search_ratio(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, block: int, progress: Progress | None) -> bytes:
-        """The smallest bound found whose file is small enough."""
+    def _search_ratio(self, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, code: Callable[[float], _Coded]) -> _Coded:
+        """The smallest bound found whose chunks, and the usual header, are small enough."""
         low, high = value_range(x, special)
-        wanted = field.values.nbytes / asked.value
-
-        def encode(bound: float) -> bytes:
-            return self._file(field, x, special, asked, bound, block, progress)
-
-        file = encode(0.0)
-        if len(file) <= wanted:
-            return file
-        extent = high - low if math.isfinite(high - low) else np.finfo(np.float64).max
-        if found := _bisect(encode, lambda f: len(f) <= wanted, extent, extent * 1e-12):
+        wanted = x.nbytes / asked.value - USUAL_OVERHEAD
+        exact = code(0.0)
+        if exact.size <= wanted:
+            return exact
+        extent = high - low if math.isfinite(high - low) else sys.float_info.max
+        if found := _bisect(code, lambda c: c.size <= wanted, extent, extent * 1e-12):
             return found
-        raise SignalError(f"a ratio of {asked.value:g} is out of reach: even at an error as large as the range the file is larger than the {wanted:.0f} bytes wanted")
+        raise SignalError(
+            f"a ratio of {asked.value:g} is out of reach: even at an error as large as the range the file is larger than the {x.nbytes / asked.value:.0f} bytes wanted"
+        )
 
-    def decode_batch(self, files: Sequence[bytes | container.Reader], *, slices: Any = None, progress: Progress | None = None) -> list[Field]:
-        """Files to arrays.
+    def decode_batch(
+        self, files: Sequence[bytes | container.Reader], *, slices: Any = None, variables: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> list[Field | FieldSet]:
+        """Files to arrays; a FieldSet where the file holds named variables.
 
         Args:
             files: bytes of .tsr files, or opened containers.
-            slices: as for indexing an array (a slice or a tuple of them; no steps, no integers): only the blocks that it touches are read.
+            slices: as for indexing an array (a slice or a tuple of them; no steps, no integers): only the blocks that it touches are read. A dict of such by the names of
+                axes applies to every variable that has them.
+            variables: names of the variables to decode; all if None.
             progress: called with (blocks done, blocks in all).
 
         Raises:
             BitstreamError: a damaged file, with the block named.
-            SignalError: slices that do not fit.
+            SignalError: slices or names that do not fit.
         """
-        return [self._decode(f if isinstance(f, container.Reader) else container.Reader(f), slices, progress) for f in files]
+        return [self._decode(f if isinstance(f, container.Reader) else container.Reader(f), slices, variables, progress) for f in files]
 
-    def _decode(self, reader: container.Reader, slices: Any, progress: Progress | None) -> Field:
+    def _decode(self, reader: container.Reader, slices: Any, names: Sequence[str] | None, progress: Progress | None) -> Field | FieldSet:
         header = FieldHeader.unpack(reader.header, len(reader.chunk_lengths))
         if header.digest != file_digest():
             raise WeightsError(f"the file was written with tables {header.digest.hex()}, installed are {file_digest().hex()}; install the tersor that wrote it")
-        if len(header.variables) != 1:
-            raise BitstreamError(f"the file holds {len(header.variables)} variables; this tersor reads files of one")
-        (v,) = header.variables
+        there = [v.name for v in header.variables]
+        if names is not None and (unknown := sorted(set(names) - set(there))):
+            raise SignalError(f"the file has no variable {', '.join(unknown)}; it has {', '.join(there)}")
+        whole, described = unpack_attributes(reader.metadata)
+        out, first = {}, 0
+        for v in header.variables:
+            dims, attributes = described.get(v.name, ((), {}))
+            if names is None or v.name in names:
+                window = _window(_by_dims(slices, dims), v)
+                values = self._values(v, reader.chunk, first, window, progress)
+                out[v.name] = Field(values=values, name=v.name, dims=dims, attributes=attributes)
+            first += v.n_blocks
+        if len(out) == 1 and not there[0]:
+            return next(iter(out.values()))
+        if isinstance(slices, dict) and (strange := sorted(set(slices) - {d for f in out.values() for d in f.dims})):
+            raise SignalError(f"no variable has an axis {', '.join(strange)}; there are {', '.join(sorted({d for f in out.values() for d in f.dims}))}")
+        return FieldSet(fields=out, attributes=whole)
+
+    def _values(self, v: Variable, chunk: Callable[[int], bytes], first: int, window: tuple[slice, ...], progress: Progress | None) -> NDArray[Any]:
+        """The part of a variable in a window of its coded axes; its shape if that is the whole."""
         native = np.dtype(np.uint8) if v.dtype == np.bool_ else v.dtype.newbyteorder("=")
-        window = _window(slices, v)
         out = np.empty([s.stop - s.start for s in window], native)
         wanted = [(i, place) for i, place in enumerate(v.blocks()) if _overlap(place, window)] if out.size else []
 
         def work(item: tuple[int, tuple[slice, ...]]) -> None:
             i, place = item
-            name = f"chunk {i} (block {i})"
+            name = f"chunk {first + i} ({v.name + ', ' if v.name else ''}block {i})"
             try:
-                payload = reader.chunk(i)
+                payload = chunk(first + i)
             except ChecksumError as e:
-                raise ChecksumError(f"block {i} of {v.n_blocks}: {e}") from e
+                raise ChecksumError(f"{name}: {e}") from e
             shape = tuple(s.stop - s.start for s in place)
-            if v.mode == "pointwise_rel_error":
-                from tersor.codecs.field_pointwise import decode_pointwise
-
-                cells = decode_pointwise(payload, shape, native, name)
-            else:
-                cells = decode_block(payload, shape, native, name)
+            decode = decode_pointwise if v.mode == "pointwise_rel_error" else decode_block
+            cells = decode(payload, shape, native, name)
             common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(place, window, strict=True)]
             source = tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(common, place, strict=True))
             to = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(common, window, strict=True))
@@ -194,21 +230,27 @@ class FieldCodec:
             for n, _ in enumerate(pool.map(work, wanted)):
                 if progress:
                     progress(n + 1, len(wanted))
-        values = out.reshape(v.shape) if slices is None else out
+        whole = all(s.stop - s.start == n for s, n in zip(window, v.axes, strict=True))
+        values = out.reshape(v.shape) if whole else out
         values = values.view(np.bool_) if v.dtype == np.bool_ else values
-        return Field(values=values.astype(v.dtype, copy=False), name=v.name, metadata=reader.metadata)
+        return values.astype(v.dtype, copy=False)
 
 
-def _bisect(encode: Callable[[float], bytes], good: Callable[[bytes], bool], accepted: float, refused: float) -> bytes:
-    """The last good file between a bound that is likely good and one that is likely not, in logarithmic steps; empty if none was good."""
-    best = b""
+def _by_dims(slices: Any, dims: tuple[str, ...]) -> Any:
+    """Slices by the names of axes as slices by position."""
+    return tuple(slices.get(d, slice(None)) for d in dims) or None if isinstance(slices, dict) else slices
+
+
+def _bisect(encode: Callable[[float], _Coded], good: Callable[[_Coded], bool], accepted: float, refused: float) -> _Coded | None:
+    """The last good result between a bound that is likely good and one that is likely not, in logarithmic steps; None if none was good."""
+    best = None
     for step in range(SEARCH_STEPS):
         bound = accepted if step == 0 else math.sqrt(accepted) * math.sqrt(refused)
-        file = encode(bound)
-        if good(file):
-            best, accepted = file, bound
+        coded = encode(bound)
+        if good(coded):
+            best, accepted = coded, bound
         elif step == 0:
-            return b""
+            return None
         else:
             refused = bound
         if max(accepted, refused) < SEARCH_PRECISION * min(accepted, refused):
@@ -263,8 +305,6 @@ def _find_lattice(known: NDArray[Any], bound: float) -> Lattice | None:
 
 def _check(x: NDArray[Any], special: NDArray[np.bool_], y: NDArray[Any], bound: float) -> None:
     """The promise: what the decoder gives is inside the bound, special cells are the same bits."""
-    from tersor.codecs.field_block import within
-
     good = within(x.reshape(-1), y.reshape(-1), bound) | special.reshape(-1)
     kept = within(x[special], y[special], 0.0)
     assert good.all(), f"{int((~good).sum())} cells miss the bound {bound}"

@@ -15,12 +15,14 @@ import lzma
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs import dyadic
-from tersor.codecs.dyadic import FRACTION_BITS, N_FEATURES, VALUE_MAX, Ints, Plan, default_stencil
+from tersor.codecs.dyadic import Ints, Plan, default_stencil
+from tersor.codecs.dyadic_loops import FRACTION_BITS, N_FEATURES, VALUE_MAX, place, quantise
 from tersor.codecs.stencils import Coded, Context, Key, fit_contexts, fit_stencils, levels_of
 from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.coder import SymbolDecoder, SymbolEncoder
@@ -49,7 +51,7 @@ class Lattice:
     exact: bool
 
 
-def encode_block(cells: NDArray[np.generic], bound: float, special: NDArray[np.bool_] | None, lattice: Lattice | None) -> bytes:
+def encode_block(cells: NDArray[Any], bound: float, special: NDArray[np.bool_] | None, lattice: Lattice | None) -> bytes:
     """The smallest of the payloads that fit.
 
     Args:
@@ -94,7 +96,7 @@ def _has_frames(shape: tuple[int, ...]) -> bool:
     return len(shape) > 2 and shape[0] > 2 and int(np.prod(shape[1:])) >= LEAST_FRAME
 
 
-def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> NDArray[np.generic]:
+def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     """Cells of a block.
 
     Raises:
@@ -133,11 +135,11 @@ def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[np.gene
     base = _take_ints(side, len(plan.base))
     stencils, common, contexts = _unpack_models(side, plan)
     valid = np.ones(count, np.bool_)
-    where = what = np.empty(0, np.int64)
+    where, what = np.empty(0, np.int64), np.empty(0, dtype)
     if flags & SPECIALS:
         where, what = _unpack_special(side, count, dtype)
         valid[where] = False
-    fixed_at = fixed = np.empty(0, np.int64)
+    fixed_at, fixed = np.empty(0, np.int64), np.empty(0, dtype)
     if flags & OUTLIERS:
         fixed_at, fixed = _unpack_outliers(side, count, dtype)
     side.end()
@@ -149,21 +151,21 @@ def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[np.gene
     return out.reshape(shape)
 
 
-def reconstruct(values: Ints, offset: float, unit: float, snap: bool, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def reconstruct(values: Ints, offset: float, unit: float, snap: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Integers to cells: rounded to the lattice if `snap`, then one product and one sum in float64, then the dtype's own rounding."""
     if snap:
         half = 1 << (FRACTION_BITS - 1)
         steps = (values + (half - 1)) >> FRACTION_BITS
         if dtype.kind in "iu" and float(offset).is_integer() and (unit * (1 << FRACTION_BITS)).is_integer():
             whole = steps * int(unit * (1 << FRACTION_BITS)) + int(offset)
-            limits = np.iinfo(dtype)  # type: ignore[arg-type]
+            limits = np.iinfo(dtype)
             return whole.clip(max(limits.min, -(1 << 62)), min(limits.max, 1 << 62)).astype(dtype)
         real = steps * (unit * (1 << FRACTION_BITS))
     else:
         real = values * unit
     real = real + offset
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)  # type: ignore[arg-type]
+        limits = np.iinfo(dtype)
         return np.rint(real).clip(float(limits.min), float(limits.max)).astype(dtype)
     with np.errstate(over="ignore"):
         return real.astype(dtype)
@@ -192,7 +194,7 @@ class _Trial:
                 self.shift = min(MAX_LOW_BITS, int(np.ceil(np.log2(mean / SHIFT_ABOVE))) + 2)
                 self.values, self.base, self.coded, self.low = _quantise(self.plan, target, valid, self.stencils, self.shift, snap)
 
-    def payload(self, flat: NDArray[np.generic], bound: float, offset: float, unit: float) -> bytes | None:
+    def payload(self, flat: NDArray[Any], bound: float, offset: float, unit: float) -> bytes | None:
         """None if too many cells miss the bound."""
         valid, shift = self.valid, self.shift
         rebuilt = reconstruct(self.values, offset, unit, self.snap, flat.dtype)
@@ -218,7 +220,7 @@ class _Trial:
         return _pack_side(PREDICTED, flags, side) + _pack_low(self.low, shift) + symbols
 
 
-def within(x: NDArray[np.generic], y: NDArray[np.generic], bound: float) -> NDArray[np.bool_]:
+def within(x: NDArray[Any], y: NDArray[Any], bound: float) -> NDArray[np.bool_]:
     """Whether |x - y| <= bound, cell by cell; equality for bound 0, of the bits."""
     if bound == 0:
         kind = f"V{x.dtype.itemsize}"
@@ -248,7 +250,7 @@ def _quantise(
     for p in plan.passes:
         points, predictions, features = dyadic.walk(p, values, q, _stencil(p, stencils), shift, snap)
         symbols, low = np.empty(p.count, np.int32), np.empty(p.count, np.int64)
-        dyadic.quantise(points, predictions, target, valid, shift, values, q, symbols, low)
+        quantise(points, predictions, target, valid, shift, values, q, symbols, low)
         coded.append(Coded(p.key, points, symbols, features))
         lows.append(low)
     return values, base, coded, lows
@@ -281,7 +283,7 @@ def _decode_values(
         with stage("coder"):
             symbols = decoder.pop(levels, tables.shapes[context.shape])
         with stage("prediction"):
-            dyadic.place(points, predictions, symbols, low.take(p.count), shift, values, q)
+            place(points, predictions, symbols, low.take(p.count), shift, values, q)
     decoder.end()
     return values
 
@@ -382,23 +384,23 @@ def _unlzma(data: bytes, size: int, name: str) -> bytes:
     return raw
 
 
-def _shuffled(cells: NDArray[np.generic]) -> bytes:
+def _shuffled(cells: NDArray[Any]) -> bytes:
     """Bytes by significance: the first byte of every cell, then the second."""
     return np.frombuffer(cells.tobytes(), np.uint8).reshape(len(cells), cells.dtype.itemsize).T.tobytes()
 
 
-def _unshuffled(data: bytes, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _unshuffled(data: bytes, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.frombuffer(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, count).T.tobytes(), dtype)
 
 
-def _to_ordered(flat: NDArray[np.generic]) -> NDArray[np.generic]:
+def _to_ordered(flat: NDArray[Any]) -> NDArray[Any]:
     """The bits of floats as signed integers in the order of the floats."""
     i = flat.view(f"i{flat.dtype.itemsize}")
     return np.where(i < 0, i ^ np.iinfo(i.dtype).max, i)
 
 
-def _from_ordered(integers: NDArray[np.generic], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    return np.where(integers < 0, integers ^ np.iinfo(integers.dtype).max, integers).view(dtype)  # type: ignore[type-var, call-overload, operator]
+def _from_ordered(integers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.where(integers < 0, integers ^ np.iinfo(integers.dtype).max, integers).view(dtype)
 
 
 def _section(data: bytes) -> bytes:
@@ -410,23 +412,23 @@ def _take_section(r: ByteReader, size: int) -> bytes:
     return _unlzma(r.take(r.uvarint(MAX_SIDE, "length of a section")), size, r.name)
 
 
-def _pack_special(flat: NDArray[np.generic], valid: NDArray[np.bool_]) -> bytes:
+def _pack_special(flat: NDArray[Any], valid: NDArray[np.bool_]) -> bytes:
     if valid.all():
         return b""
     return _section(np.packbits(~valid).tobytes()) + _section(_shuffled(flat[~valid]))
 
 
-def _unpack_special(r: ByteReader, count: int, dtype: np.dtype[np.generic]) -> tuple[Ints, NDArray[np.generic]]:
+def _unpack_special(r: ByteReader, count: int, dtype: np.dtype[Any]) -> tuple[Ints, NDArray[Any]]:
     where = np.flatnonzero(np.unpackbits(np.frombuffer(_take_section(r, -(-count // 8)), np.uint8), count=count))
     return where, _unshuffled(_take_section(r, len(where) * dtype.itemsize), len(where), dtype)
 
 
-def _pack_outliers(flat: NDArray[np.generic], wrong: NDArray[np.bool_]) -> bytes:
+def _pack_outliers(flat: NDArray[Any], wrong: NDArray[np.bool_]) -> bytes:
     at = np.flatnonzero(wrong)
     return put_uvarint(len(at)) + _section(np.diff(at, prepend=0).astype("<u4").tobytes()) + _section(_shuffled(flat[at]))
 
 
-def _unpack_outliers(r: ByteReader, count: int, dtype: np.dtype[np.generic]) -> tuple[Ints, NDArray[np.generic]]:
+def _unpack_outliers(r: ByteReader, count: int, dtype: np.dtype[Any]) -> tuple[Ints, NDArray[Any]]:
     n = r.uvarint(count, "number of exact cells")
     at = np.cumsum(np.frombuffer(_take_section(r, 4 * n), "<u4").astype(np.int64))
     if n and at[-1] >= count:
@@ -434,11 +436,11 @@ def _unpack_outliers(r: ByteReader, count: int, dtype: np.dtype[np.generic]) -> 
     return at, _unshuffled(_take_section(r, n * dtype.itemsize), n, dtype)
 
 
-def _exact(flat: NDArray[np.generic]) -> bytes:
+def _exact(flat: NDArray[Any]) -> bytes:
     return _pack_side(EXACT, 0, b"") + _lzma(_shuffled(flat))
 
 
-def _exact_cells(data: bytes, count: int, dtype: np.dtype[np.generic], name: str) -> NDArray[np.generic]:
+def _exact_cells(data: bytes, count: int, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     return _unshuffled(_unlzma(data, count * dtype.itemsize, name), count, dtype).copy()
 
 

@@ -11,6 +11,7 @@ lossless             every bit
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def resolve(bound: Bound, x: NDArray[Any], special: NDArray[np.bool_]) -> float:
     low, high = value_range(x, special)
     extent = high - low  # Python floats: overflow gives inf, silently
     if not math.isfinite(extent):
-        extent = np.finfo(np.float64).max
+        extent = sys.float_info.max
     if bound.mode in ("max_error", "pointwise_rel_error"):
         return bound.value
     if bound.mode == "rel_error":

@@ -8,6 +8,7 @@ The decoder's power of two is a polynomial of products and sums in float64, so t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from tersor.container import ByteReader, put_uvarint
 MARGIN = 1 - 1e-6
 
 
-def encode_pointwise(cells: NDArray[np.generic], rel: float, special: NDArray[np.bool_]) -> bytes:
+def encode_pointwise(cells: NDArray[Any], rel: float, special: NDArray[np.bool_]) -> bytes:
     """A block whose finite cells keep their sign and are within rel of their magnitude; special cells, and zeros, keep every bit."""
     flat = cells.reshape(-1)
     apart = special.reshape(-1) | (flat == 0)
@@ -42,7 +43,7 @@ def encode_pointwise(cells: NDArray[np.generic], rel: float, special: NDArray[np
     return put_uvarint(len(inner)) + inner + signs + _pack_outliers(flat, wrong)
 
 
-def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> NDArray[np.generic]:
+def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     """Cells of a block.
 
     Raises:
@@ -59,13 +60,13 @@ def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[np.
     return out.reshape(shape)
 
 
-def _values(inner: bytes, shape: tuple[int, ...], negative: NDArray[np.bool_], dtype: np.dtype[np.generic], name: str) -> NDArray[np.generic]:
+def _values(inner: bytes, shape: tuple[int, ...], negative: NDArray[np.bool_], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     logs = decode_block(inner, shape, np.dtype(np.float64), name).reshape(-1)
     magnitude = exp2(np.where(np.isfinite(logs), logs, 0.0))
     signed = np.where(negative, -magnitude, magnitude)
     with np.errstate(over="ignore"):
         if dtype.kind in "iu":
-            limits = np.iinfo(dtype)  # type: ignore[arg-type]
+            limits = np.iinfo(dtype)
             return np.rint(signed).clip(float(limits.min), float(limits.max)).astype(dtype)
         return signed.astype(dtype)
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.dyadic import CONTEXT_BITS, FEATURE_BITS, FRACTION_BITS, N_FEATURES, STENCIL_BITS, Ints, Pass, default_stencil, neighbourhood, scale_levels
+from tersor.codecs.dyadic import Ints, Pass, default_stencil, neighbourhood
+from tersor.codecs.dyadic_loops import CONTEXT_BITS, FEATURE_BITS, FRACTION_BITS, N_FEATURES, STENCIL_BITS, scale_levels
 from tersor.entropy.magnitude import LEVELS, MAX_SHIFT, RADIUS, SHAPES, MagnitudeTables, thresholds
 
 Key = tuple[int, int, int]
@@ -61,7 +62,7 @@ def fit_stencils(passes: Sequence[Pass], values: Ints, target: NDArray[np.float6
     groups: dict[Key, list[int]] = {}
     for i, p in enumerate(passes):
         groups.setdefault(p.key, []).append(i)
-    out = {}
+    out: dict[Key, Ints] = {}
     for key, members in groups.items():
         total, taps = sum(passes[i].count for i in members), passes[members[0]].n_taps
         every = max(1, total // SAMPLES)
@@ -76,7 +77,7 @@ def fit_stencils(passes: Sequence[Pass], values: Ints, target: NDArray[np.float6
         def bits(stencil: Ints, a: NDArray[np.float64] = a, y: NDArray[np.float64] = y, total: int = total) -> float:
             return total * float(np.log2(np.abs(np.round(y - a @ (stencil / (1 << STENCIL_BITS)))) + 0.3).mean())
 
-        candidates = [(bits(default_stencil(passes[members[0]])), None)]
+        candidates: list[tuple[float, Ints | None]] = [(bits(default_stencil(passes[members[0]])), None)]
         if (plane := passes[members[0]].plane) < taps:  # the frame before, as it is: fitted weights never quite copy
             copy = np.zeros(taps, np.int64)
             copy[plane] = 1 << STENCIL_BITS

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class FieldResult:
     decode_seconds: float
 
 
-def quality(x: NDArray[np.floating], y: NDArray[np.floating], bound: float) -> tuple[float, float]:
+def quality(x: NDArray[Any], y: NDArray[Any], bound: float) -> tuple[float, float]:
     """Largest |x - y| / bound, and PSNR in dB by the range of x, over the finite cells of x."""
     known = np.isfinite(x)
     error = x[known].astype(np.float64) - y[known].astype(np.float64)
@@ -41,7 +42,7 @@ def quality(x: NDArray[np.floating], y: NDArray[np.floating], bound: float) -> t
     return float(np.abs(error).max()) / bound, 20 * float(np.log10(extent / rmse)) if rmse else float("inf")
 
 
-def run_anchor(name: str, x: NDArray[np.floating], bound: float) -> FieldResult:
+def run_anchor(name: str, x: NDArray[Any], bound: float) -> FieldResult:
     """Encode and decode in a process of its own.
 
     Raises:
@@ -62,11 +63,15 @@ def run_anchor(name: str, x: NDArray[np.floating], bound: float) -> FieldResult:
     return FieldResult(**json.loads(done.stdout))
 
 
-def _measure(name: str, x: NDArray[np.floating], bound: float) -> FieldResult:
+def _measure(name: str, x: NDArray[Any], bound: float) -> FieldResult:
     import h5py
     import hdf5plugin
 
-    filters = {"sz3": lambda: hdf5plugin.SZ3(absolute=bound), "sperr": lambda: hdf5plugin.Sperr(absolute=bound), "zfp": lambda: hdf5plugin.Zfp(accuracy=bound)}
+    filters: dict[str, Any] = {
+        "sz3": lambda: hdf5plugin.SZ3(absolute=bound),
+        "sperr": lambda: hdf5plugin.Sperr(absolute=bound),
+        "zfp": lambda: hdf5plugin.Zfp(accuracy=bound),
+    }
     filled = x if np.isfinite(x).all() else np.nan_to_num(x, nan=float(np.nanmean(x)))
     chunks = [x.shape, (1, *x.shape[1:])] if x.ndim == 3 else [x.shape]
     results = []
@@ -74,7 +79,7 @@ def _measure(name: str, x: NDArray[np.floating], bound: float) -> FieldResult:
         file = io.BytesIO()
         t0 = time.perf_counter()
         with h5py.File(file, "w") as h:
-            stored = h.create_dataset("x", data=filled, chunks=chunk, compression=filters[name]()).id
+            stored = h.create_dataset("x", data=filled, chunks=chunk, compression=filters[name]()).id  # type: ignore[no-untyped-call]
             h.flush()
             size = stored.get_storage_size()
         t1 = time.perf_counter()

@@ -1,0 +1,118 @@
+"""Fields as files: .npy and NetCDF through the command line and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+
+from tersor.cli import main
+from tersor.errors import SignalError
+from tersor.files.fields import field_bytes, read_field
+from tersor.signals import Field, FieldSet
+
+
+@pytest.fixture
+def climate(tmp_path: Path) -> Path:
+    """A small NetCDF file: a masked float variable, an integer one, text, coordinates, attributes of all kinds."""
+    rng = np.random.default_rng(0)
+    lat, lon = np.linspace(-90, 90, 19), np.linspace(0, 350, 36)
+    values = (280 + 20 * np.cos(np.deg2rad(lat))[None, :, None] + rng.normal(0, 0.3, (6, 19, 36))).astype(np.float32)
+    values[:, 3:5, 3:9] = np.nan
+    data = xarray.Dataset(
+        {
+            "t": (("time", "lat", "lon"), values, {"units": "K", "valid_range": np.array([0, 400], np.float32)}),
+            "land": (("lat", "lon"), (np.nan_to_num(values[0]) > 290).astype(np.int8)),
+            "station": (("time",), np.array(list("abcdef"))),
+        },
+        coords={"time": ("time", np.arange(6), {"units": "days since 2000-01-01"}), "lat": lat, "lon": lon},
+        attrs={"title": "climate", "version": np.float32(2.5), "levels": np.array([1, 2, 3])},
+    )
+    data["t"].encoding["_FillValue"] = np.float32(-999)
+    path = tmp_path / "in.nc"
+    data.to_netcdf(path)
+    return path
+
+
+def test_netcdf_comes_back_with_everything(climate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = climate.with_suffix(".tsr"), climate.with_name("out.nc")
+    assert main(["encode", str(climate), "--max-error", "0.05"]) == 0
+    assert "text variables left out: station" in capsys.readouterr().out
+    assert main(["info", str(file)]) == 0
+    assert "time, lat" not in capsys.readouterr().out
+    assert main(["decode", str(file), "-o", str(out)]) == 0
+    with xarray.open_dataset(climate, decode_cf=False) as a, xarray.open_dataset(out, decode_cf=False) as b:
+        assert set(b.variables) == set(a.variables) - {"station"}
+        for name in b.variables:
+            assert b[name].dims == a[name].dims
+            assert b[name].dtype == a[name].dtype
+            np.testing.assert_equal(dict(b[name].attrs), dict(a[name].attrs))
+            if name != "t":
+                assert np.array_equal(a[name], b[name])
+        missing = a["t"].values == -999
+        assert missing.sum() == 6 * 2 * 6
+        assert (b["t"].values[missing] == -999).all()
+        assert np.abs(a["t"].values - b["t"].values)[~missing].max() <= 0.05
+        assert b.attrs["title"] == "climate"
+        assert b.attrs["version"].dtype == np.float32
+        assert b.attrs["levels"].tolist() == [1, 2, 3]
+
+
+def test_parts_of_a_file(climate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, part = climate.with_suffix(".tsr"), climate.with_name("part.npy")
+    assert main(["encode", str(climate), "--variables", "t", "--rel-error", "1e-3", "-q"]) == 0
+    assert main(["decode", str(file), "--variables", "t", "--slice", "time=1:3,lat=5:9", "-o", str(part)]) == 0
+    assert np.load(part).shape == (2, 4, 36)
+    capsys.readouterr()
+    for wrong, words in (
+        (["--slice", "tim=1:3"], "no variable has an axis tim"),
+        (["--slice", "1:3,x"], "not a list of ranges"),
+        (["--variables", "q"], "no variable q"),
+        (["-o", str(part), "-f"], "holds one array"),
+    ):
+        assert main(["decode", str(file), *(wrong if "-o" in wrong else [*wrong, "-o", str(climate.with_name("new.nc"))])]) == 1
+        assert words in capsys.readouterr().err
+    assert main(["encode", str(climate), "--variables", "q", "-f"]) == 1
+    assert "no variable q" in capsys.readouterr().err
+
+
+def test_npy_through_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.add.outer(np.arange(40.0), np.arange(30.0) ** 2).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    file, out = tmp_path / "x.tsr", tmp_path / "y.npy"
+    assert main(["encode", str(tmp_path / "x.npy"), "--max-error", "0.5", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["codec"] == "field"
+    assert facts["ratio"] == pytest.approx(x.nbytes / file.stat().st_size, rel=1e-3)
+    assert main(["decode", str(file), "-o", str(out)]) == 0
+    assert np.abs(np.load(out) - x).max() <= 0.5
+    assert main(["decode", str(file), "-o", str(tmp_path / "y.png")]) == 1
+    assert main(["encode", str(tmp_path / "x.npy"), "--quality", "50", "-f"]) == 1
+    assert "has no option quality" in capsys.readouterr().err
+    assert main(["encode", str(tmp_path / "x.npy"), "--max-error", "-1", "-f"]) == 1
+    assert np.abs(np.load(out) - x).max() <= 0.5
+    assert main(["verify", str(file)]) == 0
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    (tmp_path / "bad.npy").write_bytes(b"nothing")
+    (tmp_path / "bad.nc").write_bytes(b"nothing")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "text.npy", np.array(["a"]))
+    for name in ("bad.npy", "bad.nc", "pickled.npy", "text.npy", "missing.npy", "missing.nc"):
+        with pytest.raises(SignalError, match=name):
+            read_field(tmp_path / name)
+
+
+def test_files_of_one_and_of_many() -> None:
+    one = Field(values=np.arange(3.0))
+    many = FieldSet(fields={"a": Field(values=np.arange(3.0), name="a"), "b": Field(values=np.arange(4.0), name="b")})
+    assert field_bytes(many, ".nc")[:4] in (b"\x89HDF", b"CDF\x01")
+    assert field_bytes(one, ".npy").startswith(b"\x93NUMPY")
+    with pytest.raises(SignalError, match="2 variables"):
+        field_bytes(many, ".npy")
+    with pytest.raises(SignalError, match="not a format"):
+        field_bytes(one, ".xyz")
