@@ -23,4 +23,8 @@ for command in (["encode", "in.png"], ["info", "in.tsr"], ["verify", "in.tsr"], 
 missing = subprocess.run([sys.executable, "-m", "tersor", "encode", "--codec", "compressai", "in.png", "-f"], capture_output=True, text=True)
 assert missing.returncode == 4, missing
 assert "tersor[zoo]" in missing.stderr, missing.stderr
+np.save("x.npy", np.arange(12.0))
+missing = subprocess.run([sys.executable, "-m", "tersor", "encode", "x.npy"], capture_output=True, text=True)
+assert missing.returncode == 4, missing
+assert "tersor[fields]" in missing.stderr, missing.stderr
 print(f"bare install: torch {version('torch')}, numpy {np.__version__}, mean error {error:.2f}: ok")

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Everything in this folder, from the shipped weights. The first argument is the folder of the 24 Kodak images, the second a table of published curves.
-#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python]
+# Everything in this folder, from the shipped weights. The first argument is the folder of the 24 Kodak images, the second a table of published curves (may be empty), the
+# fourth a folder of .npy fields.
+#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python] [FIELDS]
 set -eu
 kodak=$1
 reference=${2:-}
 python=${3:-python3}
+fields=${4:-}
 out=results/v0.1
 keep() {
     name=$1
@@ -13,6 +15,7 @@ keep() {
     cat "$out/$name.txt"
 }
 keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
+if [ -n "$fields" ]; then keep fields -m tersor eval --codec field --data "$fields" -o $out/fields; fi
 keep effort tools/evaluate.py effort --data "$kodak" --limit 3
 keep bench -m tersor bench --data "$kodak" --limit 8
 ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1

@@ -14,6 +14,15 @@ try:
 except ImportError as e:
     raise MissingDependencyError("the field codec needs numba: pip install 'tersor[fields]'") from e
 
+
+def compiled(loop):
+    """Compile without the global lock; keep the machine code on disk where there is a place for it."""
+    try:
+        return njit(cache=True, nogil=True)(loop)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return njit(nogil=True)(loop)
+
+
 FRACTION_BITS = 6
 STENCIL_BITS = 12
 CONTEXT_BITS = 8
@@ -24,7 +33,7 @@ SYMBOL_MAX = 1 << 19
 VALUE_MAX = 1 << 46
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
+@compiled
 def walk_loop(values, q, p0, p1, p2, p3, t0, t1, t2, t3, along, plane, phase, stencil, shift, snap, points, predictions, features):  # pragma: no cover
     """Predict every point of a pass. Fills points (flat index), predictions and features [n, N_FEATURES]."""
     taps = t0.shape[0]
@@ -90,7 +99,7 @@ def walk_loop(values, q, p0, p1, p2, p3, t0, t1, t2, t3, along, plane, phase, st
                     n += 1
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
+@compiled
 def quantise(points, predictions, target, valid, shift, values, q, symbols, low):  # pragma: no cover
     """Encoder: the residual nearest to (target - prediction) in bins, 0 where not valid, as symbol and low bits; updates values and q. Target: float64, in units."""
     one = 1 << FRACTION_BITS
@@ -109,7 +118,7 @@ def quantise(points, predictions, target, valid, shift, values, q, symbols, low)
         values[at] = min(max(predictions[n] + residual * one, -VALUE_MAX), VALUE_MAX)
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
+@compiled
 def place(points, predictions, symbols, low, shift, values, q):  # pragma: no cover
     """Decoder: the values of a pass from its symbols and low bits."""
     half = (1 << shift) >> 1
@@ -120,7 +129,7 @@ def place(points, predictions, symbols, low, shift, values, q):  # pragma: no co
         values[points[n]] = min(max(predictions[n] + (residual << FRACTION_BITS), -VALUE_MAX), VALUE_MAX)
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
+@compiled
 def scale_levels(features, weights, thresholds, points, valid, levels):  # pragma: no cover
     """Scale level of each point: expected |q| from its features, then the first threshold above it. 0, the certain level, where nothing is coded."""
     for n in range(len(points)):

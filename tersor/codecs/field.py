@@ -23,7 +23,7 @@ from tersor import container
 from tersor.codecs.field_attributes import pack_attributes, unpack_attributes
 from tersor.codecs.field_block import Lattice, decode_block, encode_block, within
 from tersor.codecs.field_bounds import Bound, resolve, value_range
-from tersor.codecs.field_header import DTYPES, MAX_AXES, WIRE_ID, FieldHeader, Variable, coded_axes
+from tersor.codecs.field_header import DTYPES, MAX_AXES, WIRE_ID, FieldHeader, Variable, channels_last, coded_axes
 from tersor.codecs.field_pointwise import decode_pointwise, encode_pointwise
 from tersor.entropy.magnitude import file_digest
 from tersor.errors import ChecksumError, SignalError, WeightsError
@@ -99,7 +99,8 @@ class FieldCodec:
         x = field.values
         if x.dtype.newbyteorder("=") not in DTYPES or x.ndim > MAX_AXES:
             raise SignalError(f"the array {field.name} is {x.dtype} with {x.ndim} axes; allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes")
-        native = np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False)).reshape(coded_axes(x.shape))
+        native = x.astype(x.dtype.newbyteorder("="), copy=False)
+        native = np.ascontiguousarray(np.moveaxis(native, 2, 0) if channels_last(x.shape) else native).reshape(coded_axes(x.shape))
         native = native.view(np.uint8) if native.dtype == np.bool_ else native
         special = _special(native, field.attributes.get("_FillValue", fill_value))
 
@@ -197,6 +198,7 @@ class FieldCodec:
             if names is None or v.name in names:
                 window = _window(_by_dims(slices, dims), v)
                 values = self._values(v, reader.chunk, first, window, progress)
+                values = np.ascontiguousarray(np.moveaxis(values, 0, 2)) if channels_last(v.shape) else values if len(v.shape) in range(1, 5) else values.reshape(v.shape)
                 out[v.name] = Field(values=values, name=v.name, dims=dims, attributes=attributes)
             first += v.n_blocks
         if len(out) == 1 and not there[0]:
@@ -206,7 +208,7 @@ class FieldCodec:
         return FieldSet(fields=out, attributes=whole)
 
     def _values(self, v: Variable, chunk: Callable[[int], bytes], first: int, window: tuple[slice, ...], progress: Progress | None) -> NDArray[Any]:
-        """The part of a variable in a window of its coded axes; its shape if that is the whole."""
+        """The part of a variable in a window of its coded axes."""
         native = np.dtype(np.uint8) if v.dtype == np.bool_ else v.dtype.newbyteorder("=")
         out = np.empty([s.stop - s.start for s in window], native)
         wanted = [(i, place) for i, place in enumerate(v.blocks()) if _overlap(place, window)] if out.size else []
@@ -230,9 +232,7 @@ class FieldCodec:
             for n, _ in enumerate(pool.map(work, wanted)):
                 if progress:
                     progress(n + 1, len(wanted))
-        whole = all(s.stop - s.start == n for s, n in zip(window, v.axes, strict=True))
-        values = out.reshape(v.shape) if whole else out
-        values = values.view(np.bool_) if v.dtype == np.bool_ else values
+        values = out.view(np.bool_) if v.dtype == np.bool_ else out
         return values.astype(v.dtype, copy=False)
 
 
@@ -323,7 +323,7 @@ def _block_shape(axes: tuple[int, ...], cells: int) -> tuple[int, ...]:
 def _window(slices: Any, v: Variable) -> tuple[slice, ...]:
     if slices is None:
         return tuple(slice(0, n) for n in v.axes)
-    if v.shape != v.axes:
+    if len(v.shape) not in range(1, 5):
         raise SignalError(f"slices of an array of {len(v.shape)} axes; blocks have at most 4: decode it whole")
     given = slices if isinstance(slices, tuple) else (slices,)
     if len(given) > len(v.shape) or not all(isinstance(s, slice) and s.step in (None, 1) for s in given):
@@ -332,7 +332,7 @@ def _window(slices: Any, v: Variable) -> tuple[slice, ...]:
     for s, n in zip((*given, *[slice(None)] * (len(v.shape) - len(given))), v.shape, strict=True):
         start, stop, _ = s.indices(n)
         out.append(slice(start, max(start, stop)))
-    return tuple(out)
+    return (out[2], *out[:2]) if channels_last(v.shape) else tuple(out)
 
 
 def _overlap(a: tuple[slice, ...], b: tuple[slice, ...]) -> bool:

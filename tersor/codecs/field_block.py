@@ -14,6 +14,7 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,8 @@ def encode_block(cells: NDArray[Any], bound: float, special: NDArray[np.bool_] |
     if lattice:
         target = np.round(target / (1 << FRACTION_BITS)) * (1 << FRACTION_BITS)
     modes = (False, True) if _has_frames(cells.shape) else (False,)
-    trials = [_Trial(cells.shape, target, valid, frames, lattice is not None) for frames in modes]
+    with ThreadPoolExecutor(len(modes)) as pool:
+        trials = list(pool.map(lambda frames: _Trial(cells.shape, target, valid, frames, lattice is not None), modes))
     payload = min(trials, key=lambda t: t.cost).payload(flat, bound, offset, unit)
     if payload is None or len(payload) > WORTH * flat.nbytes:
         return min((p for p in (payload, _exact(flat)) if p is not None), key=len)

@@ -18,6 +18,7 @@ MAX_AXES = 32
 MAX_CELLS = 1 << 40
 MAX_BLOCK = 1 << 22
 MAX_VARIABLES = 1 << 12
+LEAST_SIDE = 16
 MODES = ("lossless", "max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio")
 DTYPES = tuple(np.dtype(t) for t in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"))
 
@@ -122,8 +123,15 @@ class FieldHeader:
         return header
 
 
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether the last of three axes is one of colours: then it is coded first, as a sequence of planes."""
+    return len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) >= LEAST_SIDE
+
+
 def coded_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that is coded: at least one axis, at most four, leading ones merged."""
+    """The shape that is coded: at least one axis, at most four, leading ones merged; a last axis of three or four colours comes first."""
+    if channels_last(shape):
+        return (shape[2], *shape[:2])
     if len(shape) <= 4:
         return shape or (1,)
     return (int(np.prod(shape[:-3], dtype=object)), *shape[-3:])
