@@ -61,7 +61,7 @@ def rounding(a: argparse.Namespace) -> None:
     latents.RDOQ_STRENGTH = 1e9
     base = curve(images)
     print(f"{len(images)} images, qualities {QUALITIES}; chosen strength {chosen}")
-    for strength in (2.0, 1.4, 1.0, 0.8, 0.65):
+    for strength in (8.0, 4.0, 2.4, 1.6, 1.2):
         latents.RDOQ_STRENGTH = strength
         c = curve(images)
         print(f"weight of the error {strength:<4}  BD-rate against nearest rounding: {bd_rate(*base[:2], *c[:2]):+.2f} %", flush=True)

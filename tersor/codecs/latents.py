@@ -28,7 +28,7 @@ HYPER_FACTOR = 4
 MAX_SYMBOL = 1 << 15
 MAX_HYPER_SYMBOL = 127
 RDOQ_RADIUS = 32
-RDOQ_STRENGTH = 1.6  # measured on training images: tools/evaluate.py rounding
+RDOQ_STRENGTH = 4.0  # measured on training images: tools/evaluate.py rounding
 
 
 def pad_to_hyper(y: Tensor) -> Tensor:
