@@ -78,10 +78,12 @@ def fit_stencils(passes: Sequence[Pass], values: Ints, target: NDArray[np.float6
             return total * float(np.log2(np.abs(np.round(y - a @ (stencil / (1 << STENCIL_BITS)))) + 0.3).mean())
 
         candidates: list[tuple[float, Ints | None]] = [(bits(default_stencil(passes[members[0]])), None)]
-        if (plane := passes[members[0]].plane) < taps:  # the frame before, as it is: fitted weights never quite copy
-            copy = np.zeros(taps, np.int64)
-            copy[plane] = 1 << STENCIL_BITS
-            candidates.append((bits(copy) + COPY_BITS, copy))
+        if (plane := passes[members[0]].plane) < taps:  # fitted weights never quite copy, and small keys cannot pay for them
+            one = 1 << STENCIL_BITS
+            for frame in ((one, 0, 0), (one, -one // 2, -one // 2)):  # the frame before as it is, or what it adds to its own neighbours
+                copy = np.zeros(taps, np.int64)
+                copy[plane : plane + 3] = frame
+                candidates.append((bits(copy) + COPY_BITS, copy))
         if len(wanted) >= 4 * taps and total >= 8 * taps:
             fitted = np.round(_robust(a, y) * (1 << STENCIL_BITS)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)
             candidates.append((bits(fitted) + WEIGHT_BITS * taps + 30, fitted))

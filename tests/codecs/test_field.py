@@ -205,12 +205,12 @@ def test_slices_read_only_their_blocks(codec: FieldCodec, monkeypatch: pytest.Mo
 
 
 def test_colours_last_are_coded_as_planes(codec: FieldCodec) -> None:
-    grey = 100 + smooth(40, 50, noise=8).astype(np.int16) // 4
+    grey = 100 + smooth(90, 120, noise=8).astype(np.int16) // 4
     x = np.stack([grey, grey + 3, grey - 5], 2).astype(np.uint8)
     (file,) = codec.encode_batch([x], lossless=True)
     _, alone = through(codec, x[..., 0], lossless=True)
     assert np.array_equal(np.asarray(codec.decode_batch([file])[0]), x)
-    assert len(file) < 1.3 * alone
+    assert len(file) < 1.2 * alone
     part = codec.decode_batch([file], slices=(slice(3, 9), slice(None), slice(1, 2)))[0]
     assert np.array_equal(np.asarray(part), x[3:9, :, 1:2])
 
