@@ -136,7 +136,11 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.out(F.leaky_relu(self.conv(x), 0.1).clamp(-ACTIVATION_BOUND, ACTIVATION_BOUND))
+        if torch.is_grad_enabled():
+            return x + self.out(F.leaky_relu(self.conv(x), 0.1).clamp(-ACTIVATION_BOUND, ACTIVATION_BOUND))
+        # the same in place: fresh memory for each step costs more than the arithmetic
+        h = F.leaky_relu_(self.conv(x), 0.1).clamp_(-ACTIVATION_BOUND, ACTIVATION_BOUND)
+        return self.out(h).add_(x)  # type: ignore[no-any-return]
 
 
 class PixelFilter(nn.Module):
@@ -167,8 +171,9 @@ class PixelFilter(nn.Module):
         """x: float [N, 3, H, W], 0..255, H and W multiples of 16; bias: [N, width, 1, 1], from `quality` -> the same shape as x."""
         u = F.pixel_unshuffle((x - MIDDLE) / PIXEL_UNIT, PATCH_OF_FILTER).contiguous(memory_format=torch.channels_last)
         f = self.entry(u)
-        f = f + (self.position.repeat(1, f.shape[2] // self.position.shape[1], f.shape[3] // self.position.shape[2]) + bias).to(f.dtype)
-        f = self.exit(self.blocks(f.contiguous(memory_format=torch.channels_last)))
+        cell = (self.position + bias).permute(0, 2, 3, 1)  # channels last, as f lies in memory
+        cells = cell.repeat(1, f.shape[2] // cell.shape[1], f.shape[3] // cell.shape[2], 1).permute(0, 3, 1, 2)
+        f = self.exit(self.blocks(f + cells.to(f.dtype)))
         return x + CORRECTION_UNIT * F.pixel_shuffle(f.float(), PATCH_OF_FILTER)
 
 
