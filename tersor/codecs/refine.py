@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from tersor.codecs.latents import LatentCoder, pad_to_hyper
+from tersor.codecs.latents import RDOQ_STRENGTH, LatentCoder, pad_to_hyper
 from tersor.models.image import ImageModel, lambda_of, y_bits
 from tersor.models.prior import N_LEVELS, N_QUALITIES
 
@@ -43,6 +43,7 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
     t = (quality.float() - 1) / (N_QUALITIES - 1)
     lam = lambda_of(t).to(y.device)
     weight = coder.distortion_weight(quality)[:, :, None, None]
+    curvature = weight / RDOQ_STRENGTH
     outside = torch.ones(y.shape[2:], dtype=torch.bool, device=y.device)
     outside[inner] = False
     rows, columns = (slice(16 * s.start, 16 * s.stop) for s in inner)
@@ -75,7 +76,7 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, sl
             best = torch.where(better[:, None, None, None], latents, best)
             best_cost = torch.where(better, true_cost, best_cost)
             (gradient,) = torch.autograd.grad(cost.sum(), shift)
-            newton = q.y_hat.detach() - gradient / (2 * weight)
+            newton = q.y_hat.detach() - gradient / (2 * curvature)
             latents = latents + STEP * (newton - latents)
     out = y.clone()
     out[:, :, inner[0], inner[1]] = best
