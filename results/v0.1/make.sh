@@ -16,7 +16,7 @@ keep() {
 }
 keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
 if [ -n "$fields" ]; then keep fields -m tersor eval --codec field --data "$fields" -o $out/fields; fi
-keep effort tools/evaluate.py effort --data "$kodak" --limit 3
+keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
 ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1
 keep memory tools/evaluate.py memory
