@@ -287,7 +287,10 @@ class ImageCodec:
             quality = torch.tensor([jobs[w.image].header.quality for w in batch], device=self.device)
             y_hat = torch.stack([jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]).float() / ONE
             with stage("transform"), torch.inference_mode():
-                x = model.synthesis(y_hat, model.log_ungain.at(quality).exp(), model.filter.quality.at(quality))
+                ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
+                at_once = len(batch) if y_hat.is_cuda else 1  # on a CPU a batch is no faster and takes its memory all together
+                parts = zip(y_hat.split(at_once), ungain.split(at_once), bias.split(at_once), strict=True)
+                x = torch.cat([model.synthesis(*part) for part in parts])
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out
