@@ -289,7 +289,7 @@ class ImageCodec:
             with stage("transform"), torch.inference_mode():
                 ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
                 at_once = len(batch) if y_hat.is_cuda else 1  # on a CPU a batch is no faster and takes its memory all together
-                parts = zip(y_hat.split(at_once), ungain.split(at_once), bias.split(at_once), strict=True)
+                parts = zip(*(torch.chunk(v, -(-len(batch) // at_once)) for v in (y_hat, ungain, bias)), strict=True)
                 x = torch.cat([model.synthesis(*part) for part in parts])
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
