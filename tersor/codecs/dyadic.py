@@ -20,15 +20,17 @@ Weinberger, Seroussi, Sapiro 2000.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.dyadic_loops import N_FEATURES, STENCIL_BITS, walk_loop
+from tersor.codecs.dyadic_loops import STENCIL_BITS
 
 AXES = 4
+SHORT = 32
+FRAME_KINDS = 3  # frames with none, one and two before them
 
 Ints = NDArray[np.int64]
 
@@ -58,6 +60,16 @@ class Pass:
     def n_taps(self) -> int:
         return len(self.taps[0])
 
+    @property
+    def rows(self) -> int:
+        """Lines along the last axis; those of one pass may be coded in any order."""
+        return len(self.points[0]) * len(self.points[1]) * len(self.points[2])
+
+    def moved(self, by: int) -> Pass:
+        """The same pass further along axis 0, in flat indices."""
+        points, taps = (self.points[0] + by, *self.points[1:]), (self.taps[0] + by, *self.taps[1:])
+        return Pass(key=self.key, points=points, taps=taps, along=self.along, plane=self.plane, count=self.count)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -71,29 +83,52 @@ class Plan:
     base: Ints
     passes: tuple[Pass, ...]
 
+    @property
+    def count(self) -> int:
+        """Points of all passes."""
+        return sum(p.count for p in self.passes)
+
 
 @functools.lru_cache(maxsize=16)
 def plan(shape: tuple[int, ...], frames: bool) -> Plan:
     """The passes of a block of 1 to 4 axes; `frames` makes axis 0 a sequence."""
-    full = (1,) * (AXES - len(shape)) + shape if not frames else (shape[0], *(1,) * (AXES - len(shape)), *shape[1:])
-    strides = [int(np.prod(full[j + 1 :])) for j in range(AXES)]
     first = 1 if frames else 0
-    axes = [j for j in range(first, AXES) if full[j] > 1]
+    order = _order(shape, first)
+    ones = [1] * (AXES - len(shape))
+    full = [*(shape[j] for j in order[:first]), *ones, *(shape[j] for j in order[first:])]
+    steps = [int(np.prod(shape[j + 1 :])) for j in order]
+    strides = [*steps[:first], *ones, *steps[first:]]
+    rank = [*order[:first], *ones, *order[first:]]
+    axes = sorted((j for j in range(first, AXES) if full[j] > 1), key=lambda j: rank[j])
     levels = max((int(np.ceil(np.log2(full[j]))) for j in axes), default=0)
     coarse = [np.arange(0, full[j], 1 << levels) * strides[j] if j >= first else np.zeros(1, np.int64) for j in range(AXES)]
-    times = range(full[0]) if frames else [None]
     base, passes = [], []
-    for time in times:
+    for time in range(min(full[0], FRAME_KINDS)) if frames else [None]:
         at = 0 if time is None else time * strides[0]
         base.append(functools.reduce(np.add.outer, coarse).ravel() + at)
         for level in range(levels, 0, -1):
             for axis in axes:
                 if full[axis] > 1 << (level - 1):
-                    passes += [p for phase in (0, 1) if (p := _make_pass(full, strides, axes, level, axis, phase, time)).count]
+                    passes += [p for phase in (0, 1) if (p := _make_pass(full, strides, rank, axes, level, axis, phase, time)).count]
+    if frames and full[0] > FRAME_KINDS:  # every later frame is like the third
+        last = [p for p in passes if p.points[0][0] == (FRAME_KINDS - 1) * strides[0]]
+        for time in range(1, full[0] - FRAME_KINDS + 1):
+            base.append(base[FRAME_KINDS - 1] + time * strides[0])
+            passes += [p.moved(time * strides[0]) for p in last]
     return Plan(base=np.concatenate(base), passes=tuple(passes))
 
 
-def _make_pass(full: tuple[int, ...], strides: list[int], axes: list[int], level: int, axis: int, phase: int, time: int | None) -> Pass:
+def _order(shape: tuple[int, ...], first: int) -> list[int]:
+    """Axes from the outermost to the innermost loop: as they are, but for a short last axis, whose place the longest one takes."""
+    order = list(range(len(shape)))
+    longest = max(order[first:], key=lambda j: shape[j])
+    if shape[-1] < SHORT and shape[longest] > shape[-1]:
+        order.remove(longest)
+        order.append(longest)
+    return order
+
+
+def _make_pass(full: list[int], strides: list[int], rank: list[int], axes: list[int], level: int, axis: int, phase: int, time: int | None) -> Pass:
     h = 1 << (level - 1)
     coordinates = []
     for j in range(AXES):
@@ -102,10 +137,10 @@ def _make_pass(full: tuple[int, ...], strides: list[int], axes: list[int], level
         elif j == 0 and time is not None:
             c = np.array([time])
         else:
-            c = np.arange(0, full[j], h if j < axis else 2 * h)
+            c = np.arange(0, full[j], h if rank[j] < rank[axis] else 2 * h)
         coordinates.append(c.astype(np.int64))
     others = [j for j in axes if j != axis]
-    side = {j: h if j < axis else 2 * h for j in others}
+    side = {j: h if rank[j] < rank[axis] else 2 * h for j in others}
     offsets = [{axis: a} for a in (-h, h, -3 * h, 3 * h)]
     offsets += [{axis: a, j: s * side[j]} for j in others for s in (-1, 1) for a in (-h, h)]
     along = len(offsets)
@@ -118,28 +153,17 @@ def _make_pass(full: tuple[int, ...], strides: list[int], axes: list[int], level
     taps = []
     for j in range(AXES):
         c = coordinates[j]
-        rows = []
-        for o in offsets:
-            step = o.get(j, 0)
-            x = c + step
-            if j == axis or j != 0 or time is None:
-                x = np.where((x < 0) | (x >= full[j]), c - step, x)  # reflect at the edge
-                x = np.where((x < 0) | (x >= full[j]), c - h if j == axis else c, x)
-            rows.append(x * strides[j])
-        taps.append(np.array(rows, np.int64))
+        steps = np.array([[o.get(j, 0)] for o in offsets], np.int64)
+        x = c + steps
+        if j == axis or j != 0 or time is None:
+            x = np.where((x < 0) | (x >= full[j]), c - steps, x)  # reflect at the edge
+            x = np.where((x < 0) | (x >= full[j]), c - h if j == axis else c, x)
+        taps.append(x * strides[j])
     counts = [len(c) for c in coordinates]
     total = int(np.prod(counts))
     count = (total + 1 - phase) // 2 if total else 0
     points = [c * s for c, s in zip(coordinates, strides, strict=True)]
     return Pass(key=(level if time is None else level + 32 * (time > 0), axis, phase), points=tuple(points), taps=tuple(taps), along=along, plane=plane, count=count)  # type: ignore[arg-type]
-
-
-def walk(p: Pass, values: Ints, q: NDArray[np.int32], stencil: Ints, shift: int = 0, snap: bool = False) -> tuple[Ints, Ints, NDArray[np.int32]]:
-    """Flat indices, predictions and features of a pass, given all values before it."""
-    points, predictions = np.empty(p.count, np.int64), np.empty(p.count, np.int64)
-    features = np.empty((p.count, N_FEATURES), np.int32)
-    walk_loop(values, q, *p.points, *p.taps, p.along, p.plane, p.key[2], stencil, shift, snap, points, predictions, features)
-    return points, predictions, features
 
 
 def default_stencil(p: Pass) -> Ints:
@@ -150,13 +174,7 @@ def default_stencil(p: Pass) -> Ints:
     return w
 
 
-def neighbourhood(p: Pass, values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Values of the taps of some points of a pass, [n, T]; `rows` index the points in the order of `walk`."""
-    counts = [len(c) for c in p.points]
-    parity = functools.reduce(np.add.outer, [np.arange(c, dtype=np.uint8) & 1 for c in counts]).ravel() & 1
-    index = np.unravel_index(np.flatnonzero(parity == p.key[2])[rows], counts)
-    at = p.taps[0][:, index[0]]
-    for j in range(1, AXES):
-        if counts[j] > 1 or p.taps[j].any():
-            at = at + p.taps[j][:, index[j]]
-    return values[at.T]
+def stencil_of(p: Pass, stencils: Mapping[tuple[int, int, int], Ints]) -> Ints:
+    """The fitted stencil of a pass, or the default one."""
+    found = stencils.get(p.key)
+    return default_stencil(p) if found is None else found

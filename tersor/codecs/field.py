@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from tersor import container
 from tersor.codecs.field_attributes import pack_attributes, unpack_attributes
-from tersor.codecs.field_block import Lattice, decode_block, encode_block, within
+from tersor.codecs.field_block import Lattice, decode_block, encode_block
 from tersor.codecs.field_bounds import Bound, resolve, value_range
+from tersor.codecs.field_cells import within
 from tersor.codecs.field_header import DTYPES, MAX_AXES, WIRE_ID, FieldHeader, Variable, channels_last, coded_axes
 from tersor.codecs.field_pointwise import decode_pointwise, encode_pointwise
 from tersor.entropy.magnitude import file_digest
@@ -279,7 +280,7 @@ def _find_lattice(known: NDArray[Any], bound: float) -> Lattice | None:
     if known.dtype.kind in "iu":
         whole = math.floor(min(bound, float(1 << 40)))
         low = int(known.min())
-        return Lattice(offset=float(low), step=float(2 * whole + 1), exact=whole == 0) if abs(low) < 1 << 53 else None
+        return Lattice(offset=float(low), step=float(2 * whole + 1)) if abs(low) < 1 << 53 else None
     sample = np.unique(known[:: len(known) // LATTICE_SAMPLE + 1]).astype(np.float64)
     if len(sample) < 3:
         return None
@@ -299,7 +300,7 @@ def _find_lattice(known: NDArray[Any], bound: float) -> Lattice | None:
     same = (sample[0] + k * step).astype(known.dtype) == known
     exact = bool(same.mean() > 0.999)
     if exact or (bound > 0 and bool(near.mean() > 0.999)):
-        return Lattice(offset=float(sample[0]), step=step, exact=exact)
+        return Lattice(offset=float(sample[0]), step=step)
     return None
 
 

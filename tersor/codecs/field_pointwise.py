@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.field_block import (
-    _pack_outliers,
-    _section,
-    _take_section,
-    _unpack_outliers,
-    decode_block,
-    encode_block,
-)
+from tersor.codecs.field_block import decode_block, encode_block
+from tersor.codecs.field_sections import pack_outliers, section, take_section, unpack_outliers
 from tersor.container import ByteReader, put_uvarint
 
 MARGIN = 1 - 1e-6
@@ -35,12 +29,12 @@ def encode_pointwise(cells: NDArray[Any], rel: float, special: NDArray[np.bool_]
     logs[apart] = np.nan
     inner = encode_block(logs.reshape(cells.shape), math.log2(1 + rel) * MARGIN, apart.reshape(cells.shape) if apart.any() else None, None)
     negative = np.signbit(flat) if flat.dtype.kind == "f" else flat < 0
-    signs = _section(np.packbits(negative).tobytes())
+    signs = section(np.packbits(negative).tobytes())
     rebuilt = _values(inner, cells.shape, negative, flat.dtype, "new block")
     with np.errstate(invalid="ignore", over="ignore"):
         x, y = flat.astype(np.longdouble), rebuilt.astype(np.longdouble)
         wrong = ~(np.abs(x - y) <= np.longdouble(rel) * np.abs(x)) | apart
-    return put_uvarint(len(inner)) + inner + signs + _pack_outliers(flat, wrong)
+    return put_uvarint(len(inner)) + inner + signs + pack_outliers(flat, wrong)
 
 
 def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
@@ -52,8 +46,8 @@ def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any
     r = ByteReader(payload, name)
     count = int(np.prod(shape))
     inner = r.take(r.uvarint(len(payload), "length of logarithms"))
-    negative = np.unpackbits(np.frombuffer(_take_section(r, -(-count // 8)), np.uint8), count=count).astype(np.bool_)
-    at, exact = _unpack_outliers(r, count, dtype)
+    negative = np.unpackbits(np.frombuffer(take_section(r, -(-count // 8)), np.uint8), count=count).astype(np.bool_)
+    at, exact = unpack_outliers(r, count, dtype)
     r.end()
     out = _values(inner, shape, negative, dtype, name)
     out[at] = exact

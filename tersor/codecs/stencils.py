@@ -17,12 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.dyadic import Ints, Pass, default_stencil, neighbourhood
-from tersor.codecs.dyadic_loops import CONTEXT_BITS, FEATURE_BITS, FRACTION_BITS, N_FEATURES, STENCIL_BITS, scale_levels
+from tersor.codecs.dyadic import Ints, Pass, default_stencil
+from tersor.codecs.dyadic_loops import CONTEXT_BITS, FEATURE_BITS, N_FEATURES, STENCIL_BITS, gather, normal_equations, residuals, scale_levels
+from tersor.codecs.helpers import side_by_side
 from tersor.entropy.magnitude import LEVELS, MAX_SHIFT, RADIUS, SHAPES, MagnitudeTables, thresholds
 
 Key = tuple[int, int, int]
 SAMPLES = 8_000
+CONTEXT_SAMPLES = 32_000
+COMMON_SAMPLES = 1_000
+LEAST_OWN = 1_000
 WEIGHT_BITS = 10
 COPY_BITS = 16
 LEAST_POINTS = 8
@@ -30,14 +34,27 @@ WEIGHT_LIMIT = 1 << 14
 ITERATIONS = 3
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Coded:
-    """One pass after quantisation: flat indices, symbols, features of its points."""
+    """A block after quantisation: what its passes code, one after the other.
 
-    key: Key
+    Attributes:
+        values: int64 [cells], decoded, in units.
+        base: int64, in bins.
+        points: int64 [n], flat indices.
+        symbols: int32 [n].
+        low: int64 [n], bits set aside; empty without a shift.
+        features: uint16 [n, N_FEATURES]; [0, N_FEATURES] if none were wanted.
+        spans: where each pass begins and ends in these.
+    """
+
+    values: Ints
+    base: Ints
     points: Ints
     symbols: NDArray[np.int32]
-    features: NDArray[np.int32]
+    low: Ints
+    features: NDArray[np.uint16]
+    spans: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,89 +66,113 @@ class Context:
     shift: int
 
 
-def fit_stencils(passes: Sequence[Pass], values: Ints, target: NDArray[np.float64], valid: NDArray[np.bool_], points: Sequence[Ints]) -> dict[Key, Ints]:
+def fit_stencils(passes: Sequence[Pass], coded: Coded, target: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[Key, Ints]:
     """Stencils that save more bits than they cost.
 
     Args:
         passes: of the plan.
-        values: decoded with default stencils, in units.
-        target: what they should be.
+        coded: with default stencils.
+        target: what the values should be, in units.
         valid: cells that count.
-        points: flat indices of each pass.
     """
+    groups = list(by_key(passes).values())
+    found = side_by_side(lambda members: _fit_stencil([passes[i] for i in members], coded.values, target, valid), groups)
+    return {passes[members[0]].key: w for members, w in zip(groups, found, strict=True) if w is not None}
+
+
+def by_key(passes: Sequence[Pass]) -> dict[Key, list[int]]:
+    """Which passes share a key, in order of first use."""
     groups: dict[Key, list[int]] = {}
     for i, p in enumerate(passes):
         groups.setdefault(p.key, []).append(i)
-    out: dict[Key, Ints] = {}
-    for key, members in groups.items():
-        total, taps = sum(passes[i].count for i in members), passes[members[0]].n_taps
-        every = max(1, total // SAMPLES)
-        rows_of = [np.flatnonzero(valid[points[i]])[k % every :: every] for k, i in enumerate(members)]
-        around = np.concatenate([neighbourhood(passes[i], values, rows) for i, rows in zip(members, rows_of, strict=True)]).astype(np.float64)
-        wanted = np.concatenate([target[points[i][rows]] for i, rows in zip(members, rows_of, strict=True)])
-        if len(wanted) < LEAST_POINTS:
-            continue
-        middle = (around[:, 0] + around[:, 1]) / 2
-        a, y = (around - middle[:, None]) / (1 << FRACTION_BITS), (wanted - middle) / (1 << FRACTION_BITS)
-
-        def bits(stencil: Ints, a: NDArray[np.float64] = a, y: NDArray[np.float64] = y, total: int = total) -> float:
-            return total * float(np.log2(np.abs(np.round(y - a @ (stencil / (1 << STENCIL_BITS)))) + 0.3).mean())
-
-        candidates: list[tuple[float, Ints | None]] = [(bits(default_stencil(passes[members[0]])), None)]
-        if (plane := passes[members[0]].plane) < taps:  # fitted weights never quite copy, and small keys cannot pay for them
-            one = 1 << STENCIL_BITS
-            for frame in ((one, 0, 0), (one, -one // 2, -one // 2)):  # the frame before as it is, or what it adds to its own neighbours
-                copy = np.zeros(taps, np.int64)
-                copy[plane : plane + 3] = frame
-                candidates.append((bits(copy) + COPY_BITS, copy))
-        if len(wanted) >= 4 * taps and total >= 8 * taps:
-            fitted = np.round(_robust(a, y) * (1 << STENCIL_BITS)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)
-            candidates.append((bits(fitted) + WEIGHT_BITS * taps + 30, fitted))
-        _, best = min(candidates, key=lambda c: c[0])
-        if best is not None:
-            out[key] = best
-    return out
+    return groups
 
 
-def fit_contexts(coded: Sequence[Coded], valid: NDArray[np.bool_], tables: MagnitudeTables) -> tuple[Ints, dict[Key, Context]]:
+def _fit_stencil(passes: list[Pass], values: Ints, target: NDArray[np.float64], valid: NDArray[np.bool_]) -> Ints | None:
+    """The stencil of one key; None for the default one."""
+    total, taps = sum(p.count for p in passes), passes[0].n_taps
+    every = total // SAMPLES | 1  # odd: not in step with rows
+    room = sum(-(-p.count // every) for p in passes)
+    a, y, n = np.empty((room, taps)), np.empty(room), 0
+    for k, p in enumerate(passes):
+        n += gather(values, *p.points, *p.taps, p.key[2], target, valid, k % every, every, a[n:], y[n:])
+    a, y = a[:n], y[:n]
+    if n < LEAST_POINTS:
+        return None
+
+    def bits(stencil: Ints) -> float:
+        return total * float(np.log2(np.abs(np.round(residuals(a, y, stencil / (1 << STENCIL_BITS)))) + 0.3).mean())
+
+    candidates: list[tuple[float, Ints | None]] = [(bits(default_stencil(passes[0])), None)]
+    if (plane := passes[0].plane) < taps:  # fitted weights never quite copy, and small keys cannot pay for them
+        one = 1 << STENCIL_BITS
+        for frame in ((one, 0, 0), (one, -one // 2, -one // 2)):  # the frame before as it is, or what it adds to its own neighbours
+            copy = np.zeros(taps, np.int64)
+            copy[plane : plane + 3] = frame
+            candidates.append((bits(copy) + COPY_BITS, copy))
+    if n >= 4 * taps and total >= 8 * taps:
+        fitted = np.round(_robust(a, y) * (1 << STENCIL_BITS)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)
+        candidates.append((bits(fitted) + WEIGHT_BITS * taps + 30, fitted))
+    return min(candidates, key=lambda c: c[0])[1]
+
+
+def fit_contexts(passes: Sequence[Pass], coded: Coded, valid: NDArray[np.bool_], tables: MagnitudeTables) -> tuple[Ints, dict[Key, Context]]:
     """The common weights of a block, and how each key is coded."""
-    groups: dict[Key, list[Coded]] = {}
-    for c in coded:
-        groups.setdefault(c.key, []).append(c)
-    merged = {key: (np.concatenate([c.points for c in g]), np.concatenate([c.symbols for c in g]), np.concatenate([c.features for c in g])) for key, g in groups.items()}
-    everything = [(f[valid[p]], s[valid[p]]) for p, s, f in merged.values()]
-    some = [(f[:: len(f) // 1000 + 1], s[:: len(s) // 1000 + 1]) for f, s in everything]
+    groups = by_key(passes)
+    samples = {key: _sample(coded, [coded.spans[i] for i in members], valid) for key, members in groups.items()}
+    some = [(s.features[:: len(s.symbols) // COMMON_SAMPLES + 1], s.symbols[:: len(s.symbols) // COMMON_SAMPLES + 1]) for s in samples.values()]
     if not some:
         return np.zeros(N_FEATURES, np.int64), {}
     common = _fit_magnitude(np.concatenate([f for f, _ in some]), np.concatenate([s for _, s in some]))
-    out = {}
-    for key, (points, symbols, features) in merged.items():
-        choices: list[tuple[float, Context]] = []
-        own = features[valid[points]]
-        for weights in (common, *([_fit_magnitude(own[:: len(own) // SAMPLES + 1], symbols[valid[points]][:: len(own) // SAMPLES + 1])] if len(own) >= 1000 else [])):
-            levels = levels_of(features, weights, points, valid)
-            histogram = np.bincount(levels * (2 * RADIUS + 1) + symbols.clip(-RADIUS, RADIUS) + RADIUS, minlength=(LEVELS + 1) * (2 * RADIUS + 1))
-            histogram = histogram.reshape(LEVELS + 1, -1)[1:]
-            side = 0 if weights is common else WEIGHT_BITS * N_FEATURES
-            used = np.flatnonzero(histogram.any(1))
-            columns = np.flatnonzero(histogram.any(0))
-            part = histogram[np.ix_(used, columns)]
-
-            def cost(shape: int, shift: int, used: Ints = used, columns: Ints = columns, part: Ints = part, side: int = side) -> float:
-                rows = (used + shift).clip(0, LEVELS - 1) + 1
-                return float(np.vdot(part, tables.bits[shape][np.ix_(rows, columns)])) + side
-
-            own_weights = None if weights is common else weights
-            shape = min(range(len(SHAPES)), key=lambda s: cost(s, 0))
-            choices += [(cost(shape, shift), Context(weights=own_weights, shape=shape, shift=shift)) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)]
-        out[key] = min(choices, key=lambda c: c[0])[1]
-    return common, out
+    found = side_by_side(lambda s: _fit_context(s, common, tables), samples.values())
+    return common, dict(zip(samples, found, strict=True))
 
 
-def levels_of(features: NDArray[np.int32], weights: Ints, points: Ints, valid: NDArray[np.bool_]) -> Ints:
-    """Scale levels before the ladder is shifted; 0 where nothing is coded."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """Some symbols of a key with their features; each stands for `weight` of them."""
+
+    features: NDArray[np.uint16]
+    symbols: NDArray[np.int32]
+    weight: float
+
+
+def _sample(coded: Coded, spans: Sequence[tuple[int, int]], valid: NDArray[np.bool_]) -> _Sample:
+    total = sum(stop - start for start, stop in spans)
+    every = total // CONTEXT_SAMPLES | 1
+    rows = np.concatenate([np.arange(start + k % every, stop, every) for k, (start, stop) in enumerate(spans)])
+    rows = rows[valid[coded.points[rows]]]
+    return _Sample(features=coded.features[rows], symbols=coded.symbols[rows], weight=every)
+
+
+def _fit_context(sample: _Sample, common: Ints, tables: MagnitudeTables) -> Context:
+    """The cheapest way to code a key's symbols."""
+    n = len(sample.symbols)
+    stride = n // SAMPLES + 1
+    own = [_fit_magnitude(sample.features[::stride], sample.symbols[::stride])] if n * sample.weight >= LEAST_OWN else []
+    choices: list[tuple[float, Context]] = []
+    for weights in (common, *own):
+        levels = levels_of(sample.features, weights, 0, np.arange(n), np.ones(n, np.bool_))
+        histogram = np.bincount(levels * (2 * RADIUS + 1) + sample.symbols.clip(-RADIUS, RADIUS) + RADIUS, minlength=(LEVELS + 1) * (2 * RADIUS + 1))
+        histogram = histogram.reshape(LEVELS + 1, -1)[1:]
+        used, columns = np.flatnonzero(histogram.any(1)), np.flatnonzero(histogram.any(0))
+        part = histogram[np.ix_(used, columns)]
+        side = 0 if weights is common else WEIGHT_BITS * N_FEATURES
+
+        def cost(shape: int, shift: int, used: Ints = used, columns: Ints = columns, part: Ints = part, side: int = side) -> float:
+            rows = (used + shift).clip(0, LEVELS - 1) + 1
+            return sample.weight * float((part * tables.bits[shape][np.ix_(rows, columns)]).sum()) + side
+
+        own_weights = None if weights is common else weights
+        shape = min(range(len(SHAPES)), key=lambda s: cost(s, 0))
+        choices += [(cost(shape, shift), Context(weights=own_weights, shape=shape, shift=shift)) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)]
+    return min(choices, key=lambda c: c[0])[1]
+
+
+def levels_of(features: NDArray[np.uint16], weights: Ints, ladder: int, points: Ints, valid: NDArray[np.bool_]) -> Ints:
+    """Scale levels on a shifted ladder; 0 where nothing is coded."""
     levels = np.empty(len(features), np.int64)
-    scale_levels(features, weights, thresholds(), points, valid, levels)
+    scale_levels(features, weights, thresholds(), ladder, points, valid, levels)
     return levels
 
 
@@ -140,20 +181,20 @@ def _robust(a: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     weight = 1 / (1 + np.abs(a).mean(1).clip(max=300))
     w = _least_squares(a, y, weight)
     for _ in range(ITERATIONS - 1):
-        residual = np.abs(y - a @ w)
+        residual = np.abs(residuals(a, y, w))
         w = _least_squares(a, y, weight / np.sqrt(1 + (residual / (3 * np.median(residual) + 0.3)) ** 2))
     return w
 
 
 def _least_squares(a: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    weighted = a * weight[:, None]
-    gram = weighted.T @ a
+    gram, right = np.zeros((a.shape[1], a.shape[1])), np.zeros(a.shape[1])
+    normal_equations(a, y, weight, gram, right)
     ridge = 1e-6 * np.trace(gram) / len(gram) + 1e-12
-    solution: NDArray[np.float64] = np.linalg.solve(gram + ridge * np.eye(len(gram)), weighted.T @ y)
+    solution: NDArray[np.float64] = np.linalg.solve(gram + ridge * np.eye(len(gram)), right)
     return solution
 
 
-def _fit_magnitude(features: NDArray[np.int32], symbols: NDArray[np.int32]) -> Ints:
+def _fit_magnitude(features: NDArray[np.uint16], symbols: NDArray[np.int32]) -> Ints:
     """Weights of E|q|, least squares of the relative error: the likelihood of a Laplace distribution asks for it."""
     a = features / (1 << FEATURE_BITS)
     y = np.abs(symbols).clip(max=100).astype(np.float64)
@@ -161,5 +202,5 @@ def _fit_magnitude(features: NDArray[np.int32], symbols: NDArray[np.int32]) -> I
     w = np.zeros(N_FEATURES)
     for _ in range(ITERATIONS + 1):
         w = _least_squares(a, y, 1 / (mean + 0.05) ** 2)
-        mean = np.maximum(a @ w, 1e-3)
+        mean = np.maximum(y - residuals(a, y, w), 1e-3)
     return np.round(w * (1 << CONTEXT_BITS)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)

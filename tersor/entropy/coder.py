@@ -12,7 +12,7 @@ Source: Duda 2013 (ANS); the coder is constriction's (Bamler 2022), whose stream
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import constriction
@@ -40,20 +40,20 @@ class FrozenTables:
         if sizes.sum() != len(counts):
             raise WeightsError(f"probability tables: {len(counts)} counts, {int(sizes.sum())} expected; the weights file is damaged")
         ends = np.cumsum(sizes)
-        self._models: list[object] = []
+        self.models: list[object] = []
         self.bits: list[NDArray[np.float64]] = []
         for end, size in zip(ends, sizes, strict=True):
             table = counts[end - size : end].astype(np.float64)
             if table.sum() != TOTAL or table.min() < 1:
-                raise WeightsError(f"probability table {len(self._models)}: counts sum to {table.sum():g} and start at {table.min():g}; needed are {TOTAL} and 1")
-            self._models.append(None if size == 1 else constriction.stream.model.Categorical(table / TOTAL, perfect=False))
+                raise WeightsError(f"probability table {len(self.models)}: counts sum to {table.sum():g} and start at {table.min():g}; needed are {TOTAL} and 1")
+            self.models.append(None if size == 1 else constriction.stream.model.Categorical(table / TOTAL, perfect=False))
             self.bits.append(-np.log2(table / TOTAL))
 
     def __len__(self) -> int:
         return len(self.radii)
 
     def model(self, table: int) -> object:
-        return self._models[table]
+        return self.models[table]
 
     def bit_matrix(self, radius: int) -> NDArray[np.float32]:
         """Bits of the symbols -radius..radius in every table, [n_tables, 2 radius + 1]; escapes cost their table's end plus 7 bits an octave."""
@@ -65,12 +65,18 @@ class FrozenTables:
         return out
 
 
-def _groups(tables: NDArray[np.integer[Any]], certain: NDArray[np.bool_]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
-    """Stable order by table, and (table, start, stop) of each run; certain tables are left out of the runs."""
-    order = np.argsort(tables.astype(np.uint16), kind="stable")
-    counts = np.bincount(tables, minlength=len(certain))
-    stops = np.cumsum(counts)
-    return order, [(t, int(stops[t] - counts[t]), int(stops[t])) for t in np.flatnonzero(counts) if not certain[t]]
+def _sorted_by_table(tables: NDArray[np.integer[Any]], count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Stable order by table, and how many symbols each of `count` tables has."""
+    return np.argsort(tables.astype(np.uint16), kind="stable"), np.bincount(tables, minlength=count)
+
+
+def _runs(counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> Iterator[tuple[int, int, int]]:
+    """(table, start, stop) of each run of sorted symbols; certain tables are left out."""
+    used = np.flatnonzero(counts)
+    stops = np.cumsum(counts[used])
+    for table, stop, n in zip(used.tolist(), stops.tolist(), counts[used].tolist(), strict=True):
+        if frozen.models[table] is not None:
+            yield table, stop - n, stop
 
 
 class SymbolEncoder:
@@ -88,13 +94,17 @@ class SymbolEncoder:
 
     def push(self, symbols: NDArray[np.integer[Any]], tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> None:
         """Add symbols [n], each coded by the table [n] beside it. A certain table's symbols must be 0."""
-        order, groups = _groups(tables, frozen.radii == 0)
-        ordered, radii = symbols[order], frozen.radii[tables[order]]
-        over = np.abs(ordered) - radii
+        order, counts = _sorted_by_table(tables, len(frozen))
+        self.push_sorted(symbols[order], counts, frozen)
+
+    def push_sorted(self, symbols: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> None:
+        """Add symbols [n] that are sorted by table already: the first `counts[0]` are of table 0, and so on."""
+        radii = frozen.radii.repeat(counts)
+        over = np.abs(symbols) - radii
         for beyond in over[(over >= 0) & (radii > 0)].tolist():
             self._escapes += put_uvarint(beyond)
-        indices = (ordered.clip(-radii, radii) + radii).astype(np.int32)
-        for table, start, stop in groups:
+        indices = (np.minimum(np.maximum(symbols, -radii), radii) + radii).astype(np.int32)
+        for table, start, stop in _runs(counts, frozen):
             index = indices[start:stop]
             self._runs.append((index, frozen.model(table)))
             if self._estimate:
@@ -131,18 +141,23 @@ class SymbolDecoder:
 
     def pop(self, tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
         """The symbols [n] coded by tables [n]."""
-        order, groups = _groups(tables, frozen.radii == 0)
-        radii = frozen.radii[tables[order]].astype(np.int32)
+        order, counts = _sorted_by_table(tables, len(frozen))
+        ordered = self.pop_sorted(counts, frozen)
+        out = np.empty_like(ordered)
+        out[order] = ordered
+        return out
+
+    def pop_sorted(self, counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
+        """Symbols [sum of counts], sorted by table: `counts[t]` of table t."""
+        radii = frozen.radii.astype(np.int32).repeat(counts)
         ordered = radii.copy()
-        for table, start, stop in groups:
+        for table, start, stop in _runs(counts, frozen):
             ordered[start:stop] = self._ans.decode(frozen.model(table), stop - start)
         ordered -= radii
         for i in np.flatnonzero((np.abs(ordered) >= radii) & (radii > 0)).tolist():
             beyond = self._escapes.uvarint(MAX_ESCAPE, "escape")
             ordered[i] += beyond if ordered[i] > 0 else -beyond
-        out = np.empty_like(ordered)
-        out[order] = ordered
-        return out
+        return ordered
 
     def end(self) -> None:
         """Check that nothing is left."""
