@@ -43,5 +43,9 @@ class MissingDependencyError(TersorError, ImportError):
     """An optional package is needed; the message names the extra to install."""
 
 
+class BoundError(TersorError, RuntimeError):
+    """An encoder found that its own output breaks the bound it promised; a fault of tersor, and nothing was written."""
+
+
 class DeviceError(TersorError, RuntimeError):
     """The requested device is not there."""

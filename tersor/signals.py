@@ -130,7 +130,7 @@ class Field:
     """A numeric array; `np.asarray(field)` is its values.
 
     Attributes:
-        values: any float or integer dtype, any number of axes.
+        values: any float or integer dtype, any number of axes; of text (kinds U, S, O) in a FieldSet that was read from a file.
         name: of the variable; may be empty.
         dims: names of the axes, or empty.
         attributes: of the variable: strings, numbers, one-axis arrays.
@@ -152,6 +152,15 @@ class Field:
         return f"Field({self.name!r}, shape={self.values.shape}, {self.values.dtype})"
 
     @property
+    def is_text(self) -> bool:
+        return self.values.dtype.kind in "USO"
+
+    @property
+    def is_coordinate(self) -> bool:
+        """Whether it says where the points of an axis lie: one axis, of its own name."""
+        return self.dims == (self.name,)
+
+    @property
     def nbytes(self) -> int:
         return int(self.values.nbytes)
 
@@ -163,11 +172,13 @@ class FieldSet:
     Attributes:
         fields: in order.
         attributes: of the whole.
+        asked: names that were asked for; the other fields are their coordinates. Empty if all were.
         notes: what was changed on the way in, for people.
     """
 
     fields: Mapping[str, Field]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Field:

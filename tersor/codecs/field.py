@@ -13,19 +13,21 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tersor import container
-from tersor.codecs.field_attributes import pack_attributes, unpack_attributes
-from tersor.codecs.field_block import Lattice, decode_block, encode_block
+from tersor.codecs.field_attributes import pack_attributes, unpack_attributes, with_coordinates
+from tersor.codecs.field_block import decode_block, encode_block
 from tersor.codecs.field_bounds import Bound, resolve, value_range
-from tersor.codecs.field_cells import within
+from tersor.codecs.field_check import check
 from tersor.codecs.field_header import DTYPES, MAX_AXES, WIRE_ID, FieldHeader, Variable, channels_last, coded_axes
+from tersor.codecs.field_lattice import find_lattice
 from tersor.codecs.field_pointwise import decode_pointwise, encode_pointwise
+from tersor.codecs.field_special import fill_values, special_cells
 from tersor.entropy.magnitude import file_digest
 from tersor.errors import ChecksumError, SignalError, WeightsError
 from tersor.signals import Field, FieldSet, as_field
@@ -36,7 +38,6 @@ BLOCK_CELLS = 1 << 20
 SEARCH_STEPS = 24
 SEARCH_PRECISION = 1.01
 USUAL_OVERHEAD = 64
-LATTICE_SAMPLE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class FieldCodec:
         return [self._encode(as_field(s), asked, fill_value, block, progress) for s in signals]
 
     def _encode(self, signal: Field | FieldSet, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> bytes:
-        fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+        fields = [signal] if isinstance(signal, Field) else [f for f in signal.fields.values() if not f.is_text]
         coded = [self._variable(f, Bound.of({"lossless": True}) if f.exact else asked, fill_value, block, progress) for f in fields]
         header = FieldHeader(digest=file_digest(), variables=tuple(c.variable for c in coded))
         return container.write(WIRE_ID, header.pack(), pack_attributes(signal), [chunk for c in coded for chunk in c.chunks])
@@ -103,7 +104,7 @@ class FieldCodec:
         native = x.astype(x.dtype.newbyteorder("="), copy=False)
         native = np.ascontiguousarray(np.moveaxis(native, 2, 0) if channels_last(x.shape) else native).reshape(coded_axes(x.shape))
         native = native.view(np.uint8) if native.dtype == np.bool_ else native
-        special = _special(native, field.attributes.get("_FillValue", fill_value))
+        special = special_cells(native, fill_values(field.attributes.get("_FillValue"), fill_value))
 
         def code(bound: float) -> _Coded:
             return self._blocks(field, native, special, asked, bound, block, progress)
@@ -120,15 +121,15 @@ class FieldCodec:
             name=field.name, dtype=field.values.dtype, shape=field.values.shape, axes=x.shape, block=shape, mode=asked.mode, asked=asked.value, bound=bound
         )
         places = list(variable.blocks()) if x.size else []
-        lattice = _lattice(x, special, bound if asked.mode != "pointwise_rel_error" else 0.0)
+        lattice = find_lattice(x, special, bound if asked.mode != "pointwise_rel_error" else 0.0)
 
         def work(place: tuple[slice, ...]) -> bytes:
             cells, odd = np.ascontiguousarray(x[place]), np.ascontiguousarray(special[place])
-            if asked.mode == "pointwise_rel_error":
-                return encode_pointwise(cells, bound, odd)
-            payload = encode_block(cells, bound, odd if odd.any() else None, lattice)
+            pointwise = asked.mode == "pointwise_rel_error"
+            payload = encode_pointwise(cells, bound, odd) if pointwise else encode_block(cells, bound, odd if odd.any() else None, lattice)
             with stage("check"):
-                _check(cells, odd, decode_block(payload, cells.shape, cells.dtype, "new block"), bound)
+                decode = decode_pointwise if pointwise else decode_block
+                check(cells, odd, decode(payload, cells.shape, cells.dtype, "new block"), bound, pointwise)
             return payload
 
         chunks = []
@@ -176,7 +177,7 @@ class FieldCodec:
             files: bytes of .tsr files, or opened containers.
             slices: as for indexing an array (a slice or a tuple of them; no steps, no integers): only the blocks that it touches are read. A dict of such by the names of
                 axes applies to every variable that has them.
-            variables: names of the variables to decode; all if None.
+            variables: names of the variables to decode, which bring their coordinates along; all if None.
             progress: called with (blocks done, blocks in all).
 
         Raises:
@@ -189,24 +190,28 @@ class FieldCodec:
         header = FieldHeader.unpack(reader.header, len(reader.chunk_lengths))
         if header.digest != file_digest():
             raise WeightsError(f"the file was written with tables {header.digest.hex()}, installed are {file_digest().hex()}; install the tersor that wrote it")
-        there = [v.name for v in header.variables]
-        if names is not None and (unknown := sorted(set(names) - set(there))):
-            raise SignalError(f"the file has no variable {', '.join(unknown)}; it has {', '.join(there)}")
-        whole, described = unpack_attributes(reader.metadata)
+        described = unpack_attributes(reader.metadata)
+        dims = {v.name: described.dims.get(v.name, ()) for v in header.variables} | {n: t.dims for n, t in described.texts.items()}
+        if names is not None and (unknown := sorted(set(names) - set(dims))):
+            raise SignalError(f"the file has no variable {', '.join(unknown)}; it has {', '.join(dims)}")
+        wanted = set(dims) if names is None else with_coordinates(names, dims, described.variables)
+        if isinstance(slices, dict) and (strange := sorted(set(slices) - {d for n in wanted for d in dims[n]})):
+            raise SignalError(f"no variable has an axis {', '.join(strange)}; there are {', '.join(sorted({d for n in wanted for d in dims[n]}))}")
         out, first = {}, 0
         for v in header.variables:
-            dims, attributes = described.get(v.name, ((), {}))
-            if names is None or v.name in names:
-                window = _window(_by_dims(slices, dims), v)
+            if v.name in wanted:
+                window = _window(_by_dims(slices, dims[v.name]), v)
                 values = self._values(v, reader.chunk, first, window, progress)
                 values = np.ascontiguousarray(np.moveaxis(values, 0, 2)) if channels_last(v.shape) else values if len(v.shape) in range(1, 5) else values.reshape(v.shape)
-                out[v.name] = Field(values=values, name=v.name, dims=dims, attributes=attributes)
+                out[v.name] = Field(values=values, name=v.name, dims=dims[v.name], attributes=described.variables.get(v.name, {}))
             first += v.n_blocks
-        if len(out) == 1 and not there[0]:
-            return next(iter(out.values()))
-        if isinstance(slices, dict) and (strange := sorted(set(slices) - {d for f in out.values() for d in f.dims})):
-            raise SignalError(f"no variable has an axis {', '.join(strange)}; there are {', '.join(sorted({d for f in out.values() for d in f.dims}))}")
-        return FieldSet(fields=out, attributes=whole)
+        if len(out) == 1 and "" in out:
+            return out[""]
+        for name, text in described.texts.items():
+            if name in wanted:
+                part = _by_dims(slices, text.dims) if isinstance(slices, dict) else None
+                out[name] = replace(text, values=text.values[part or ...])
+        return FieldSet(fields=out, attributes=described.attributes, asked=tuple(names or ()))
 
     def _values(self, v: Variable, chunk: Callable[[int], bytes], first: int, window: tuple[slice, ...], progress: Progress | None) -> NDArray[Any]:
         """The part of a variable in a window of its coded axes."""
@@ -257,59 +262,6 @@ def _bisect(encode: Callable[[float], _Coded], good: Callable[[_Coded], bool], a
         if max(accepted, refused) < SEARCH_PRECISION * min(accepted, refused):
             break
     return best
-
-
-def _special(x: NDArray[Any], fill_value: float | None) -> NDArray[np.bool_]:
-    """Cells that are kept as they are."""
-    special = ~np.isfinite(x) if x.dtype.kind == "f" else np.zeros(x.shape, np.bool_)
-    if fill_value is not None and not math.isnan(fill_value):
-        with np.errstate(over="ignore"):
-            special |= x == np.asarray(fill_value).astype(x.dtype)
-    return special
-
-
-def _lattice(x: NDArray[Any], special: NDArray[np.bool_], bound: float) -> Lattice | None:
-    """What the values lie on, if coding its points is at least as good as rounding to bins: integers, packed data; the integers of a float's bits are not one."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _find_lattice(x[~special], bound)
-
-
-def _find_lattice(known: NDArray[Any], bound: float) -> Lattice | None:
-    if not known.size:
-        return None
-    if known.dtype.kind in "iu":
-        whole = math.floor(min(bound, float(1 << 40)))
-        low = int(known.min())
-        return Lattice(offset=float(low), step=float(2 * whole + 1)) if abs(low) < 1 << 53 else None
-    sample = np.unique(known[:: len(known) // LATTICE_SAMPLE + 1]).astype(np.float64)
-    if len(sample) < 3:
-        return None
-    gaps = np.diff(sample)
-    gaps = gaps[gaps > 4 * float(np.finfo(known.dtype).eps) * float(np.abs(sample).max())]
-    if not len(gaps) or float(gaps.min()) < 2 * bound:
-        return None
-    step = float(gaps.min())
-    # a mean over many steps is better than one gap, which carries the rounding of two values
-    for _ in range(3):
-        k = np.round((sample - sample[0]) / step)
-        if k[-1] < 1 or k[-1] > 1 << 30:
-            return None
-        step = float((k * (sample - sample[0])).sum() / (k * k).sum())
-    k = np.round((known.astype(np.float64) - sample[0]) / step)
-    near = np.abs((sample[0] + k * step) - known.astype(np.float64)) <= max(bound, 0.0)
-    same = (sample[0] + k * step).astype(known.dtype) == known
-    exact = bool(same.mean() > 0.999)
-    if exact or (bound > 0 and bool(near.mean() > 0.999)):
-        return Lattice(offset=float(sample[0]), step=step)
-    return None
-
-
-def _check(x: NDArray[Any], special: NDArray[np.bool_], y: NDArray[Any], bound: float) -> None:
-    """The promise: what the decoder gives is inside the bound, special cells are the same bits."""
-    good = within(x.reshape(-1), y.reshape(-1), bound) | special.reshape(-1)
-    kept = within(x[special], y[special], 0.0)
-    assert good.all(), f"{int((~good).sum())} cells miss the bound {bound}"
-    assert kept.all(), "special cells changed"
 
 
 def _block_shape(axes: tuple[int, ...], cells: int) -> tuple[int, ...]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from tersor.codecs import dyadic
 from tersor.codecs.dyadic import Ints, Plan
 from tersor.codecs.dyadic_loops import FRACTION_BITS, VALUE_MAX, place, sort_by_level, walk_rows
 from tersor.codecs.field_cells import from_ordered, reconstruct, to_ordered
+from tersor.codecs.field_lattice import Lattice
 from tersor.codecs.field_models import unpack_models
 from tersor.codecs.field_sections import LowBits, exact_cells, exact_section, inflate, low_bytes, pack_side, pack_special, take_ints, unpack_outliers, unpack_special
 from tersor.codecs.field_trial import FRAMES, MAX_LOW_BITS, OUTLIERS, PREDICTED, SHIFTED, SNAP, SPECIALS, Trial
@@ -41,14 +41,6 @@ LEAST_FRAME = 1024
 TRIAL_CELLS = 1 << 15
 CLOSE = 0.02
 MARGIN = 1 - 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lattice:
-    """Cells are offset + step * integer, exactly or within the bound."""
-
-    offset: float
-    step: float
 
 
 def encode_block(cells: NDArray[Any], bound: float, special: NDArray[np.bool_] | None, lattice: Lattice | None) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.field_block import decode_block, encode_block
+from tersor.codecs.field_check import within_relative
 from tersor.codecs.field_sections import pack_outliers, section, take_section, unpack_outliers
 from tersor.container import ByteReader, put_uvarint
 
@@ -31,9 +32,7 @@ def encode_pointwise(cells: NDArray[Any], rel: float, special: NDArray[np.bool_]
     negative = np.signbit(flat) if flat.dtype.kind == "f" else flat < 0
     signs = section(np.packbits(negative).tobytes())
     rebuilt = _values(inner, cells.shape, negative, flat.dtype, "new block")
-    with np.errstate(invalid="ignore", over="ignore"):
-        x, y = flat.astype(np.longdouble), rebuilt.astype(np.longdouble)
-        wrong = ~(np.abs(x - y) <= np.longdouble(rel) * np.abs(x)) | apart
+    wrong = ~within_relative(flat, rebuilt, rel) | apart
     return put_uvarint(len(inner)) + inner + signs + pack_outliers(flat, wrong)
 
 
