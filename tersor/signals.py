@@ -29,6 +29,7 @@ class Image:
         samples: uint8 or uint16 [H, W, C]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); rows from the top, not yet turned by EXIF orientation.
         metadata: "icc", "exif", "xmp" blocks as found in the file.
         notes: what was changed on the way in, for people ("palette converted to RGB").
+        exact: False if the file held more than these samples (16 bits reduced to 8, CMYK converted).
 
     Raises:
         SignalError: samples of another type or shape, or no pixels.
@@ -37,6 +38,7 @@ class Image:
     samples: NDArray[Any]
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    exact: bool = True
 
     def __post_init__(self) -> None:
         s = self.samples

@@ -76,7 +76,7 @@ def test_importing_tersor_imports_no_torch() -> None:
 
 
 def test_wire_ids_are_append_only() -> None:
-    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3}
+    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3, "lossless": 5}
 
 
 def test_unknown_codecs_are_named() -> None:

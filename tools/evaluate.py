@@ -2,6 +2,7 @@
 
 python tools/evaluate.py effort --data KODAK --limit 6       what encoder effort gains
 python tools/evaluate.py rounding --data TRAIN --limit 8     what rate-distortion optimised rounding gains, at several strengths
+python tools/evaluate.py lossless --data KODAK               bits per sub-pixel beside WebP and JPEG XL, all without loss
 python tools/evaluate.py memory                              peak memory of a 100-megapixel image, encode and decode
 python tools/evaluate.py damage                              10,000 random truncations and bit flips
 """
@@ -9,6 +10,7 @@ python tools/evaluate.py damage                              10,000 random trunc
 from __future__ import annotations
 
 import argparse
+import io
 import resource
 import subprocess
 import sys
@@ -67,6 +69,44 @@ def rounding(a: argparse.Namespace) -> None:
         print(f"weight of the error {strength:<4}  BD-rate against nearest rounding: {bd_rate(*base[:2], *c[:2]):+.2f} %", flush=True)
 
 
+def lossless(a: argparse.Namespace) -> None:
+    """Whole files; each is decoded and compared."""
+    import pillow_jxl  # noqa: F401 (registers the format)
+    from PIL import Image as Pil
+
+    from tersor.codecs.lossless import LosslessCodec
+
+    options: dict[str, dict[str, object]] = {
+        "webp": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6, "exact": True},
+        "jxl": {"format": "JXL", "lossless": True, "effort": 7},
+    }
+    codec, totals, seconds = LosslessCodec(), {"tersor": 0.0, "webp": 0.0, "jxl": 0.0}, {"encode": 0.0, "decode": 0.0}
+    images = load_folder(a.data, a.limit)
+    codec.decode_batch(codec.encode_batch([images[0][1][:64, :64]]))  # compiles
+    print(f"{'image':<16}" + "".join(f"{c:>9}" for c in totals) + "   bits per sub-pixel")
+    for name, x in images:
+        began = time.perf_counter()
+        (file,) = codec.encode_batch([np.ascontiguousarray(x)])
+        seconds["encode"] += time.perf_counter() - began
+        began = time.perf_counter()
+        same = np.array_equal(np.asarray(codec.decode_batch([file])[0]), x)
+        seconds["decode"] += time.perf_counter() - began
+        sizes = {"tersor": len(file)}
+        for other, o in options.items():
+            out = io.BytesIO()
+            Pil.fromarray(x).save(out, **o)
+            same &= np.array_equal(np.array(Pil.open(out).convert("RGB")), x)
+            sizes[other] = len(out.getvalue())
+        if not same:
+            raise SystemExit(f"{name}: a decoded image differs from the original")
+        for c, n in sizes.items():
+            totals[c] += 8 * n / x.size / len(images)
+        print(f"{name:<16}" + "".join(f"{8 * n / x.size:>9.3f}" for n in sizes.values()), flush=True)
+    print(f"{'mean of ' + str(len(images)):<16}" + "".join(f"{v:>9.3f}" for v in totals.values()))
+    print(f"tersor against webp {totals['tersor'] / totals['webp'] - 1:+.2%}, against jxl {totals['tersor'] / totals['jxl'] - 1:+.2%}")
+    print(f"tersor: {seconds['encode'] / len(images):.2f} s in, {seconds['decode'] / len(images):.2f} s out an image; every image came back exactly from every codec")
+
+
 MEMORY = """
 import resource, sys, time
 import numpy as np
@@ -106,12 +146,12 @@ def damage(_: argparse.Namespace) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (effort, rounding, memory, damage):
+    for run in (effort, rounding, lossless, memory, damage):
         q = sub.add_parser(run.__name__)
         q.set_defaults(run=run)
-        if run in (effort, rounding):
+        if run in (effort, rounding, lossless):
             q.add_argument("--data", required=True)
-            q.add_argument("--limit", type=int, default=6)
+            q.add_argument("--limit", type=int, default=24 if run is lossless else 6)
     a = p.parse_args()
     a.run(a)
 

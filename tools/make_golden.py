@@ -1,6 +1,7 @@
 """Write the golden files of a released version: .tsr files, the SHA-256 of the symbols and means they decode to, and the decoded samples.
 
     python tools/make_golden.py tests/golden/v0.1
+    python tools/make_golden.py tests/golden/v0.1 --fields     only the folder fields/
 
 Golden files are never changed or deleted: every later version must decode them to the same integers, and to samples within one level.
 """
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+import tersor
 from tersor import container
 from tersor.bench import picture
 from tersor.codecs.field import FieldCodec
 from tersor.codecs.image import ImageCodec
 from tersor.codecs.image_job import DecodeJob
+from tersor.codecs.lossless import LosslessCodec
 from tersor.datasets.images import render_screen
 
 
@@ -60,26 +63,37 @@ def field_cases() -> dict[str, tuple[np.ndarray, dict[str, object]]]:
         "packed-f4": (np.round(waves * 64).astype(np.float32) / 64, {"max_error": 1e-3}),
         "lossless-f4": (masked, {"lossless": True}),
         "lossless-u1": (picture(60, 40)[..., 0], {"lossless": True}),
+        "short-axis-f4": (np.ascontiguousarray(masked.transpose(1, 2, 0)), {"max_error": 0.01}),
         "lossless-i4": (np.cumsum(rng.integers(-9999, 9999, (30, 40)), 0).astype(np.int32), {"lossless": True}),
     }
 
 
+def integer_cases() -> dict[str, np.ndarray]:
+    photo = np.ascontiguousarray(picture(90, 70))
+    return {"integers-rgb": photo, "integers-rgba16": np.dstack([photo, photo[..., 1]]).astype(np.uint16) * 199, "integers-i2": photo[..., 0].astype(np.int16) - 99}
+
+
 def make_fields(folder: Path) -> int:
     """Files and the digest of what each decodes to."""
-    folder.mkdir()
-    codec, digests = FieldCodec(), {}
-    for name, (x, options) in field_cases().items():
-        (file,) = codec.encode_batch([x], **options)
+    folder.mkdir(parents=True)
+    files = {name: FieldCodec().encode_batch([x], **options)[0] for name, (x, options) in field_cases().items()}
+    files |= {name: LosslessCodec().encode_batch([x])[0] for name, x in integer_cases().items()}
+    digests = {}
+    for name, file in files.items():
         (folder / f"{name}.tsr").write_bytes(file)
-        digests[name] = hashlib.sha256(np.asarray(codec.decode_batch([file])[0]).tobytes()).hexdigest()
+        digests[name] = hashlib.sha256(np.asarray(tersor.decode(file)).tobytes()).hexdigest()
     (folder / "values.json").write_text(json.dumps(digests, indent=1) + "\n")
     return len(digests)
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folder", type=Path)
+    p.add_argument("--fields", action="store_true")
     a = p.parse_args()
+    if a.fields:
+        print(f"{make_fields(a.folder / 'fields')} fields in {a.folder}")
+        return
     a.folder.mkdir(parents=True)
     codec = ImageCodec("cpu")
     digests = {}

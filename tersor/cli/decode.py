@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tersor.cli.kinds import KINDS
-from tersor.cli.paths import Outputs, expand, output_path, read_input, write_output
+from tersor.cli.paths import Outputs, expand, output_path, read_input
 from tersor.cli.report import Progress, exit_code, fail, report
 from tersor.errors import SignalError, TersorError
 
@@ -64,7 +64,7 @@ def decode(args: argparse.Namespace) -> int:
                 codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
             codec = codecs[entry.name]
             signal = codec.decode(reader, progress=progress, **options)
-            write_output(path, kind.to_bytes(signal, usual if path is None else path.suffix))
+            kind.write(signal, path, usual)
         except TersorError as e:
             codes.append(fail(e, name))
             continue

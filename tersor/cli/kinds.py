@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from tersor.cli.paths import FOLDER, write_output
 from tersor.errors import SignalError
 
 
@@ -27,6 +28,10 @@ class Kind(ABC):
     @abstractmethod
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         """A file of a signal, of the type its suffix names."""
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> None:
+        """A file of a signal where the command's output goes; of the usual type on standard output."""
+        write_output(path, self.to_bytes(signal, usual if path is None else path.suffix))
 
     @abstractmethod
     def usual_suffix(self, reader: Any) -> str:
@@ -62,7 +67,7 @@ class ImageKind(Kind):
 
 
 class FieldKind(Kind):
-    suffixes = frozenset({".npy", ".nc", ".nc4", ".cdf"})
+    suffixes = frozenset({".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr"})
     codec = "field"
 
     def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
@@ -74,6 +79,14 @@ class FieldKind(Kind):
         from tersor.files.fields import field_bytes
 
         return field_bytes(signal, suffix)
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> None:
+        from tersor.files.fields import write_field
+
+        if path is not None and path.suffix.lower() == FOLDER:
+            write_field(signal, path)
+        else:
+            super().write(signal, path, usual)
 
     def usual_suffix(self, reader: Any) -> str:
         from tersor.codecs.field_header import FieldHeader
@@ -90,7 +103,32 @@ class FieldKind(Kind):
         return what, f"{size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
 
 
-KINDS: dict[str, Kind] = {"image": ImageKind(), "field": FieldKind()}
+class IntegersKind(Kind):
+    """Images and arrays; never the kind of a suffix, since both have their own."""
+
+    suffixes = frozenset()
+    codec = "lossless"
+
+    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+        of = KINDS["field"] if Path(name).suffix.lower() in KINDS["field"].suffixes else KINDS["image"]
+        return of.read(source, name, variables)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        return self._of(signal).to_bytes(signal, suffix)
+
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.lossless_header import ARRAY, LosslessHeader
+
+        return ".npy" if LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind == ARRAY else ".png"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        return self._of(signal).describe(signal, size)
+
+    def _of(self, signal: Any) -> Kind:
+        return KINDS["image" if hasattr(signal, "samples") else "field"]
+
+
+KINDS: dict[str, Kind] = {"image": ImageKind(), "field": FieldKind(), "integers": IntegersKind()}
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from tersor.errors import SignalError
 
+FOLDER = ".zarr"  # stores that are folders but count as files
+
 
 def expand(inputs: Sequence[str], suffixes: Iterable[str]) -> tuple[list[tuple[str, Path | None]], bool]:
     """(input, path inside the folder it came from) for each file; and whether many outputs are to be expected."""
     out: list[tuple[str, Path | None]] = []
     for name in inputs:
         path = Path(name)
-        if name != "-" and path.is_dir():
-            found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in suffixes and p.is_file()]
+        if name != "-" and path.is_dir() and path.suffix.lower() != FOLDER:
+            found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in suffixes and (p.is_file() or p.suffix.lower() == FOLDER)]
             if not found:
                 raise SignalError(f"{name}: no files here end with {' '.join(sorted(suffixes))}")
             out += [(str(p), p.relative_to(path)) for p in found]
@@ -37,7 +39,7 @@ def output_path(name: str, relative: Path | None, output: str | None, many: bool
             raise SignalError("-o - takes one input; several files cannot share standard output")
         return None
     folder = Path(output)
-    if folder.is_dir() or output.endswith("/") or many:
+    if (folder.is_dir() and folder.suffix.lower() != FOLDER) or output.endswith("/") or many:
         if name == "-":
             raise SignalError("standard input has no name; give -o a file, not a folder")
         return folder / (relative or Path(Path(name).name)).with_suffix(suffix)

@@ -41,8 +41,8 @@ USUAL_OVERHEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
-    """One variable: its header and its blocks."""
+class CodedVariable:
+    """One array of a file: its header and its blocks."""
 
     variable: Variable
     chunks: list[bytes]
@@ -62,7 +62,7 @@ class FieldCodec:
 
     wire_id = WIRE_ID
     encode_options = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless", "fill_value", "block")
-    decode_options = ("slices", "variables")
+    decode_options = ("slices", "variables", "coordinates")
 
     def __init__(self, device: str = "auto", batch: int | None = None) -> None:
         if device not in ("auto", "cpu"):
@@ -93,11 +93,12 @@ class FieldCodec:
 
     def _encode(self, signal: Field | FieldSet, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> bytes:
         fields = [signal] if isinstance(signal, Field) else [f for f in signal.fields.values() if not f.is_text]
-        coded = [self._variable(f, Bound.of({"lossless": True}) if f.exact else asked, fill_value, block, progress) for f in fields]
+        coded = [self.encode_variable(f, Bound.of({"lossless": True}) if f.exact else asked, fill_value, block, progress) for f in fields]
         header = FieldHeader(digest=file_digest(), variables=tuple(c.variable for c in coded))
         return container.write(WIRE_ID, header.pack(), pack_attributes(signal), [chunk for c in coded for chunk in c.chunks])
 
-    def _variable(self, field: Field, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> _Coded:
+    def encode_variable(self, field: Field, asked: Bound, fill_value: float | None, block: int, progress: Progress | None) -> CodedVariable:
+        """One array to its header and blocks."""
         x = field.values
         if x.dtype.newbyteorder("=") not in DTYPES or x.ndim > MAX_AXES:
             raise SignalError(f"the array {field.name} is {x.dtype} with {x.ndim} axes; allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes")
@@ -106,7 +107,7 @@ class FieldCodec:
         native = native.view(np.uint8) if native.dtype == np.bool_ else native
         special = special_cells(native, fill_values(field.attributes.get("_FillValue"), fill_value))
 
-        def code(bound: float) -> _Coded:
+        def code(bound: float) -> CodedVariable:
             return self._blocks(field, native, special, asked, bound, block, progress)
 
         if asked.mode == "target_psnr":
@@ -115,7 +116,7 @@ class FieldCodec:
             return self._search_ratio(native, special, asked, code)
         return code(resolve(asked, native, special))
 
-    def _blocks(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, bound: float, block: int, progress: Progress | None) -> _Coded:
+    def _blocks(self, field: Field, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, bound: float, block: int, progress: Progress | None) -> CodedVariable:
         shape = _block_shape(x.shape, block)
         variable = Variable(
             name=field.name, dtype=field.values.dtype, shape=field.values.shape, axes=x.shape, block=shape, mode=asked.mode, asked=asked.value, bound=bound
@@ -138,13 +139,13 @@ class FieldCodec:
                 chunks.append(payload)
                 if progress:
                     progress(n + 1, len(places))
-        return _Coded(variable, chunks)
+        return CodedVariable(variable, chunks)
 
-    def _search_psnr(self, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, code: Callable[[float], _Coded]) -> _Coded:
+    def _search_psnr(self, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, code: Callable[[float], CodedVariable]) -> CodedVariable:
         """The coarsest bound found whose decoded PSNR is at least the target."""
         low, high = value_range(x, special)
 
-        def good(coded: _Coded) -> bool:
+        def good(coded: CodedVariable) -> bool:
             y = self._values(coded.variable, coded.chunks.__getitem__, 0, _window(None, coded.variable), None)
             rmse = math.sqrt(float(np.square(np.subtract(x[~special], y[~special], dtype=np.float64)).mean()))
             return rmse == 0 or 20 * math.log10((high - low) / rmse) >= asked.value
@@ -154,7 +155,7 @@ class FieldCodec:
         start = resolve(asked, x, special)
         return _bisect(code, good, start / 4, start * 16) or code(0.0)
 
-    def _search_ratio(self, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, code: Callable[[float], _Coded]) -> _Coded:
+    def _search_ratio(self, x: NDArray[Any], special: NDArray[np.bool_], asked: Bound, code: Callable[[float], CodedVariable]) -> CodedVariable:
         """The smallest bound found whose chunks, and the usual header, are small enough."""
         low, high = value_range(x, special)
         wanted = x.nbytes / asked.value - USUAL_OVERHEAD
@@ -169,7 +170,13 @@ class FieldCodec:
         )
 
     def decode_batch(
-        self, files: Sequence[bytes | container.Reader], *, slices: Any = None, variables: Sequence[str] | None = None, progress: Progress | None = None
+        self,
+        files: Sequence[bytes | container.Reader],
+        *,
+        slices: Any = None,
+        variables: Sequence[str] | None = None,
+        coordinates: bool = True,
+        progress: Progress | None = None,
     ) -> list[Field | FieldSet]:
         """Files to arrays; a FieldSet where the file holds named variables.
 
@@ -177,32 +184,30 @@ class FieldCodec:
             files: bytes of .tsr files, or opened containers.
             slices: as for indexing an array (a slice or a tuple of them; no steps, no integers): only the blocks that it touches are read. A dict of such by the names of
                 axes applies to every variable that has them.
-            variables: names of the variables to decode, which bring their coordinates along; all if None.
+            variables: names of the variables to decode, all if None.
+            coordinates: whether variables bring their coordinates along.
             progress: called with (blocks done, blocks in all).
 
         Raises:
             BitstreamError: a damaged file, with the block named.
             SignalError: slices or names that do not fit.
         """
-        return [self._decode(f if isinstance(f, container.Reader) else container.Reader(f), slices, variables, progress) for f in files]
+        return [self._decode(f if isinstance(f, container.Reader) else container.Reader(f), slices, variables, coordinates, progress) for f in files]
 
-    def _decode(self, reader: container.Reader, slices: Any, names: Sequence[str] | None, progress: Progress | None) -> Field | FieldSet:
+    def _decode(self, reader: container.Reader, slices: Any, names: Sequence[str] | None, coordinates: bool, progress: Progress | None) -> Field | FieldSet:
         header = FieldHeader.unpack(reader.header, len(reader.chunk_lengths))
-        if header.digest != file_digest():
-            raise WeightsError(f"the file was written with tables {header.digest.hex()}, installed are {file_digest().hex()}; install the tersor that wrote it")
+        check_tables(header.digest)
         described = unpack_attributes(reader.metadata)
         dims = {v.name: described.dims.get(v.name, ()) for v in header.variables} | {n: t.dims for n, t in described.texts.items()}
         if names is not None and (unknown := sorted(set(names) - set(dims))):
             raise SignalError(f"the file has no variable {', '.join(unknown)}; it has {', '.join(dims)}")
-        wanted = set(dims) if names is None else with_coordinates(names, dims, described.variables)
+        wanted = set(dims) if names is None else with_coordinates(names, dims, described.variables) if coordinates else set(names)
         if isinstance(slices, dict) and (strange := sorted(set(slices) - {d for n in wanted for d in dims[n]})):
             raise SignalError(f"no variable has an axis {', '.join(strange)}; there are {', '.join(sorted({d for n in wanted for d in dims[n]}))}")
         out, first = {}, 0
         for v in header.variables:
             if v.name in wanted:
-                window = _window(_by_dims(slices, dims[v.name]), v)
-                values = self._values(v, reader.chunk, first, window, progress)
-                values = np.ascontiguousarray(np.moveaxis(values, 0, 2)) if channels_last(v.shape) else values if len(v.shape) in range(1, 5) else values.reshape(v.shape)
+                values = self.decode_variable(v, reader.chunk, first, _by_dims(slices, dims[v.name]), progress)
                 out[v.name] = Field(values=values, name=v.name, dims=dims[v.name], attributes=described.variables.get(v.name, {}))
             first += v.n_blocks
         if len(out) == 1 and "" in out:
@@ -212,6 +217,13 @@ class FieldCodec:
                 part = _by_dims(slices, text.dims) if isinstance(slices, dict) else None
                 out[name] = replace(text, values=text.values[part or ...])
         return FieldSet(fields=out, attributes=described.attributes, asked=tuple(names or ()))
+
+    def decode_variable(self, v: Variable, chunk: Callable[[int], bytes], first: int, slices: Any, progress: Progress | None) -> NDArray[Any]:
+        """The part of an array in its slices; its blocks start at chunk `first`."""
+        values = self._values(v, chunk, first, _window(slices, v), progress)
+        if channels_last(v.shape):
+            return np.ascontiguousarray(np.moveaxis(values, 0, 2))
+        return values if len(v.shape) in range(1, 5) else values.reshape(v.shape)
 
     def _values(self, v: Variable, chunk: Callable[[int], bytes], first: int, window: tuple[slice, ...], progress: Progress | None) -> NDArray[Any]:
         """The part of a variable in a window of its coded axes."""
@@ -242,12 +254,18 @@ class FieldCodec:
         return values.astype(v.dtype, copy=False)
 
 
+def check_tables(digest: bytes) -> None:
+    """Raises: WeightsError: a file was written with other tables than are installed."""
+    if digest != file_digest():
+        raise WeightsError(f"the file was written with tables {digest.hex()}, installed are {file_digest().hex()}; install the tersor that wrote it")
+
+
 def _by_dims(slices: Any, dims: tuple[str, ...]) -> Any:
     """Slices by the names of axes as slices by position."""
     return tuple(slices.get(d, slice(None)) for d in dims) or None if isinstance(slices, dict) else slices
 
 
-def _bisect(encode: Callable[[float], _Coded], good: Callable[[_Coded], bool], accepted: float, refused: float) -> _Coded | None:
+def _bisect(encode: Callable[[float], CodedVariable], good: Callable[[CodedVariable], bool], accepted: float, refused: float) -> CodedVariable | None:
     """The last good result between a bound that is likely good and one that is likely not, in logarithmic steps; None if none was good."""
     best = None
     for step in range(SEARCH_STEPS):

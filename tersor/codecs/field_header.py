@@ -124,12 +124,12 @@ class FieldHeader:
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether the last of three axes is one of colours: then it is coded first, as a sequence of planes."""
-    return len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) >= LEAST_SIDE
+    """Whether the last of three axes is one of channels: then it is coded first, as a sequence of planes."""
+    return len(shape) == 3 and shape[2] in (2, 3, 4) and min(shape[:2]) >= LEAST_SIDE
 
 
 def coded_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that is coded: at least one axis, at most four, leading ones merged; a last axis of three or four colours comes first."""
+    """The shape that is coded: at least one axis, at most four, leading ones merged; a last axis of two to four channels comes first."""
     if channels_last(shape):
         return (shape[2], *shape[:2])
     if len(shape) <= 4:

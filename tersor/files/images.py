@@ -21,6 +21,7 @@ from tersor.signals import MAX_PIXELS, Image
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 KEEPS_EXIF = {"PNG", "JPEG", "WEBP", "TIFF", "AVIF", "MPO", "JPEG2000"}
+EXACT_MODES = ("1", "P", "PA", "RGBX")  # whose colours RGB or RGBA holds exactly
 DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
 
 
@@ -61,7 +62,7 @@ def _read_opened(im: Pil.Image, data: bytes, name: str) -> Image:
         image = from_pil(im)
         if _file_is_deep(im, data) and image.bits_per_sample == 8:
             note = f"16 bits per sample of this {im.format} reduced to 8; a 16-bit PNG or array keeps them"
-            return Image(samples=image.samples, metadata=image.metadata, notes=(*image.notes, note))
+            return Image(samples=image.samples, metadata=image.metadata, notes=(*image.notes, note), exact=False)
         return image
     except SignalError:
         raise
@@ -127,7 +128,8 @@ def from_pil(im: Pil.Image) -> Image:
             notes = (f"{'palette' if mode in ('P', 'PA') else mode} converted to {target}",)
         im = im.convert(target)
     samples = np.array(im)
-    return Image(samples=samples[:, :, None] if samples.ndim == 2 else samples, metadata=metadata, notes=notes)
+    kept = mode in (*DIRECT_MODES, *EXACT_MODES)
+    return Image(samples=samples[:, :, None] if samples.ndim == 2 else samples, metadata=metadata, notes=notes, exact=kept)
 
 
 def _read_deep_png(data: bytes) -> NDArray[np.uint16]:

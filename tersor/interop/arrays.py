@@ -1,0 +1,59 @@
+"""What array stores ask of a codec for chunks: options that are checked once, bytes in, bytes out.
+
+Chunks of floats are coded with the bound; integers and booleans, such as the coordinates of a dataset, without loss whatever the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.field import FieldCodec
+from tersor.codecs.field_bounds import Bound
+from tersor.errors import BitstreamError, SignalError
+from tersor.signals import Field
+
+BOUNDS = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless")
+
+
+def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The one bound of a store's configuration, as plain JSON values. It must be there: a store that loses precision should say how much.
+
+    Raises:
+        SignalError: none, two, or one that does not exist.
+    """
+    given = {k: v for k, v in options.items() if v is not None and v is not False}
+    if unknown := sorted(set(given) - {*BOUNDS, "fill_value"}):
+        raise SignalError(f"the tersor codec has no option {', '.join(unknown)}; it has {', '.join((*BOUNDS, 'fill_value'))}")
+    fill = given.pop("fill_value", None)
+    if not given:
+        raise SignalError(f"the tersor codec needs a bound; give one of {', '.join(BOUNDS)}")
+    asked = Bound.of(given)
+    plain: dict[str, Any] = {"lossless": True} if asked.mode == "lossless" else {asked.mode: asked.value}
+    return plain | ({} if fill is None else {"fill_value": float(fill)})
+
+
+def encode_chunk(x: NDArray[Any], options: Mapping[str, Any]) -> bytes:
+    """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk."""
+    exact = {"lossless": True}
+    return FieldCodec().encode_batch([Field(values=np.asarray(x))], **(options if x.dtype.kind == "f" else exact))[0]
+
+
+def decode_chunk(data: bytes, shape: tuple[int, ...] | None = None, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+    """The chunk; its shape and type must be the store's, if they are given.
+
+    Raises:
+        BitstreamError: a damaged chunk, or one of another shape or type.
+    """
+    signal = FieldCodec().decode_batch([data])[0]
+    if not isinstance(signal, Field):
+        raise BitstreamError("the chunk holds several named variables; it was not written by this codec")
+    values = signal.values
+    if dtype is not None and values.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        raise BitstreamError(f"the chunk holds {values.dtype}, the array is {dtype}; its metadata do not belong to it")
+    if shape is not None and values.shape != tuple(shape):
+        raise BitstreamError(f"the chunk has shape {values.shape}, the array's chunks {tuple(shape)}; its metadata do not belong to it")
+    return values
