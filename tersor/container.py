@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ class Reader:
     """
 
     def __init__(self, source: bytes | bytearray | memoryview | BinaryIO) -> None:
+        self._reading = threading.Lock()
         self._file: BinaryIO = io.BytesIO(bytes(source)) if isinstance(source, (bytes, bytearray, memoryview)) else source
         try:
             self.size = self._file.seek(0, os.SEEK_END)
@@ -225,8 +227,9 @@ class Reader:
             ChecksumError: they do not match their checksum.
         """
         span = self._spans[index]
-        self._file.seek(span.offset)
-        data = self._file.read(span.length)
+        with self._reading:  # blocks are decoded in several threads
+            self._file.seek(span.offset)
+            data = self._file.read(span.length)
         crc = zlib.crc32(data)
         if crc != span.crc or len(data) != span.length:
             raise ChecksumError(f"chunk {index}: CRC-32 {crc:08x}, stored {span.crc:08x}; the file is damaged there")

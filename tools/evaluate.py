@@ -3,6 +3,7 @@
 python tools/evaluate.py effort --data KODAK --limit 6       what encoder effort gains
 python tools/evaluate.py rounding --data TRAIN --limit 8     what rate-distortion optimised rounding gains, at several strengths
 python tools/evaluate.py lossless --data KODAK               bits per sub-pixel beside WebP and JPEG XL, all without loss
+python tools/evaluate.py access --data FIELD.npy             time and memory to the first value of a 1 GB array, from a file
 python tools/evaluate.py memory                              peak memory of a 100-megapixel image, encode and decode
 python tools/evaluate.py damage                              10,000 random truncations and bit flips
 """
@@ -129,6 +130,52 @@ print(f"{sys.argv[1]} of 10000x10000 pixels: {time.perf_counter() - began:.0f} s
 """
 
 
+FIRST_VALUE = """
+import resource, sys, time
+began = time.perf_counter()
+import numpy as np
+import tersor
+with tersor.open(sys.argv[1]) as f:
+    part = np.asarray(f.read(slices=tuple(slice(n // 2, n // 2 + 1) for n in eval(sys.argv[2]))))
+process = time.perf_counter() - began
+times = []
+for _ in range(5):
+    began = time.perf_counter()
+    with tersor.open(sys.argv[1]) as f:
+        again = np.asarray(f.read(slices=tuple(slice(n // 2, n // 2 + 1) for n in eval(sys.argv[2]))))
+    times.append(time.perf_counter() - began)
+assert part.size == 1 and again == part
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+spread = f"median of 5, {min(times):.3f} to {max(times):.3f}"
+print(f"one value: {process:.2f} s in a new process, imports included; {sorted(times)[2]:.3f} s from open to value ({spread}); peak memory {peak:.0f} MB")
+"""
+
+
+LARGE = """
+import sys, time
+import numpy as np
+from tersor.codecs.field import FieldCodec
+one = np.load(sys.argv[1])
+assert one.ndim > 1 and np.isfinite(one).all(), "needed is a field of two or more axes without missing cells"
+whole = np.concatenate([np.roll(one, k * 7, -1) for k in range(-(-(1 << 30) // one.nbytes))])[: (1 << 30) // (one.nbytes // len(one))]
+began = time.perf_counter()
+(file,) = FieldCodec().encode_batch([whole], rel_error=1e-3)
+seconds = time.perf_counter() - began
+open(sys.argv[2], "wb").write(file)
+open(sys.argv[2] + ".shape", "w").write(repr(whole.shape))
+print(f"{whole.nbytes / 1e9:.2f} GB, {whole.dtype} {list(whole.shape)} -> {len(file):,} bytes in {seconds:.0f} s, {whole.nbytes / 1e6 / seconds:.1f} MB/s", flush=True)
+"""
+
+
+def access(a: argparse.Namespace) -> None:
+    """A real field, repeated and turned along its last axis until it fills 1 GB; each step in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.tsr"
+        subprocess.run([sys.executable, "-c", LARGE, str(a.data), str(path)], check=True)
+        for _ in range(2):  # the second run finds the compiled loops
+            subprocess.run([sys.executable, "-c", FIRST_VALUE, str(path), Path(f"{path}.shape").read_text()], check=True)
+
+
 def memory(_: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "large.tsr")
@@ -146,10 +193,10 @@ def damage(_: argparse.Namespace) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (effort, rounding, lossless, memory, damage):
+    for run in (effort, rounding, lossless, access, memory, damage):
         q = sub.add_parser(run.__name__)
         q.set_defaults(run=run)
-        if run in (effort, rounding, lossless):
+        if run in (effort, rounding, lossless, access):
             q.add_argument("--data", required=True)
             q.add_argument("--limit", type=int, default=24 if run is lossless else 6)
     a = p.parse_args()

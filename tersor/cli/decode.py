@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tersor.cli.kinds import KINDS
-from tersor.cli.paths import Outputs, expand, output_path, read_input
+from tersor.cli.paths import Outputs, expand, open_input, output_path
 from tersor.cli.report import Progress, exit_code, fail, report
 from tersor.errors import SignalError, TersorError
 
@@ -54,16 +54,17 @@ def decode(args: argparse.Namespace) -> int:
     for name, relative in items:
         began = time.perf_counter()
         try:
-            reader = Reader(read_input(name))
-            entry = by_wire_id(reader.codec)
-            kind = KINDS[entry.signal]
-            usual = kind.usual_suffix(reader)
-            path = output_path(name, relative, args.output, many, usual)
-            outputs.claim(path)
-            if entry.name not in codecs:
-                codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
-            codec = codecs[entry.name]
-            signal = codec.decode(reader, progress=progress, **options)
+            with open_input(name) as source:
+                reader = Reader(source)
+                entry = by_wire_id(reader.codec)
+                kind = KINDS[entry.signal]
+                usual = kind.usual_suffix(reader)
+                path = output_path(name, relative, args.output, many, usual)
+                outputs.claim(path)
+                if entry.name not in codecs:
+                    codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
+                codec = codecs[entry.name]
+                signal = codec.decode(reader, progress=progress, **options)
             kind.write(signal, path, usual)
         except TersorError as e:
             codes.append(fail(e, name))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from tersor.errors import SignalError
 
@@ -51,6 +53,16 @@ def read_input(name: str) -> bytes:
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
+    except OSError as e:
+        raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
+
+
+def open_input(name: str) -> BinaryIO:
+    """A file to read parts of; standard input is read whole."""
+    if name == "-":
+        return io.BytesIO(sys.stdin.buffer.read())
+    try:
+        return Path(name).open("rb")
     except OSError as e:
         raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
 

@@ -128,9 +128,10 @@ class FieldCodec:
             cells, odd = np.ascontiguousarray(x[place]), np.ascontiguousarray(special[place])
             pointwise = asked.mode == "pointwise_rel_error"
             payload = encode_pointwise(cells, bound, odd) if pointwise else encode_block(cells, bound, odd if odd.any() else None, lattice)
+            decode = decode_pointwise if pointwise else decode_block
+            back = decode(payload, cells.shape, cells.dtype, "new block")
             with stage("check"):
-                decode = decode_pointwise if pointwise else decode_block
-                check(cells, odd, decode(payload, cells.shape, cells.dtype, "new block"), bound, pointwise)
+                check(cells, odd, back, bound, pointwise)
             return payload
 
         chunks = []

@@ -346,3 +346,36 @@ def test_golden_files_decode_to_the_same_bits(setting: str) -> None:
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", CODE, *map(str, GOLDEN)], capture_output=True, env=os.environ | MATRIX[setting], check=True)
     for path, digest in json.loads(run.stdout).items():
         assert digest == json.loads((Path(path).parent / "values.json").read_text())[Path(path).stem], (setting, path)
+
+
+def test_threads_share_one_file(codec: FieldCodec, tmp_path: Path) -> None:
+    """Blocks are read and decoded side by side from one open file."""
+    x = smooth(64, 60, 60)
+    (tmp_path / "x.tsr").write_bytes(codec.encode_batch([x], max_error=0.1, block=4096)[0])
+    for _ in range(3):
+        with (tmp_path / "x.tsr").open("rb") as f:
+            assert error(x, codec.decode_batch([Reader(f)])[0].values) <= 0.1
+
+
+@pytest.mark.slow
+def test_one_value_of_a_gigabyte(tmp_path: Path) -> None:
+    """From a file, in a new process: at most 0.5 s after the imports, at most 500 MB."""
+    frame = smooth(64, 128, 128)
+    x = np.concatenate([np.roll(frame, 5 * k, 2) for k in range(256)])
+    assert x.nbytes == 1 << 30
+    (tmp_path / "x.tsr").write_bytes(FieldCodec().encode_batch([x], max_error=0.5)[0])
+    code = """
+import resource, sys, time, numpy as np, tersor
+read = lambda k: (lambda f: np.asarray(f.read(slices=(slice(k, k + 1), slice(9, 10), slice(9, 10)))))(tersor.open(sys.argv[1]))
+read(5)
+began = time.perf_counter()
+value = float(read(9000)[0, 0, 0])
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, value)
+"""
+    test_value = float(x[9000, 9, 9])
+    del x
+    shell = subprocess.run(["sh", "-c", f"'{sys.executable}' -W ignore -c '{code}' '{tmp_path / 'x.tsr'}'"], capture_output=True, check=True, text=True)
+    seconds, peak, value = map(float, shell.stdout.split())
+    assert seconds < 0.5
+    assert peak < 500
+    assert abs(value - test_value) <= 0.5
