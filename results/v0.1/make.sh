@@ -15,7 +15,12 @@ keep() {
     cat "$out/$name.txt"
 }
 keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
-if [ -n "$fields" ]; then keep fields -m tersor eval --codec field --data "$fields" -o $out/fields; fi
+if [ -n "$fields" ]; then
+    keep fields -m tersor eval --codec field --data "$fields" -o $out/fields
+    keep bench-fields -m tersor bench --codec field --data "$fields" --limit 11 --repeat 3
+    keep access tools/evaluate.py access --data "$fields/vorticity3d.npy"
+fi
+keep lossless tools/evaluate.py lossless --data "$kodak"
 keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
 ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
     q = files("encode", "encode images and arrays to .tsr files", encode)
     writing(q)
-    q.add_argument("--codec", help="see 'tersor list' (default: field for .npy and .nc, image for the rest)")
+    q.add_argument("--codec", help="see 'tersor list' (default: field for .npy, .npz, .nc, .h5 and .zarr, image for the rest)")
     target = q.add_mutually_exclusive_group()
     target.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest (default 50)")
     target.add_argument("--target-bpp", type=float, metavar="X", help="best quality whose file has at most X bits per pixel")
@@ -41,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
     target.add_argument("--rel-error", type=float, metavar="X", help="fields: no value off by more than X times the range (default 1e-3)")
     target.add_argument("--pointwise-rel-error", type=float, metavar="X", help="fields: no value off by more than X times itself")
     target.add_argument("--target-ratio", type=float, metavar="X", help="fields: smallest error whose file is X times smaller")
-    target.add_argument("--lossless", action="store_true", default=None, help="fields: every bit")
-    q.add_argument("--variables", metavar="A,B", help="fields: only these variables of a NetCDF file, and their coordinates (default all)")
+    target.add_argument("--lossless", action="store_true", default=None, help="fields: every bit; for images --codec lossless")
+    q.add_argument("--variables", metavar="A,B", help="fields: only these variables of a file, and their coordinates (default all)")
     q.add_argument("--fill-value", type=float, metavar="X", help="fields: the value of missing cells, kept exactly and left out of the range")
     q.add_argument("--effort", type=int, metavar="1..9", help="above 3: refine for this image, slowly (default 3)")
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     writing(q)
     q.add_argument("--region", metavar="X,Y,W,H", help="only this rectangle, in pixels, from only the tiles it needs")
     q.add_argument("--slice", metavar="A:B,C:D", help="fields: only these ranges of the leading axes, or name=A:B,name=C:D, from only the blocks they touch")
-    q.add_argument("--variables", metavar="A,B", help="fields: only these variables")
+    q.add_argument("--variables", metavar="A,B", help="fields: only these variables, and their coordinates")
     q.add_argument("--salvage", action="store_true", help="fill damaged tiles and say which, instead of failing")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
