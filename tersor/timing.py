@@ -43,13 +43,16 @@ class StageClock:
             torch.cuda.synchronize()
 
 
-@contextlib.contextmanager
-def stage(name: str) -> Iterator[None]:
+def stage(name: str) -> contextlib.AbstractContextManager[None]:
     """Count the time of this block under `name`, if a clock is running."""
-    clock = _running
-    if clock is None:
-        yield
-        return
+    return _NOTHING if _running is None else _timed(_running, name)
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _timed(clock: StageClock, name: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     clock.wait()

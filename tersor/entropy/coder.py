@@ -12,7 +12,7 @@ Source: Duda 2013 (ANS); the coder is constriction's (Bamler 2022), whose stream
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import constriction
@@ -24,6 +24,7 @@ from tersor.errors import BitstreamError, WeightsError
 
 TOTAL = 1 << 16
 MAX_ESCAPE = 1 << 20
+NO_LIMIT = 1 << 30
 
 
 class FrozenTables:
@@ -40,6 +41,7 @@ class FrozenTables:
         if sizes.sum() != len(counts):
             raise WeightsError(f"probability tables: {len(counts)} counts, {int(sizes.sum())} expected; the weights file is damaged")
         ends = np.cumsum(sizes)
+        self.limits = np.where(self.radii > 0, self.radii, NO_LIMIT).astype(np.int32)
         self.models: list[object] = []
         self.bits: list[NDArray[np.float64]] = []
         for end, size in zip(ends, sizes, strict=True):
@@ -70,15 +72,6 @@ def _sorted_by_table(tables: NDArray[np.integer[Any]], count: int) -> tuple[NDAr
     return np.argsort(tables.astype(np.uint16), kind="stable"), np.bincount(tables, minlength=count)
 
 
-def _runs(counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> Iterator[tuple[int, int, int]]:
-    """(table, start, stop) of each run of sorted symbols; certain tables are left out."""
-    used = np.flatnonzero(counts)
-    stops = np.cumsum(counts[used])
-    for table, stop, n in zip(used.tolist(), stops.tolist(), counts[used].tolist(), strict=True):
-        if frozen.models[table] is not None:
-            yield table, stop - n, stop
-
-
 class SymbolEncoder:
     """Collects groups of symbols in the order a decoder will ask for them.
 
@@ -99,16 +92,23 @@ class SymbolEncoder:
 
     def push_sorted(self, symbols: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> None:
         """Add symbols [n] that are sorted by table already: the first `counts[0]` are of table 0, and so on."""
-        radii = frozen.radii.repeat(counts)
-        over = np.abs(symbols) - radii
-        for beyond in over[(over >= 0) & (radii > 0)].tolist():
-            self._escapes += put_uvarint(beyond)
-        indices = (np.minimum(np.maximum(symbols, -radii), radii) + radii).astype(np.int32)
-        for table, start, stop in _runs(counts, frozen):
-            index = indices[start:stop]
-            self._runs.append((index, frozen.model(table)))
-            if self._estimate:
-                self.estimated_bits += float(frozen.bits[table][index].sum())
+        used = counts.nonzero()[0]
+        sizes = counts[used]
+        symbols = symbols.astype(np.int32, copy=False)
+        limits = frozen.limits[used].repeat(sizes)
+        over = (np.abs(symbols) >= limits).nonzero()[0]
+        if len(over):
+            for beyond in (np.abs(symbols[over]) - limits[over]).tolist():
+                self._escapes += put_uvarint(beyond)
+            symbols = np.minimum(np.maximum(symbols, -limits), limits)
+        stop = 0
+        for table, size in zip(used.tolist(), sizes.tolist(), strict=True):
+            start, stop = stop, stop + size
+            if (model := frozen.models[table]) is not None:
+                index = symbols[start:stop] + frozen.limits[table]
+                self._runs.append((index, model))
+                if self._estimate:
+                    self.estimated_bits += float(frozen.bits[table][index].sum())
 
     def finish(self) -> bytes:
         """The payload."""
@@ -149,12 +149,16 @@ class SymbolDecoder:
 
     def pop_sorted(self, counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
         """Symbols [sum of counts], sorted by table: `counts[t]` of table t."""
-        radii = frozen.radii.astype(np.int32).repeat(counts)
-        ordered = radii.copy()
-        for table, start, stop in _runs(counts, frozen):
-            ordered[start:stop] = self._ans.decode(frozen.model(table), stop - start)
-        ordered -= radii
-        for i in np.flatnonzero((np.abs(ordered) >= radii) & (radii > 0)).tolist():
+        used = counts.nonzero()[0]
+        sizes = counts[used]
+        ordered = np.zeros(int(sizes.sum()), np.int32)
+        stop = 0
+        for table, size in zip(used.tolist(), sizes.tolist(), strict=True):
+            start, stop = stop, stop + size
+            if (model := frozen.models[table]) is not None:
+                np.subtract(self._ans.decode(model, size), frozen.limits[table], out=ordered[start:stop])
+        limits = frozen.limits[used].repeat(sizes)
+        for i in (np.abs(ordered) >= limits).nonzero()[0].tolist():
             beyond = self._escapes.uvarint(MAX_ESCAPE, "escape")
             ordered[i] += beyond if ordered[i] > 0 else -beyond
         return ordered
