@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from tersor.codecs.latents import MAX_HYPER_SYMBOL, LatentCoder
+from tersor.codecs.refine import refine
 from tersor.datasets.images import Crops, image_paths, load_rgb, render_screen
 from tersor.entropy.coder import FrozenTables, counts_from_histogram
 from tersor.models.image import ImageModel, ImageModelConfig
@@ -117,7 +118,8 @@ def main() -> None:
                 for x in pixels[i % 2 :: 2 if round_ == 0 else 1].split(8):
                     q = torch.full((len(x),), int(quality))
                     latents = model.analysis(x, model.log_gain.at(q).exp())
-                    coder.push(latents, q, [histogram] * len(x))
+                    refined = refine(coder, x, latents, q, (slice(0, latents.shape[2]), slice(0, latents.shape[3])))
+                    coder.push(refined, q, [histogram] * len(x), latents)
         y, z = y_tables(histogram.counts[True]), z_tables(histogram.counts[False])
         print(f"round {round_}: {int(histogram.counts[True].sum())} latents counted, {histogram.counts[True][0].sum() / histogram.counts[True].sum():.1%} certain")
 

@@ -26,6 +26,7 @@ from tersor.codecs.device import exact_convolutions, pick_device
 from tersor.codecs.image_header import MAX_TILE, WIRE_ID, ImageHeader
 from tersor.codecs.image_job import DecodeJob, Window
 from tersor.codecs.latents import LatentCoder
+from tersor.codecs.refine import refine
 from tersor.codecs.tiles import PATCH, TILE_UNIT, Rect, TileGrid
 from tersor.entropy.exact import ONE
 from tersor.errors import SignalError
@@ -35,6 +36,7 @@ from tersor.timing import stage
 
 DEFAULT_QUALITY = 50
 DEFAULT_EFFORT = 3
+REFINE_FROM = 2
 MAX_EFFORT = 9
 DEFAULT_TILE = 1024
 DEFAULT_BATCH = 4
@@ -49,7 +51,7 @@ class EncodeOptions:
         quality: 1 (smallest) to 100.
         target_bpp: the highest quality whose whole file has at most this many bits per pixel.
         target_psnr: the lowest quality whose decoded image reaches this PSNR, in dB over all colour samples.
-        effort: 1..9; above 3 the latents are refined for this image (slow), each step doubling the iterations.
+        effort: 1..9; from 2 the latents are refined for this image, above 3 slowly, each step doubling the iterations.
         tile: side of a tile in pixels, a multiple of 64.
     """
 
@@ -162,7 +164,7 @@ class ImageCodec:
     def _encode(self, images: Sequence[Image], qualities: Sequence[int], o: EncodeOptions, progress: Progress | None) -> list[tuple[bytes, float]]:
         released = load_image_model(DEFAULT_IMAGE_MODEL, self.device)
         coder = LatentCoder(released)
-        halo = released.model.config.synthesis_halo if o.effort > DEFAULT_EFFORT else 0  # refinement looks at what the decoder will show around a tile
+        halo = released.model.config.synthesis_halo if o.effort >= REFINE_FROM else 0  # refinement looks at what the decoder will show around a tile
         grids = [TileGrid(i.width, i.height, o.tile) for i in images]
         windows = [Window(image=k, tile=t, inner=g.rect(t), outer=g.rect(t).grown(halo, g.whole)) for k, g in enumerate(grids) for t in range(len(g))]
         payloads: list[list[bytes]] = [[b""] * len(g) for g in grids]
@@ -209,13 +211,12 @@ class ImageCodec:
         with stage("transform"), torch.inference_mode():
             y = model.analysis(pixels, model.log_gain.at(quality).exp())
         unrefined = y[:, :, rows, columns]
-        if effort <= DEFAULT_EFFORT:
+        if effort < REFINE_FROM:
             return unrefined, unrefined
-        from tersor.codecs.refine import refine
-
         with stage("refinement"):
-            y = refine(coder, pixels, y, (rows, columns), quality, iterations=10 * 2 ** (effort - DEFAULT_EFFORT))
-        return y[:, :, rows, columns], unrefined
+            iterations = 5 * 2 ** (effort - DEFAULT_EFFORT - 1) if effort > DEFAULT_EFFORT else 0
+            parts = zip(*(_parts(v) for v in (pixels, y, quality)), strict=True)
+            return torch.cat([refine(coder, x, v, q, (rows, columns), iterations) for x, v, q in parts]), unrefined
 
     # Decoding
 
@@ -288,9 +289,7 @@ class ImageCodec:
             y_hat = torch.stack([jobs[w.image].gather(w.outer, self.device, model.config.latent) for w in batch]).float() / ONE
             with stage("transform"), torch.inference_mode():
                 ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
-                at_once = len(batch) if y_hat.is_cuda else 1  # on a CPU a batch is no faster and takes its memory all together
-                parts = zip(*(torch.chunk(v, -(-len(batch) // at_once)) for v in (y_hat, ungain, bias)), strict=True)
-                x = torch.cat([model.synthesis(*part) for part in parts])
+                x = torch.cat([model.synthesis(*part) for part in zip(*(_parts(v) for v in (y_hat, ungain, bias)), strict=True)])
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out
@@ -311,6 +310,11 @@ class ImageCodec:
                 part = items[i : i + self._workers]
                 results = [work(v) for v in part] if len(part) == 1 else list(pool.map(work, part))
                 yield from zip(part, results, strict=True)
+
+
+def _parts(batch: Tensor) -> tuple[Tensor, ...]:
+    """What the pixel filter takes at once: on a CPU a batch is no faster and takes its memory all together."""
+    return torch.split(batch, len(batch) if batch.is_cuda else 1)
 
 
 def _rows_columns(rect: Rect, grid: TileGrid) -> tuple[slice, slice]:

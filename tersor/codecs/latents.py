@@ -28,6 +28,7 @@ HYPER_FACTOR = 4
 MAX_SYMBOL = 1 << 15
 MAX_HYPER_SYMBOL = 127
 RDOQ_RADIUS = 32
+EXCEPTION_BITS = 24  # what one takes in a file, roughly
 RDOQ_STRENGTH = 4.0  # measured on training images: tools/evaluate.py rounding
 
 
@@ -89,14 +90,14 @@ class LatentCoder:
             return [e.finish() for e in encoders], [e.estimated_bits for e in encoders]
 
     @torch.inference_mode()
-    def push(self, y: Tensor, quality: Tensor, encoders: Sequence[SymbolSink], unrefined: Tensor | None = None) -> None:
-        """Choose the symbols of each item and push them in decoding order."""
+    def push(self, y: Tensor, quality: Tensor, encoders: Sequence[SymbolSink], unrefined: Tensor | None = None) -> Tensor:
+        """Choose the symbols of each item and push them in decoding order to its encoder, if there are any; -> y_hat, int32 Q8 [N, M, h, w]."""
         m, h, w = y.shape[1:]
         with stage("transform"):
             z = torch.round(self.model.hyper_analysis(pad_to_hyper(y if unrefined is None else unrefined))).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(torch.int32)
         with stage("coder"):
-            for encoder, q, symbols in zip(encoders, quality.tolist(), z.cpu().numpy(), strict=True):
-                encoder.push(symbols.ravel(), self._z_tables(q, *z.shape[2:]), self.released.z_tables)
+            for encoder, q, hyper in zip(encoders, quality.tolist(), z.cpu().numpy(), strict=False):
+                encoder.push(hyper.ravel(), self._z_tables(q, *z.shape[2:]), self.released.z_tables)
         weight = self.distortion_weight(quality)
         with stage("prior"):
             stream, level_bias = self._begin(z, quality, h, w)
@@ -109,8 +110,9 @@ class LatentCoder:
                 symbols = self.choose(residual, level, weight[:, at // (h * w)])
                 y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
             with stage("coder"):
-                for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=True):
+                for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=False):
                     encoder.push(s, t, self.released.y_tables)
+        return y_hat
 
     def distortion_weight(self, quality: Tensor) -> Tensor:
         """lambda x squared size of one step of each channel, [N, M]: bits that one squared step of error is worth."""
@@ -124,13 +126,14 @@ class LatentCoder:
         return self._bits.flatten()[rows + symbols.clamp(-RDOQ_RADIUS, RDOQ_RADIUS).long()]
 
     def choose(self, residual: Tensor, level: Tensor, weight: Tensor) -> Tensor:
-        """Rate-distortion optimised rounding: the nearest integer or the next one towards zero, whichever costs less. Level 0 codes only 0."""
+        """Rate-distortion optimised rounding: the nearest integer or the next one towards zero, whichever costs less; at level 0, which is certain, 0 or an exception."""
         near = torch.round(residual).clamp(-MAX_SYMBOL, MAX_SYMBOL)
         lower = near - near.sign()
         saved = self.bits_of(near, level) - self.bits_of(lower, level)
         worse = weight * ((residual - lower).square() - (residual - near).square())
         chosen = torch.where(saved > worse, lower, near)
-        return torch.where(level == 0, 0, chosen).to(torch.int32)
+        exceptional = weight / RDOQ_STRENGTH * (residual.square() - (residual - near).square()) > EXCEPTION_BITS
+        return torch.where((level == 0) & ~exceptional, 0, torch.where(level == 0, near, chosen)).to(torch.int32)
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[bytes], names: Sequence[str], quality: Tensor, h: int, w: int) -> Tensor:

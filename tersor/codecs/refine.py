@@ -1,96 +1,93 @@
 """Encoder effort: fit the latents of one image to the decoder, which knows nothing of it.
 
-The hyper-latents stay. Each iteration makes the encoder's own decisions (rate-distortion optimised rounding, pass by pass) and asks, by one backward pass, how the cost
+The decoder's filter moves every coefficient, so the encoder aims beside it: what it codes next is what rounding gave, plus the part of the picture that the decoder still
+misses,
 
-    lambda * squared error of the decoded image + bits of the latents coded later
+    y' = y_hat + step * J^T (x - decode(y_hat)) + (1 - step) * (y - y_hat)
 
-would move with each decoded latent. Synthesis is close to an orthonormal transform, so the curvature is known, and a Newton step from the *decoded* latents gives
-the values that rounding should start from next time. The step is taken from decoded, not from unrounded latents: there, first-order steps would pile up until whole
-symbols flip. The best latents seen, by the bits of the frozen tables, are kept; `tools/evaluate.py effort` measures the gain.
+with J the filter's Jacobian. One step takes J for the identity and runs forward only; more have it by a
+backward pass, and the best is kept. The
+rate has no part in the step: rounding weighs it (`LatentCoder.choose`). Gradients of the rate through the prior were tried beside this and gained less in more time.
+`tools/evaluate.py effort` measures both.
 
-Source: rounding as in rate-distortion optimised quantisation, Karczewicz et al. 2008; refinement at encode time, Campos et al. 2019, Yang, Bamler, Mandt 2020.
+Source: refinement at encode time, Campos et al. 2019, Yang, Bamler, Mandt 2020; the step is Gauss-Newton's for a synthesis that is nearly orthonormal.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from tersor.codecs.latents import RDOQ_STRENGTH, LatentCoder, pad_to_hyper
-from tersor.models.image import ImageModel, lambda_of, y_bits
-from tersor.models.prior import N_LEVELS, N_QUALITIES
+from tersor.codecs.latents import LatentCoder
+from tersor.codecs.tiles import PATCH
+from tersor.entropy.coder import SymbolEncoder
+from tersor.entropy.exact import ONE
+from tersor.models.image import lambda_of
+from tersor.models.prior import N_QUALITIES
 
-STEP = 0.3
+STEP = 0.8
 
 
-def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, inner: tuple[slice, slice], quality: Tensor, iterations: int) -> Tensor:
-    """Refined latents of the inner part of equal windows; the rest stays as it was.
+def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice], iterations: int = 0) -> Tensor:
+    """Latents to code in place of y.
 
     Args:
         coder: of the released model.
         pixels: float [N, 3, 16 H, 16 W], 0..255.
         y: float [N, M, H, W], from analysis, in steps.
-        inner: rows and columns of the part that is coded.
         quality: int64 [N].
-        iterations: gradient steps.
+        inner: rows and columns of the part that is coded; around it the decoder is taken to see y.
+        iterations: steps with a backward pass; 0 takes one without.
 
     Returns:
-        float [N, M, H, W].
+        float [N, M, h, w], of the inner part.
     """
-    model = coder.model
-    t = (quality.float() - 1) / (N_QUALITIES - 1)
-    lam = lambda_of(t).to(y.device)
-    weight = coder.distortion_weight(quality)[:, :, None, None]
-    curvature = weight / RDOQ_STRENGTH
-    outside = torch.ones(y.shape[2:], dtype=torch.bool, device=y.device)
-    outside[inner] = False
-    rows, columns = (slice(16 * s.start, 16 * s.stop) for s in inner)
+    return _descend(coder, pixels, y, quality, inner, iterations) if iterations else _anticipate(coder, y, quality, inner)
 
+
+@torch.inference_mode()
+def _anticipate(coder: LatentCoder, y: Tensor, quality: Tensor, inner: tuple[slice, slice]) -> Tensor:
+    """One step by what the decoded picture itself misses."""
+    model, rows, columns = coder.model, *inner
+    target = y[:, :, rows, columns]
+    y_hat = coder.push(target, quality, ()) / ONE
+    seen = y.clone()
+    seen[:, :, rows, columns] = y_hat
+    x_hat = _synthesis(coder, seen, quality)[:, :, _pixels(rows), _pixels(columns)]
+    return target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
+
+
+def _descend(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice], iterations: int) -> Tensor:
+    """The best of `iterations` steps, by rate and squared error."""
+    model, rows, columns = coder.model, *inner
+    lam = lambda_of((quality.float() - 1) / (N_QUALITIES - 1)).to(y.device)
+    curvature = model.log_ungain.at(quality).exp().square()
+    unrefined = y[:, :, rows, columns]
+    latents, best, best_cost = unrefined, unrefined, torch.full((len(y),), torch.inf, device=y.device)
     with torch.inference_mode(False), torch.enable_grad():
-        around = _surroundings(model, y, t) if outside.any() else None
-        latents = y[:, :, inner[0], inner[1]].clone()
-        z_hat = torch.round(model.hyper_analysis(pad_to_hyper(latents)))
-        best, best_cost = latents, torch.full((len(y),), math.inf, device=y.device)
-        ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
         for _ in range(iterations):
-            shift = torch.zeros_like(latents, requires_grad=True)
-
-            def rounding(residual: Tensor, level: Tensor, shift: Tensor = shift) -> Tensor:
-                return coder.choose(residual.detach(), _table(level), weight) + shift
-
-            q = model.quantise(latents, z_hat, t, rounding)
-            chosen = (q.y_hat - q.mu).detach()
-            bits = y_bits(chosen, q.level).sum((1, 2, 3))
-            y_hat = q.y_hat
-            if around is not None:
-                y_hat = around.clone()
-                y_hat[:, :, inner[0], inner[1]] = q.y_hat
-            with torch.autocast(y.device.type, torch.bfloat16, enabled=_fast_bfloat16(y.device)):
-                x_hat = model.synthesis(y_hat, ungain, bias)
-            coded = coder.bits_of(chosen, _table(q.level)).sum((1, 2, 3))
-            cost = lam * (x_hat - pixels)[:, :, rows, columns].square().sum((1, 2, 3)) / 3 + bits
-            true_cost = (cost - bits).detach() + coded
-            better = true_cost < best_cost
-            best = torch.where(better[:, None, None, None], latents, best)
-            best_cost = torch.where(better, true_cost, best_cost)
-            (gradient,) = torch.autograd.grad(cost.sum(), shift)
-            newton = q.y_hat.detach() - gradient / (2 * curvature)
-            latents = latents + STEP * (newton - latents)
-    out = y.clone()
-    out[:, :, inner[0], inner[1]] = best
-    return out
+            counters = [SymbolEncoder() for _ in y]
+            y_hat = (coder.push(latents, quality, counters, unrefined) / ONE).clone().requires_grad_()
+            seen = y.clone()
+            seen[:, :, rows, columns] = y_hat
+            error = (_synthesis(coder, seen, quality) - pixels)[:, :, _pixels(rows), _pixels(columns)].square().sum((1, 2, 3))
+            (gradient,) = torch.autograd.grad(error.sum() / 2, y_hat)
+            cost = lam * error.detach() / 3 + torch.tensor([c.estimated_bits for c in counters], device=y.device)
+            better = cost < best_cost
+            best, best_cost = torch.where(better[:, None, None, None], latents, best), torch.where(better, cost, best_cost)
+            latents = latents + STEP * (y_hat.detach() - gradient / curvature - latents)
+    return best
 
 
-def _table(level: Tensor) -> Tensor:
-    return torch.floor(level.detach() + 0.5).clamp(0, N_LEVELS - 1).int()
+def _synthesis(coder: LatentCoder, y_hat: Tensor, quality: Tensor) -> Tensor:
+    """What the decoder will show, [N, 3, 16 H, 16 W]; in bfloat16 where that is faster, as nothing depends on its last digits."""
+    model = coder.model
+    with torch.autocast(y_hat.device.type, torch.bfloat16, enabled=_fast_bfloat16(y_hat.device)):
+        return model.synthesis(y_hat, model.log_ungain.at(quality).exp(), model.filter.quality.at(quality))
 
 
-@torch.no_grad()
-def _surroundings(model: ImageModel, y: Tensor, t: Tensor) -> Tensor:
-    """What the neighbouring tiles will roughly decode to."""
-    return model.quantise(y, torch.round(model.hyper_analysis(pad_to_hyper(y))), t).y_hat
+def _pixels(latents: slice) -> slice:
+    return slice(PATCH * latents.start, PATCH * latents.stop)
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

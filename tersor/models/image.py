@@ -19,7 +19,6 @@ a network behind a block transform Dong et al. "ARCNN" (2015).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -298,14 +297,13 @@ class ImageModel(nn.Module):
             x_hat = self.synthesis(q.y_hat, ungain, self.filter.quality(t))
         return TrainingOutput(x_hat, bits)
 
-    def quantise(self, y: Tensor, z_hat: Tensor, t: Tensor, rounding: Callable[[Tensor, Tensor], Tensor] | None = None) -> Quantised:
+    def quantise(self, y: Tensor, z_hat: Tensor, t: Tensor) -> Quantised:
         """Float twin of the coder's loop over passes, differentiable.
 
         Args:
             y: [N, M, h, w].
             z_hat: [N, Z, ceil(h / 4), ceil(w / 4)].
             t: [N], quality position.
-            rounding: (y - mu, level) -> residual; the nearest integer if None.
         """
         masks = pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)
         stream = self.prior.begin(z_hat, self.prior.quality(t))[:, :, : y.shape[2], : y.shape[3]]
@@ -317,8 +315,7 @@ class ImageModel(nn.Module):
                 stream = self.prior.update(n, stream, y_hat)
             mu, level = self.prior.parameters_of_pass(n, stream, y_hat, level_bias)
             mus, levels = torch.where(masks[n], mu, mus), torch.where(masks[n], level, levels)
-            residual = round_through(y - mu) if rounding is None else rounding(y - mu, level)
-            y_hat = torch.where(masks[n], residual + mu, y_hat)
+            y_hat = torch.where(masks[n], round_through(y - mu) + mu, y_hat)
         return Quantised(y_hat, mus, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach())
 
     def _z_bits(self, z: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def test_round_trip(runs: list[list[tuple[int, int]]]) -> None:
     pushed = []
     for run in runs:
         tables = np.array([t for t, _ in run], np.int64)
-        symbols = np.array([0 if t == 0 else s for t, s in run], np.int64)
+        symbols = np.array([s for _, s in run], np.int64)
         encoder.push(symbols, tables, TABLES)
         pushed.append((symbols, tables))
     payload = encoder.finish()
@@ -51,6 +51,22 @@ def test_certain_symbols_cost_nothing() -> None:
     encoder = SymbolEncoder()
     encoder.push(np.zeros(100000, int), np.zeros(100000, int), TABLES)
     assert encoder.finish() == b"\0"
+
+
+def test_exceptions_to_certain_symbols_cost_two_bytes_each() -> None:
+    symbols = np.zeros(100000, int)
+    symbols[[0, 99, 50000]] = 1, -1, 40
+    encoder = SymbolEncoder()
+    encoder.push(symbols, np.zeros(100000, int), TABLES)
+    payload = encoder.finish()
+    assert len(payload) == 2 + 2 + 2 + 4
+    decoder = SymbolDecoder(payload, "test")
+    np.testing.assert_array_equal(decoder.pop(np.zeros(100000, int), TABLES), symbols)
+    decoder.end()
+    short = SymbolDecoder(payload, "test")
+    short.pop(np.zeros(50000, int), TABLES)
+    with pytest.raises(BitstreamError, match="exceptions are left over"):
+        short.end()
 
 
 @given(st.binary(max_size=120))
