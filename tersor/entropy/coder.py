@@ -15,6 +15,7 @@ Source: Duda 2013 (ANS); the coder is constriction's (Bamler 2022), whose stream
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -152,7 +153,7 @@ class SymbolDecoder:
         self._name = name
         reader = ByteReader(payload, name)
         escapes, has_exceptions = divmod(reader.uvarint(2 * len(payload) + 1, "length of escapes"), 2)
-        self._exceptions = self._read_exceptions(reader.take(reader.uvarint(len(payload), "length of exceptions"))) if has_exceptions else {}
+        self._exceptions = self._read_exceptions(reader.take(reader.uvarint(len(payload), "length of exceptions"))) if has_exceptions else deque()
         self._certain = 0
         self._escapes = ByteReader(reader.take(escapes), f"{name}, escapes")
         rest = payload[reader.at :]
@@ -163,13 +164,14 @@ class SymbolDecoder:
             raise BitstreamError(f"{name}: the code ends in a zero word; the file is damaged")
         self._ans = constriction.stream.stack.AnsCoder(words)
 
-    def _read_exceptions(self, data: bytes) -> dict[int, int]:
-        """Values by place among the certain symbols, in rising order."""
-        reader, place, out = ByteReader(data, f"{self._name}, exceptions"), 0, {}
+    def _read_exceptions(self, data: bytes) -> deque[tuple[int, int]]:
+        """(place among the certain symbols, value), in rising order."""
+        reader, place = ByteReader(data, f"{self._name}, exceptions"), 0
+        out: deque[tuple[int, int]] = deque()
         while reader.at < len(data):
             place += reader.uvarint(MAX_PLACE, "place")
             size, negative = divmod(reader.uvarint(2 * MAX_ESCAPE + 1, "exception"), 2)
-            out[place] = -size if negative else size
+            out.append((place, -size if negative else size))
             place += 1
         return out
 
@@ -202,8 +204,9 @@ class SymbolDecoder:
     def _place_exceptions(self, ordered: NDArray[np.int32], certain: NDArray[np.intp]) -> None:
         """Set those of the next certain symbols, at indices `certain` of `ordered`, that are not 0."""
         begin, self._certain = self._certain, self._certain + len(certain)
-        while self._exceptions and (place := next(iter(self._exceptions))) < self._certain:
-            ordered[certain[place - begin]] = self._exceptions.pop(place)
+        while self._exceptions and self._exceptions[0][0] < self._certain:
+            place, value = self._exceptions.popleft()
+            ordered[certain[place - begin]] = value
 
     def end(self) -> None:
         """Check that nothing is left."""
