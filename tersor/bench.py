@@ -21,7 +21,7 @@ from tersor.codecs.latents import LatentCoder
 from tersor.entropy import exact
 from tersor.entropy.coder import FrozenTables, SymbolDecoder, SymbolEncoder
 from tersor.errors import SignalError
-from tersor.evaluate import load_folder
+from tersor.evaluate.image import load_folder
 from tersor.models.store import DEFAULT_IMAGE_MODEL, load_image_model
 from tersor.signals import Image
 from tersor.timing import StageClock

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tersor.evaluate import load_folder
+from tersor.evaluate.image import load_folder
 from tersor.metrics.anchors import psnr_rgb
 from tersor.metrics.rate_distortion import bd_rate
 

@@ -67,7 +67,7 @@ class ImageModelConfig:
     luma: int = 256
     chroma: int = 80
     filter_width: int = 48
-    filter_blocks: int = 6
+    filter_blocks: int = 7
     hyper: int = 64
     prior: int = 160
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,11 @@ def load_released(path: Path, device: str) -> ReleasedImageModel:
 
 
 def load_training_weights(model: ImageModel, path: Path) -> None:
-    """Start training from a released file of the same configuration."""
+    """Start training from a released file of the same configuration, or one with fewer filter blocks: a new block does nothing at first."""
     tensors, _, config = _read(path)
-    if config != model.config:
+    more = range(config.filter_blocks, model.config.filter_blocks)
+    tensors |= {k: v for k, v in model.state_dict().items() if any(k.startswith(f"filter.blocks.{n}.") for n in more)}
+    if replace(config, filter_blocks=config.filter_blocks + len(more)) != model.config:
         raise WeightsError(f"{path}: its model is {config}, the one to train {model.config}; start from weights of the same configuration")
     _fill(model, tensors, path)
 

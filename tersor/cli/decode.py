@@ -1,0 +1,86 @@
+"""tersor decode."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from tersor.cli.kinds import KINDS
+from tersor.cli.paths import Outputs, expand, output_path, read_input, write_output
+from tersor.cli.report import Progress, exit_code, fail, report
+from tersor.errors import SignalError, TersorError
+
+
+def parse_region(text: str) -> tuple[int, int, int, int]:
+    try:
+        x, y, w, h = (int(v) for v in text.split(","))
+    except ValueError:
+        raise SignalError(f"region '{text}' is not four whole numbers; give X,Y,W,H such as 0,0,256,256") from None
+    return x, y, w, h
+
+
+def parse_slices(text: str) -> tuple[slice, ...] | dict[str, slice]:
+    """ "0:10,:,5:" or "time=0:10,lat=5:" -> slices."""
+    parts = [part.rpartition("=") for part in text.split(",")]
+    try:
+        ranges = [[int(v) if v.strip() else None for v in p[2].split(":")] for p in parts]
+    except ValueError:
+        ranges = [[]]
+    if not all(len(p) == 2 for p in ranges) or len({bool(p[1]) for p in parts}) != 1:
+        raise SignalError(f"slice '{text}' is not a list of ranges; give start:stop for each leading axis, such as 0:10,20:40, or time=0:10,lat=20:40")
+    if parts[0][1]:
+        return {p[0].strip(): slice(*n) for p, n in zip(parts, ranges, strict=True)}
+    return tuple(slice(*n) for n in ranges)
+
+
+def decode(args: argparse.Namespace) -> int:
+    from tersor.api import Codec
+    from tersor.container import Reader
+    from tersor.registry import by_wire_id
+
+    items, many = expand(args.inputs, {".tsr"})
+    options: dict[str, Any] = {"region": parse_region(args.region)} if args.region else {}
+    if args.slice:
+        options["slices"] = parse_slices(args.slice)
+    if args.variables:
+        options["variables"] = args.variables.split(",")
+    if args.salvage:
+        options["salvage"] = True
+    codecs: dict[str, Codec] = {}
+    progress = Progress(args.quiet)
+    outputs = Outputs(args.force)
+    codes = []
+    for name, relative in items:
+        began = time.perf_counter()
+        try:
+            reader = Reader(read_input(name))
+            entry = by_wire_id(reader.codec)
+            kind = KINDS[entry.signal]
+            usual = kind.usual_suffix(reader)
+            path = output_path(name, relative, args.output, many, usual)
+            outputs.claim(path)
+            if entry.name not in codecs:
+                codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
+            codec = codecs[entry.name]
+            signal = codec.decode(reader, progress=progress, **options)
+            write_output(path, kind.to_bytes(signal, usual if path is None else path.suffix))
+        except TersorError as e:
+            codes.append(fail(e, name))
+            continue
+        seconds = time.perf_counter() - began
+        what, _, numbers = kind.describe(signal, reader.size)
+        facts = {
+            "input": name,
+            "output": str(path or "-"),
+            "bytes": reader.size,
+            **numbers,
+            "seconds": round(seconds, 3),
+            "codec": entry.name,
+            "device": codec.device,
+        }
+        if signal.notes:
+            facts["notes"] = list(signal.notes)
+        notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
+        report(args, f"{name} -> {path or '-'}  {what}  {seconds:.2f} s{notes}", facts, path is None)
+    return exit_code(codes, many)

@@ -1,0 +1,76 @@
+"""tersor encode."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from tersor.cli.kinds import KINDS, SIGNAL_SUFFIXES, codec_of
+from tersor.cli.paths import Outputs, expand, output_path, read_input, write_output
+from tersor.cli.report import Progress, exit_code, fail, report
+from tersor.errors import TersorError
+
+FILES_AT_ONCE_BYTES = 64 << 20
+
+
+def encode(args: argparse.Namespace) -> int:
+    from tersor.api import Codec
+    from tersor.registry import by_name
+
+    items, many = expand(args.inputs, SIGNAL_SUFFIXES)
+    names = ("quality", "target_bpp", "target_psnr", "effort", "tile", "max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value")
+    options = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    variables = args.variables.split(",") if args.variables else None
+    codecs: dict[str, Codec] = {}
+    progress = Progress(args.quiet)
+    codes = []
+
+    def finish(codec_name: str, group: list[tuple[str, Path | None, Any]]) -> None:
+        began = time.perf_counter()
+        try:
+            if codec_name not in codecs:
+                codecs[codec_name] = Codec(codec_name, device=args.device, batch=args.batch)
+            codec = codecs[codec_name]
+            files = codec.encode_batch([signal for *_, signal in group], progress=progress, **options)
+        except TersorError as e:
+            if len(group) == 1:
+                codes.append(fail(e, group[0][0]))
+            else:
+                for one in group:
+                    finish(codec_name, [one])
+            return
+        seconds = (time.perf_counter() - began) / len(group)
+        for (name, path, signal), data in zip(group, files, strict=True):
+            try:
+                write_output(path, data)
+            except TersorError as e:
+                codes.append(fail(e, name))
+                continue
+            what, how, numbers = KINDS[by_name(codec_name).signal].describe(signal, len(data))
+            facts = {"input": name, "output": str(path or "-"), "bytes": len(data), **numbers, "seconds": round(seconds, 3), "codec": codec_name, "device": codec.device}
+            notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
+            if signal.notes:
+                facts["notes"] = list(signal.notes)
+            report(args, f"{name} -> {path or '-'}  {what}  {how}  {seconds:.2f} s{notes}", facts, path is None)
+
+    groups: dict[str, list[tuple[str, Path | None, Any]]] = {}
+    outputs = Outputs(args.force)
+    for name, relative in items:
+        try:
+            codec_name = codec_of(name, args.codec)
+            kind = KINDS[by_name(codec_name).signal]
+            path = output_path(name, relative, args.output, many, ".tsr")
+            outputs.claim(path)
+            signal = kind.read(read_input(name) if name == "-" else Path(name), name, variables)
+        except TersorError as e:
+            codes.append(fail(e, name))
+            continue
+        group = groups.setdefault(codec_name, [])
+        group.append((name, path, signal))
+        if sum(i.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
+            finish(codec_name, groups.pop(codec_name))
+    for codec_name, group in groups.items():
+        finish(codec_name, group)
+    return exit_code(codes, many)

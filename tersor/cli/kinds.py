@@ -1,0 +1,100 @@
+"""The kinds of signal that commands read and write: which files are of which kind, and how each is described. A new kind is added here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from tersor.errors import SignalError
+
+
+class Kind(ABC):
+    """Files of one kind of signal; heavy imports happen inside the methods.
+
+    Attributes:
+        suffixes: of its files, lower case.
+        codec: that codes it if none was asked for.
+    """
+
+    suffixes: frozenset[str]
+    codec: str
+
+    @abstractmethod
+    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+        """A signal from a file."""
+
+    @abstractmethod
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        """A file of a signal, of the type its suffix names."""
+
+    @abstractmethod
+    def usual_suffix(self, reader: Any) -> str:
+        """What a .tsr file decodes to if nothing was said."""
+
+    @abstractmethod
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        """(what it is, how small its file of `size` bytes is, facts)."""
+
+
+class ImageKind(Kind):
+    suffixes = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"})
+    codec = "image"
+
+    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+        from tersor.signals import as_image
+
+        if variables:
+            raise SignalError(f"{name}: an image has no variables; leave out --variables")
+        return as_image(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.images import image_bytes
+
+        return image_bytes(signal, suffix)
+
+    def usual_suffix(self, reader: Any) -> str:
+        return ".png"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        bpp = 8 * size / (signal.width * signal.height)
+        return f"{signal.width}x{signal.height}", f"{size:,} bytes  {bpp:.3f} bpp  {signal.nbytes / size:.1f}:1", {"bpp": round(bpp, 4)}
+
+
+class FieldKind(Kind):
+    suffixes = frozenset({".npy", ".nc", ".nc4", ".cdf"})
+    codec = "field"
+
+    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+        from tersor.files.fields import read_field
+
+        return read_field(source, variables)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.fields import field_bytes
+
+        return field_bytes(signal, suffix)
+
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.field_header import FieldHeader
+
+        variables = FieldHeader.unpack(reader.header, len(reader.chunk_lengths)).variables
+        return ".npy" if len(variables) == 1 and not variables[0].name else ".nc"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        if hasattr(signal, "fields"):
+            what = f"{len(signal.fields)} variable{'s' * (len(signal.fields) != 1)}"
+        else:
+            what = f"{signal.values.dtype} {'x'.join(map(str, signal.values.shape)) or 'scalar'}"
+        ratio = signal.nbytes / size
+        return what, f"{size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
+
+
+KINDS: dict[str, Kind] = {"image": ImageKind(), "field": FieldKind()}
+SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
+
+
+def codec_of(name: str, asked: str | None) -> str:
+    """The codec for an input: the one asked for, or by the file's suffix; image if the suffix says nothing."""
+    suffix = Path(name).suffix.lower()
+    return asked or next((k.codec for k in KINDS.values() if suffix in k.suffixes), "image")
