@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,7 +226,7 @@ class Audio:
         notes: what was changed on the way in, for people.
 
     Raises:
-        SignalError: samples of another type or shape, a rate or a number of channels that cannot be coded, values that are not numbers.
+        SignalError: samples of another type or shape, a rate or a number of channels that cannot be coded.
     """
 
     samples: NDArray[Any]
@@ -243,13 +243,14 @@ class Audio:
             raise SignalError(f"audio samples have shape {s.shape}; needed is [samples, channels] with 1 to {MAX_CHANNELS} channels")
         if not MIN_RATE <= self.rate <= MAX_RATE:
             raise SignalError(f"the sample rate is {self.rate}; allowed are {MIN_RATE} to {MAX_RATE} samples a second: resample it first")
-        if s.dtype.kind == "f" and not np.isfinite(s).all():
-            at = np.argwhere(~np.isfinite(s))[0]
-            raise SignalError(f"sample {at[0]} of channel {at[1]} is {s[tuple(at)]}; only finite numbers can be coded: repair the signal first")
 
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.rate
+
+    @property
+    def channels(self) -> int:
+        return int(self.samples.shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -267,6 +268,35 @@ class Audio:
         from tersor.files.audio import audio_bytes
 
         write_atomically(Path(path), audio_bytes(self, Path(path).suffix))
+
+
+class AudioSource(Protocol):
+    """Sound that is read block by block: an opened file."""
+
+    @property
+    def rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Samples [n, channels], in order."""
+
+
+def audio_source(x: Any, rate: int | None = None) -> AudioSource | Audio:
+    """As `as_audio`, but a path or the bytes of a sound file are opened, not read."""
+    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
+        from tersor.files.audio import AudioReader
+
+        return AudioReader(Path(x) if isinstance(x, (str, Path)) else bytes(x))
+    if hasattr(x, "blocks"):
+        return cast(AudioSource, x)
+    return as_audio(x, rate)
 
 
 def as_audio(x: Any, rate: int | None = None) -> Audio:

@@ -76,11 +76,11 @@ def test_importing_tersor_imports_no_torch() -> None:
 
 
 def test_wire_ids_are_append_only() -> None:
-    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3}
+    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3, "audio": 4}
 
 
 def test_unknown_codecs_are_named() -> None:
-    with pytest.raises(SignalError, match="image, compressai, field"):
+    with pytest.raises(SignalError, match="image, compressai, field, audio"):
         registry.by_name("nonsense")
     with pytest.raises(UnknownCodecError, match="77"):
         registry.by_wire_id(77)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from tersor.codecs import audio_loops, pcm_loops
 from tersor.codecs.audio_bands import band_edges, band_tilt, block_length
-from tersor.codecs.audio_coder import Folder, to_floats
+from tersor.codecs.audio_coder import ROUNDING, Folder, to_floats
 from tersor.codecs.audio_frames import analysis, choose_splits, quantise
 from tersor.codecs.audio_segment import Shaping, prepare
 from tersor.codecs.pcm import encode_pcm
@@ -67,7 +67,7 @@ def learn(state: dict[str, np.ndarray], path: Path, seconds: float, rng: random.
         for _ in range(2):
             shaping = Shaping(gain=rng.randint(*GAINS), slope=rng.choice((3, 4, 5, 6, 8)), level_slope=rng.choice((9, 11, 13)), tilt=rng.choice((0, 16, 32, 48)))
             tilt = band_tilt(audio.rate, block, shaping.tilt)
-            q = quantise(frames.x, frames.envelope, shaping.shape(), tilt, edges, 0.38)
+            q = quantise(frames.x, frames.envelope, shaping.shape(), tilt, edges, ROUNDING)
             io, buffer = new_io(False), np.empty(4 * q.size + 1024, np.uint8)
             audio_loops.code_segment(io, buffer, model, (state["levels"], state["powers"]), shaping.shape(), tilt, splits.copy(), frames.envelope.copy(), q, edges)
             total += int(io[3])

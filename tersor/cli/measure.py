@@ -7,7 +7,7 @@ from importlib import import_module
 
 from tersor.registry import by_name
 
-ANCHORS = {"image": "jpeg,webp,avif", "field": "sz3,sperr,zfp"}
+ANCHORS = {"image": "jpeg,webp,avif", "field": "sz3,sperr,zfp", "audio": "opus,mp3,aac"}
 
 
 def evaluate(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,12 @@ from numpy.typing import NDArray
 from tersor import container
 from tersor.codecs.audio_coder import TransformDecoder, TransformEncoder
 from tersor.codecs.audio_header import WIRE_ID, AudioHeader
-from tersor.codecs.audio_options import SEGMENT_SECONDS, Options, header_of, pack_tags, unpack_tags
+from tersor.codecs.audio_options import SEGMENT_SECONDS, Options, check_finite, header_of, pack_tags, pieces, unpack_tags
 from tersor.codecs.audio_stream import AudioStream, PcmEncoder, from_pcm
 from tersor.codecs.pcm import decode_pcm
 from tersor.entropy.adaptive import adaptive_tables
 from tersor.errors import ChecksumError, SignalError, WeightsError
-from tersor.signals import Audio, as_audio
+from tersor.signals import Audio, AudioSource, audio_source
 
 Progress = Callable[[int, int], None]
 
@@ -48,7 +49,7 @@ class AudioCodec:
         if device not in ("auto", "cpu"):
             raise SignalError(f"the audio codec runs on the CPU, not on '{device}'; use device auto or cpu")
         self.device = "cpu"
-        self._threads = os.cpu_count() or 1
+        self.threads = os.cpu_count() or 1
 
     def encode_batch(
         self,
@@ -76,22 +77,27 @@ class AudioCodec:
             SignalError: a signal or option that cannot be coded.
         """
         options = Options.of(quality, bitrate, lossless)
-        return [self._encode(as_audio(s, rate), options, segment, progress) for s in signals]
+        return [self._encode(audio_source(s, rate), options, segment, progress) for s in signals]
 
-    def _encode(self, audio: Audio, options: Options, segment: float, progress: Progress | None) -> bytes:
-        header = header_of(audio, options, segment)
+    def _encode(self, source: Audio | AudioSource, options: Options, segment: float, progress: Progress | None) -> bytes:
+        header = header_of(source, options, segment)
+        samples = 0
 
         def blocks() -> Iterator[NDArray[Any]]:
-            for at in range(0, len(audio.samples), header.segment):
-                yield audio.samples[at : at + header.segment]
+            nonlocal samples
+            for x in pieces(source, header.segment):
+                check_finite(x, samples)
+                samples += len(x)
+                yield x
                 if progress:
-                    progress(min(at + header.segment, header.samples), header.samples)
+                    progress(samples, max(header.samples, samples))
 
-        return container.write(WIRE_ID, header.pack(), pack_tags(audio.tags), list(self.payloads(blocks(), header, options)))
+        payloads = list(self.payloads(blocks(), header, options))
+        return container.write(WIRE_ID, replace(header, samples=samples).pack(), pack_tags(source.tags), payloads)
 
     def payloads(self, blocks: Iterator[NDArray[Any]], header: AudioHeader, options: Options) -> Iterator[bytes]:
         """Payloads of the segments of a sound that comes in blocks [n, channels] of any length; memory depends on the segment."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             encoder = PcmEncoder(header) if header.mode == "lossless" else TransformEncoder(header, options.target(), pool=pool)
             for x in blocks:
                 yield from encoder.push(x)
@@ -115,10 +121,17 @@ class AudioCodec:
         for f in files:
             reader = f if isinstance(f, container.Reader) else container.Reader(f)
             header = open_header(reader)
-            blocks = list(self.blocks(reader, header, start, stop, progress))
-            samples = np.concatenate(blocks) if blocks else np.zeros((0, header.channels), header.dtype)
+            first, last = span(header, start, stop)
+            samples, at = np.empty((last - first, header.channels), header.dtype), 0
+            for x in self.blocks(reader, header, start, stop, progress):
+                samples[at : at + len(x)] = x
+                at += len(x)
             out.append(Audio(samples=samples, rate=header.rate, bits=header.bits, tags=unpack_tags(reader.metadata)))
         return out
+
+    def open(self, reader: container.Reader, *, start: float | None = None, stop: float | None = None, progress: Progress | None = None) -> OpenedAudio:
+        """A file, or the span start to stop, to be decoded block by block."""
+        return OpenedAudio(self, reader, start, stop, progress)
 
     def blocks(
         self, reader: container.Reader, header: AudioHeader, start: float | None = None, stop: float | None = None, progress: Progress | None = None
@@ -150,11 +163,11 @@ class AudioCodec:
 
     def _ahead(self, read: Callable[[int], NDArray[Any]], segments: range) -> Iterator[NDArray[Any]]:
         """read(i) in order, on all cores, a few segments ahead."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             waiting: deque[Future[NDArray[Any]]] = deque()
             for i in segments:
                 waiting.append(pool.submit(read, i))
-                if len(waiting) > self._threads:
+                if len(waiting) > self.threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -174,6 +187,32 @@ class AudioCodec:
         audio = Audio(samples=np.zeros((0, channels), dtype), rate=rate)
         options = Options.of(quality, bitrate, lossless)
         return AudioStream(header_of(audio, options, segment), options)
+
+
+class OpenedAudio:
+    """Sound in a .tsr file: a source of blocks; memory depends on the segment."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, codec: AudioCodec, reader: container.Reader, start: float | None, stop: float | None, progress: Progress | None) -> None:
+        self._codec, self._reader, self._start, self._stop, self._progress = codec, reader, start, stop, progress
+        self.header = open_header(reader)
+        first, last = span(self.header, start, stop)
+        self.rate, self.channels, self.dtype, self.bits = self.header.rate, self.header.channels, self.header.dtype, self.header.bits
+        self.tags = unpack_tags(reader.metadata)
+        self.length = last - first
+
+    @property
+    def seconds(self) -> float:
+        return self.length / self.rate
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * self.channels * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Samples [n, channels], in order."""
+        return self._codec.blocks(self._reader, self.header, self._start, self._stop, self._progress)
 
 
 def open_header(reader: container.Reader) -> AudioHeader:

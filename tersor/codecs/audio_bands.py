@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,7 @@ def band_tilt(rate: int, block: int, per_octave: int) -> NDArray[np.int64]:
     """What the exponent of the step grows by above 2 kHz, in 1/32 octave, [bands]; eighths of an octave, in integers."""
     edges = band_edges(rate, block).tolist()
     out = []
-    for first, stop in zip(edges, edges[1:], strict=False):
+    for first, stop in pairwise(edges):
         centre = max(1, (first + stop) * rate // (4 * block))
         eighths = (centre**8).bit_length() - (TILT_FROM_HZ**8).bit_length()
         out.append(per_octave * max(0, eighths) // 8)

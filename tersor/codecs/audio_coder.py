@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 from tersor.codecs.audio_bands import band_edges, block_length
 from tersor.codecs.audio_frames import BORDER, analysis, choose_splits
 from tersor.codecs.audio_header import AudioHeader
-from tersor.codecs.audio_segment import GAIN_MAX, GAIN_MIN, Frames, Shaping, at_gain, decode_frames, encode_frames, prepare
+from tersor.codecs.audio_segment import Frames, Shaping, at_gain, decode_frames, encode_frames, prepare
 from tersor.codecs.lapped import Floats, fold
 from tersor.entropy.adaptive import AdaptiveTables, adaptive_tables
 from tersor.errors import SignalError
 from tersor.timing import stage
 
 FULL_SCALE = 32768.0
-ROUNDING = 0.38
+ROUNDING = 0.35
 FIRST_GAIN = 100
 GAIN_PER_LOG_RATE = 70.0
 SEARCH_STEPS = 8
+SEARCH_GAINS = (-160, 480)
 SEARCH_PRECISION = 0.007
 GROUP = 4
 CHUNK_OVERHEAD = 6
 FRONT_OVERHEAD = 48
-QUALITY_GAIN = (330, 6.0)
+QUALITY_GAIN = (304, 3.64)
 
 
 def to_floats(x: NDArray[Any]) -> Floats:
@@ -187,7 +188,7 @@ class TransformEncoder:
                 gain = round(over[0] + (under[0] - over[0]) * part)
                 gain = min(max(gain, min(over[0], under[0]) + 1), max(over[0], under[0]) - 1)
             else:
-                gain = int(min(max(gain + round(GAIN_PER_LOG_RATE * off) + (8 if off > 0 else -8), GAIN_MIN), GAIN_MAX))
+                gain = int(min(max(gain + round(GAIN_PER_LOG_RATE * off) + (8 if off > 0 else -8), SEARCH_GAINS[0]), SEARCH_GAINS[1]))
         self._gain = min(tried, key=lambda g: abs(math.log(_bits(tried[g]) / wanted)))
         return tried[self._gain]
 

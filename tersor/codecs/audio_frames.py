@@ -6,6 +6,8 @@ overlap is a sixteenth of a block whatever the splits, so a segment needs only t
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ ANGLES = 64
 SPLIT_REFERENCE = 0.5
 SPLIT_FLOOR = 2.0
 HOLD = 0.8
+SYMBOL_MAX = 1 << 20
 NOISE_CAP = 0.4
 
 
@@ -32,7 +35,7 @@ def fold_all(y: Floats, start: int, splits: NDArray[np.uint8], block: int, inver
     """Fold at the inner borders of a segment that begins at `start` of y [C, n], in place."""
     lengths = split_blocks(splits, block)
     at = start
-    for before, after in zip(lengths, lengths[1:], strict=False):
+    for before, after in pairwise(lengths):
         at += before
         fold(y, at, min(before, after) // 2, inverse)
 
@@ -104,7 +107,7 @@ def quantise(x: Floats, envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[
     steps, coded = steps_of(envelope, shape, tilt)
     widths = np.diff(edges)
     inverse = np.repeat(np.where(coded, 1 / steps, 0), widths, 2)
-    return (np.sign(x) * np.floor(np.abs(x) * inverse + rounding)).astype(np.int32)
+    return (np.sign(x) * np.minimum(np.floor(np.abs(x) * inverse + rounding), SYMBOL_MAX)).astype(np.int32)
 
 
 def dequantise(

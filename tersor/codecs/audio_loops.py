@@ -76,10 +76,7 @@ def code_envelope(io, buffer, model, slots, envelope, residuals, c, t, bands):  
         up_left = envelope[c, t - 1, b - 1] if b and t else 0
         up_right = envelope[c, t - 1, b + 1] if t and b + 1 < bands else up
         prediction = (2 * up + left - up_left + 1) >> 1 if t else left
-        if second:
-            mate = residuals[c - 1, t, b]
-        else:
-            mate = residuals[c, t - 1, b] if t else 0
+        mate = residuals[c - 1, t, b] if second else residuals[c, t - 1, b] if t else 0
         prediction = clip(prediction, 0, ENVELOPE_MAX)
         d1 = residuals[c, t, b - 1] if b else 0
         d2 = residuals[c, t, b - 2] if b > 1 else 0

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tersor.codecs.audio_coder import Target, check_segment
 from tersor.codecs.audio_header import AudioHeader
 from tersor.codecs.pcm import MAX_BITS
 from tersor.entropy.adaptive import adaptive_tables
 from tersor.errors import BitstreamError, SignalError
-from tersor.signals import Audio
+from tersor.signals import Audio, AudioSource
 
 SEGMENT_SECONDS = 5.0
 QUALITY = 50.0
@@ -50,33 +52,51 @@ class Options:
         return Target(quality=self.value) if self.asked == "quality" else Target(bitrate=self.value)
 
 
-def header_of(audio: Audio, options: Options, segment: float) -> AudioHeader:
-    """The header of a sound; nothing is coded yet.
+def header_of(source: Audio | AudioSource, options: Options, segment: float) -> AudioHeader:
+    """The header of a sound; nothing is coded yet, and the number of samples of a source is not known.
 
     Raises:
         SignalError: floats, or more than 24 bits, without loss; a segment out of range.
     """
-    bits = audio.bits or 8 * audio.samples.dtype.itemsize
+    whole = source.samples if isinstance(source, Audio) else np.zeros((0, source.channels), source.dtype)
+    bits = source.bits or 8 * whole.dtype.itemsize
     lossless = options.asked == "lossless"
     if lossless:
-        if audio.samples.dtype.kind == "f":
+        if whole.dtype.kind == "f":
             raise SignalError("lossless is for 8-, 16- and 24-bit integers, and these samples are floats; convert them, or give a quality or bitrate")
+        if bits > MAX_BITS and isinstance(source, Audio) and whole.size:
+            low = int(np.bitwise_or.reduce(whole, axis=None))
+            bits = bits if low & ((1 << (bits - MAX_BITS)) - 1) else MAX_BITS
         if bits > MAX_BITS:
-            low = int(np.bitwise_or.reduce(audio.samples, axis=None)) if audio.samples.size else 0
-            if low & ((1 << (bits - MAX_BITS)) - 1):
-                raise SignalError(f"lossless takes up to {MAX_BITS} significant bits, and these samples have {bits}; give a quality or bitrate")
+            raise SignalError(f"lossless takes up to {MAX_BITS} significant bits, and these samples have {bits}; give a quality or bitrate")
     return AudioHeader(
         digest=adaptive_tables().digest,
         mode="lossless" if lossless else "transform",
-        rate=audio.rate,
-        channels=audio.samples.shape[1],
-        samples=len(audio.samples),
-        dtype=audio.samples.dtype,
+        rate=source.rate,
+        channels=whole.shape[1],
+        samples=len(whole),
+        dtype=whole.dtype,
         bits=bits,
-        segment=check_segment(segment, audio.rate),
+        segment=check_segment(segment, source.rate),
         asked=options.asked,
         value=options.value,
     )
+
+
+def pieces(source: Audio | AudioSource, length: int) -> Iterator[NDArray[Any]]:
+    """The samples [n, channels] of a sound, a part at a time."""
+    if not isinstance(source, Audio):
+        yield from source.blocks()
+        return
+    for at in range(0, len(source.samples), length):
+        yield source.samples[at : at + length]
+
+
+def check_finite(x: NDArray[Any], first: int) -> None:
+    """Raises: SignalError at the first sample that is not a finite number; `first` is the number of x[0]."""
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        at = np.argwhere(~np.isfinite(x))[0]
+        raise SignalError(f"sample {first + at[0]} of channel {at[1]} is {x[tuple(at)]}; only finite numbers can be coded: repair the signal first")
 
 
 def pack_tags(tags: Mapping[str, str]) -> dict[str, bytes]:

@@ -25,6 +25,8 @@ GAIN_MIN, GAIN_MAX = -2048, 2047
 _FRONT = struct.Struct("<hBBBBBBB")
 UNIT = 64
 MAX_TILT = 128
+FINE_GAIN, COARSE_GAIN = 135, 200
+FINE_TILT, COARSE_TILT = 16, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,8 @@ class Shaping:
     """
 
     gain: int = 0
-    slope: int = 4
-    level_slope: int = 11
+    slope: int = 5
+    level_slope: int = 9
     level_bands: int = 12
     tilt: int = 32
     shrink: int = 3
@@ -142,4 +144,6 @@ def decode_frames(payload: bytes, rate: int, channels: int, frames: int, tables:
 
 
 def at_gain(shaping: Shaping, gain: int) -> Shaping:
-    return replace(shaping, gain=int(min(max(gain, GAIN_MIN), GAIN_MAX)))
+    """The shaping at a gain: high frequencies get a larger part of a high rate."""
+    part = min(max((gain - FINE_GAIN) / (COARSE_GAIN - FINE_GAIN), 0.0), 1.0)
+    return replace(shaping, gain=int(min(max(gain, GAIN_MIN), GAIN_MAX)), tilt=round(FINE_TILT + (COARSE_TILT - FINE_TILT) * part))

@@ -29,9 +29,9 @@ N_ROWS = ROW_SINGLE + 1
 RATE = 2
 COUNT_MAX = 250
 
-OWN, CROSS, LONG, SHORT = 32, 16, 256, 16
+OWN, CROSS, LONG, SHORT = 8, 16, 32, 16
 WEIGHT_BITS = 16
-OWN_SPEED, CROSS_SPEED, LONG_SPEED, SHORT_SPEED = 8, 8, 8, 7
+OWN_SPEED, CROSS_SPEED, LONG_SPEED, SHORT_SPEED = 6, 5, 6, 5
 AVERAGE_BITS = 6
 VALUE_LIMIT = 1 << 25
 
@@ -158,10 +158,7 @@ def code_pcm(io, buffer, model, x):  # pragma: no cover
             prediction = min(max(p0 + p1 + p2 + p3, -VALUE_LIMIT), VALUE_LIMIT)
             lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
             k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
-            if other < c:
-                mate = level_of(last[other, 0] << 4)
-            else:
-                mate = level_of(last[other, 0] << 4) if other != c else 0
+            mate = level_of(last[other, 0] << 4) if other != c else 0
             base[0] = SLOT_FIRST[0] + min(lm, 127) * JOINTS
             base[1] = SLOT_FIRST[1] + (min(lm >> 2, 31) * 9 + min(max(lf - lm, -4), 4) + 4) * JOINTS
             base[2] = SLOT_FIRST[2] + min(lf, 127) * JOINTS

@@ -1,13 +1,13 @@
 """Adaptive binary coding with mixed contexts, in integers: what every machine computes alike.
 
-A decision (one bit) has several contexts; each names a slot that holds a probability. The slots' opinions are stretched (logit), mixed by a weight set that a small context
-selects, squashed to one probability, and coded by a binary range coder. Then slots and weights learn from the bit, in encoder and decoder alike. What they know
-at the start of a payload was learned in training and is part of the release.
+A decision (one bit) has several contexts; each names a slot that holds a probability. The slots' opinions are stretched (logit), mixed by a weight set that a small
+context selects, squashed to one probability, and coded by a binary range coder. Then slots and weights learn from the bit, in encoder and decoder alike. What they
+know at the start of a payload was learned in training and is part of the release.
 
     slots: 22-bit probabilities + counts --stretch--> inputs, Q8 --weights, Q16--> sum --squash--> P(bit = 1), 16 bits --> range coder
 
-The tables of stretch and squash come from the weights file, so no machine's logarithm takes part. One function codes and decodes (`io[DECODING]`), so the two cannot differ.
-Numba compiles the loops; NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
+The tables of stretch and squash come from the weights file, so no machine's logarithm takes part. One function codes and decodes (`io[DECODING]`), so the two cannot
+differ. Numba compiles the loops; NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
 
 Source: Mahoney 2005, "Adaptive Weighing of Context Models for Lossless Data Compression" (logistic mixing); Witten et al. 1987 (range coding).
 """

@@ -30,6 +30,7 @@ class AudioReader:
         dtype: of the blocks.
         bits: that are significant.
         tags: of the file.
+        length: samples read so far.
 
     Raises:
         SignalError: not a sound file, or one that cannot be coded.
@@ -51,12 +52,23 @@ class AudioReader:
         self._stream = stream
         self.rate, self.channels = int(context.sample_rate), int(context.layout.nb_channels)
         self.dtype = np.dtype(_dtype(context.format.packed.name, self.name))
-        raw = int(getattr(context, "bits_per_raw_sample", 0) or 0) or _bits_of_codec(context.name)
+        raw = _bits_of_codec(context.name, bytes(context.extradata or b""))
         self.bits = raw if self.dtype.kind != "f" and 0 < raw <= 8 * self.dtype.itemsize else 8 * self.dtype.itemsize
+        self.length = 0
         self.tags = {str(k): str(v) for k, v in {**self._container.metadata, **stream.metadata}.items() if str(k).lower() not in LEFT_OUT}
         if not 1 <= self.channels <= MAX_CHANNELS:
             self._container.close()
             raise SignalError(f"{self.name}: {self.channels} channels; allowed are 1 to {MAX_CHANNELS}")
+
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.length / self.rate
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * self.channels * self.dtype.itemsize
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Samples [n, channels], in order."""
@@ -65,7 +77,9 @@ class AudioReader:
         try:
             for frame in self._container.decode(self._stream):
                 x = frame.to_ndarray()
-                yield x.T if frame.format.is_planar else x.reshape(-1, self.channels)
+                x = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
+                self.length += len(x)
+                yield x
         except (av.FFmpegError, OSError) as e:
             raise SignalError(f"{self.name}: the sound is damaged ({getattr(e, 'strerror', None) or e})") from e
         finally:
@@ -79,7 +93,10 @@ def _dtype(name: str, file: str) -> str:
     return kinds[name]
 
 
-def _bits_of_codec(name: str) -> int:
+def _bits_of_codec(name: str, extra: bytes) -> int:
+    """Significant bits where samples are wider: 24-bit PCM, and what FLAC's STREAMINFO says; 0 if unknown."""
+    if name == "flac" and len(extra) >= 14:
+        return ((extra[12] & 1) << 4 | extra[13] >> 4) + 1
     return 24 if name.startswith("pcm_s24") else 0
 
 
@@ -103,12 +120,16 @@ class AudioWriter:
         suffix: ".wav" or ".flac".
         rate, channels, dtype, bits: as of `Audio`.
         tags: for the file.
+        level: FLAC's compression level, 0 to 12.
 
     Raises:
         SignalError: a suffix or type that the format does not have.
     """
 
-    def __init__(self, file: BinaryIO, suffix: str, rate: int, channels: int, dtype: np.dtype[Any], bits: int, tags: dict[str, str]) -> None:
+    _container: Any
+    _stream: Any
+
+    def __init__(self, file: BinaryIO, suffix: str, rate: int, channels: int, dtype: np.dtype[Any], bits: int, tags: dict[str, str], level: int | None = None) -> None:
         import av
 
         if suffix.lower() not in WRITABLE:
@@ -117,13 +138,13 @@ class AudioWriter:
             raise SignalError(f"samples of {dtype} cannot be written")
         kind = WRITABLE[suffix.lower()]
         self._channels = channels
-        self._container: Any = av.open(file, "w", format=kind)
+        self._container = av.open(file, "w", format=kind)
         self._container.metadata.update(tags)
         codec, self._format, self._scale = _pcm(dtype, bits) if kind == "wav" else _flac(dtype, bits)
         self._dtype = dtype
         self._stream = self._container.add_stream(codec, rate=rate, layout=LAYOUTS[channels], format=self._format)
-        if kind == "flac" and self._format == "s32":
-            self._stream.codec_context.options = {"strict": "experimental"} if bits > 24 else {}
+        if kind == "flac" and level is not None:
+            self._stream.codec_context.options = {"compression_level": str(level)}
         self._at = 0
 
     def write(self, x: NDArray[Any]) -> None:
@@ -168,7 +189,7 @@ def _same(x: NDArray[Any]) -> NDArray[Any]:
     return x
 
 
-def audio_bytes(audio: Audio, suffix: str) -> bytes:
+def audio_bytes(audio: Audio, suffix: str, level: int | None = None) -> bytes:
     """A whole sound file.
 
     Raises:
@@ -176,7 +197,7 @@ def audio_bytes(audio: Audio, suffix: str) -> bytes:
     """
     out = io.BytesIO()
     bits = audio.bits or 8 * audio.samples.dtype.itemsize
-    writer = AudioWriter(out, suffix, audio.rate, audio.samples.shape[1], audio.samples.dtype, bits, dict(audio.tags))
+    writer = AudioWriter(out, suffix, audio.rate, audio.samples.shape[1], audio.samples.dtype, bits, dict(audio.tags), level)
     writer.write(audio.samples)
     writer.close()
     return out.getvalue()
