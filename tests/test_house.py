@@ -32,7 +32,7 @@ ARROWS = {
     "api": {"errors", "container", "signals", "registry"},
     "interop": {"errors", "container", "signals", "files", "codecs", "api"},
     "testing": {"errors", "container"},
-    "evaluate": {"errors", "api", "codecs", "files", "metrics", "datasets"},
+    "evaluate": {"errors", "api", "codecs", "container", "files", "metrics", "datasets", "signals"},
     "bench": {"errors", "codecs", "entropy", "models", "signals", "timing", "evaluate"},
     "cli": {"errors", "codecs", "container", "registry", "api", "files", "signals", "evaluate", "bench", "__init__"},
     "__main__": {"cli"},

@@ -1,5 +1,6 @@
 """Train the networks of tersor's codecs.
 
+    python tools/train.py audio --data DIR --out runs/audio
     python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
 
 Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds weights, EMA, optimisers, generators and step).

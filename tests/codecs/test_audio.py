@@ -30,9 +30,8 @@ def sound(seconds: float, rate: int = RATE, channels: int = 1, dtype: Any = np.i
     """Tones that come and go, over a little noise."""
     t = np.arange(round(seconds * rate)) / rate
     rng = np.random.default_rng(seed)
-    y = np.stack(
-        [np.sin(2 * np.pi * (150 + 40 * c) * t) * (0.6 + 0.4 * np.sin(3 * t + c)) + 0.3 * np.sin(2 * np.pi * 1111 * t) * (t % 0.5 < 0.2) for c in range(channels)], 1
-    )
+    beeps = 0.3 * np.sin(2 * np.pi * 1111 * t) * (t % 0.5 < 0.2)
+    y = np.stack([np.sin(2 * np.pi * (150 + 40 * c) * t) * (0.6 + 0.4 * np.sin(3 * t + c)) + beeps for c in range(channels)], 1)
     y = 0.4 * y + 0.003 * rng.normal(size=y.shape)
     if np.dtype(dtype).kind == "f":
         return y.astype(dtype)
