@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_edges, band_tilt, block_length
-from tersor.codecs.audio_frames import ANGLES, Ints, choose_angles, dequantise, envelope_of, quantise, rotate, synthesis
+from tersor.codecs.audio_frames import ANGLES, OFFSET_EXPONENT, Ints, choose_angles, dequantise, envelope_of, quantise, rotate, steps_of, synthesis
 from tersor.codecs.audio_loops import code_segment
 from tersor.codecs.lapped import Floats
 from tersor.container import ByteReader
@@ -97,6 +97,14 @@ def encode_frames(frames: Frames, rate: int, shaping: Shaping, rounding: float, 
         finish_encoding(io, buffer)
     assert io[AT] <= len(buffer)
     return front + buffer[: io[AT]].tobytes()
+
+
+def estimated_bits(frames: Frames, rate: int, shaping: Shaping) -> float:
+    """About what coefficients cost at a gain, from the envelope alone; proportional, not exact."""
+    edges = band_edges(rate, frames.x.shape[2])
+    steps, coded = steps_of(frames.envelope, shaping.shape(), band_tilt(rate, frames.x.shape[2], shaping.tilt))
+    rms = 2.0 ** (frames.envelope / 2 - OFFSET_EXPONENT)
+    return float((np.where(coded, np.log2(1 + 1.5 * rms / steps), 0) * np.diff(edges)).sum() + frames.envelope.size)
 
 
 def loop_tables(tables: AdaptiveTables) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

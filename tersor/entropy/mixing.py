@@ -32,6 +32,11 @@ def compiled(loop):
         return njit(nogil=True)(loop)
 
 
+def inlined(loop):
+    """Compile into every caller: passing the model's arrays would cost more than the arithmetic."""
+    return njit(nogil=True, inline="always")(loop)
+
+
 LOW, HIGH, CODE, AT, DECODING, LIMIT = range(6)
 IO_FIELDS = 6
 PROBABILITY_BITS = 22
@@ -54,7 +59,7 @@ def start_decoding(io, buffer, size):  # pragma: no cover
         io[AT] += 1
 
 
-@compiled
+@inlined
 def code_bit(io, buffer, p, bit):  # pragma: no cover
     """Code a bit whose probability of being 1 is p / 65536, 0 < p < 65536; returns it. Past its end a buffer reads as zeros, and takes no more bytes."""
     low, high = io[LOW], io[HIGH]
@@ -93,7 +98,7 @@ def finish_encoding(io, buffer):  # pragma: no cover
         io[AT] += 1
 
 
-@compiled
+@inlined
 def code_mixed(io, buffer, model, slots, n, first, second, rate, count_max, bit):  # pragma: no cover
     """Code a bit under n contexts.
 
@@ -105,28 +110,27 @@ def code_mixed(io, buffer, model, slots, n, first, second, rate, count_max, bit)
         count_max: a slot forgets what is longer ago than this.
     """
     probabilities, counts, weights, stretch, squash, reciprocals = model
-    a = np.int64(0)
-    b = np.int64(0)
+    one, two = weights[first], weights[second]
+    total = np.int64(0)
     for i in range(n):
-        s = stretch[probabilities[slots[i]] >> (PROBABILITY_BITS - 12)]
-        a += s * weights[first, i]
-        b += s * weights[second, i]
-    total = (a + b) >> 17
+        total += np.int64(stretch[probabilities[slots[i]] >> (PROBABILITY_BITS - 12)]) * (np.int64(one[i]) + two[i])
+    total >>= 17
     if total > STRETCH_MAX:
-        total = STRETCH_MAX
+        total = np.int64(STRETCH_MAX)
     if total < -STRETCH_MAX:
-        total = -STRETCH_MAX
-    p = squash[total + STRETCH_MAX + 1]
+        total = np.int64(-STRETCH_MAX)
+    p = np.int64(squash[total + STRETCH_MAX + 1])
     bit = code_bit(io, buffer, p, bit)
     error = ((bit << 16) - p) * rate
+    target = (bit << PROBABILITY_BITS) - bit
     for i in range(n):
         slot = slots[i]
-        q = probabilities[slot]
+        q = np.int64(probabilities[slot])
         step = (stretch[q >> (PROBABILITY_BITS - 12)] * error + (1 << (MIX_SHIFT - 1))) >> MIX_SHIFT
-        weights[first, i] += step
-        weights[second, i] += step
+        one[i] += step
+        two[i] += step
         c = counts[slot]
-        probabilities[slot] = q + ((((bit << PROBABILITY_BITS) - bit - q) * reciprocals[c]) >> 16)
+        probabilities[slot] = q + (((target - q) * reciprocals[c]) >> 16)
         if c < count_max:
             counts[slot] = c + 1
     return bit
