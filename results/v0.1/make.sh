@@ -1,12 +1,13 @@
 #!/bin/sh
 # Everything in this folder, from the shipped weights. The first argument is the folder of the 24 Kodak images, the second a table of published curves (may be empty), the
-# fourth a folder of .npy fields.
-#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python] [FIELDS]
+# fourth a folder of .npy fields, the fifth one of sounds (speech/, music/).
+#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python] [FIELDS] [SOUNDS]
 set -eu
 kodak=$1
 reference=${2:-}
 python=${3:-python3}
 fields=${4:-}
+sounds=${5:-}
 out=results/v0.1
 keep() {
     name=$1
@@ -16,6 +17,8 @@ keep() {
 }
 keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
 if [ -n "$fields" ]; then keep fields -m tersor eval --codec field --data "$fields" -o $out/fields; fi
+if [ -n "$sounds" ]; then keep audio -m tersor eval --codec audio --data "$sounds" --anchors opus,mp3,aac -o $out/audio; fi
+keep audio-hour tools/evaluate.py hour
 keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
 ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1
