@@ -17,7 +17,10 @@ keep() {
 }
 keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
 if [ -n "$fields" ]; then keep fields -m tersor eval --codec field --data "$fields" -o $out/fields; fi
-if [ -n "$sounds" ]; then keep audio -m tersor eval --codec audio --data "$sounds" --anchors opus,mp3,aac -o $out/audio; fi
+if [ -n "$sounds" ]; then
+    keep audio-speech -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,20,32 -o $out/audio/speech
+    keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus --bitrates 24,48,96 -o $out/audio/music
+fi
 keep audio-hour tools/evaluate.py hour
 keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
