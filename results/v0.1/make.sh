@@ -21,6 +21,7 @@ if [ -n "$sounds" ]; then
     keep audio-speech -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,20,32 -o $out/audio/speech
     keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus --bitrates 24,48,96 -o $out/audio/music
 fi
+if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds" --anchors "" --bitrates 24 --limit 6 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi
 keep audio-hour tools/evaluate.py hour
 keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
