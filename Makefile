@@ -28,8 +28,8 @@ types: $(SETUP)
 bare: $(SETUP)
 	sh tools/test_bare.sh $(PYTHON) $(BIN)/python
 
-results: $(SETUP)  # make results KODAK=folder FIELDS=folder
-	sh results/v0.1/make.sh $(KODAK) "$(REFERENCE)" $(BIN)/python $(FIELDS)
+results: $(SETUP)  # make results KODAK=folder FIELDS=folder SOUNDS=folder
+	sh results/v0.1/make.sh $(KODAK) "$(REFERENCE)" $(BIN)/python "$(FIELDS)" $(SOUNDS)
 
 $(SETUP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from tersor import registry
 from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.signals import Field, Image
+from tersor.signals import Audio, Field, Image
 
 
 class Codec:
@@ -45,10 +45,25 @@ class Codec:
         self._check(options, self._codec.encode_options)
         return cast(list[bytes], self._codec.encode_batch(signals, **options))
 
-    def decode_batch(self, files: Sequence[bytes | Reader], **options: Any) -> list[Image | Field]:
+    def decode_batch(self, files: Sequence[bytes | Reader], **options: Any) -> list[Image | Field | Audio]:
         """One signal for each .tsr file."""
         self._check(options, self._codec.decode_options)
-        return cast(list[Image | Field], self._codec.decode_batch(files, **options))
+        return cast(list[Image | Field | Audio], self._codec.decode_batch(files, **options))
+
+    def open(self, file: Reader, **options: Any) -> Any:
+        """Audio: a file to be decoded block by block; `.blocks()` yields samples [n, channels]."""
+        self._check(options, self._codec.decode_options)
+        return self._codec.open(file, **options)
+
+    def stream(self, **options: Any) -> Any:
+        """Audio: encode sound as it comes; see `tersor.codecs.audio_stream.AudioStream`.
+
+        Raises:
+            SignalError: the codec has no streams.
+        """
+        if not hasattr(self._codec, "stream"):
+            raise SignalError(f"the codec '{self.entry.name}' has no streams; audio has")
+        return self._codec.stream(**options)
 
     def _check(self, options: dict[str, Any], known: tuple[str, ...]) -> None:
         if unknown := sorted(set(options) - set(known) - {"progress"}):
@@ -68,10 +83,12 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
 
     Args:
         x: "image": a path, the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch [C, H, W]; uint8 or uint16. "field": any numeric array.
+            "audio": a path or the bytes of a sound file, or an array [samples, channels] with rate=.
         codec: name of the codec.
         device: "auto", "cpu" or "cuda".
         options: of the codec; for "image": quality (1..100), target_bpp, target_psnr, effort (1..9), tile; for "field": one of max_error, rel_error,
-            pointwise_rel_error, target_psnr, target_ratio, lossless, and fill_value.
+            pointwise_rel_error, target_psnr, target_ratio, lossless, and fill_value; for "audio": rate, one of quality, bitrate (kbit/s),
+            lossless, and segment (seconds).
 
     Raises:
         SignalError: a signal or option that cannot be coded.
@@ -80,12 +97,12 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
 
 
 def decode(data: bytes | bytearray | memoryview, *, device: str = "auto", **options: Any) -> Any:
-    """Decode the bytes of a .tsr file to an Image or a Field; `np.asarray(result)` is the samples.
+    """Decode the bytes of a .tsr file to an Image, a Field or an Audio; `np.asarray(result)` is the samples.
 
     Args:
         data: the file.
         device: "auto", "cpu" or "cuda".
-        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices.
+        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices; for "audio": start, stop (seconds).
 
     Raises:
         BitstreamError: a damaged or foreign file.

@@ -28,7 +28,7 @@ class CodecEntry:
         summary: one line.
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises BitstreamError on a bad header.
-        signal: what it codes, "image", "field" or "integers"; the command line reads and writes files of that kind.
+        signal: what it codes, "image", "field", "integers" or "audio"; the command line reads and writes files of that kind.
     """
 
     name: str
@@ -61,6 +61,14 @@ BUILT_IN = (
         codec="tersor.codecs.field:FieldCodec",
         describe="tersor.codecs.field_header:describe",
         signal="field",
+    ),
+    CodecEntry(
+        name="audio",
+        wire_id=4,
+        summary="speech and music at any bit rate, or without loss (pip install tersor[audio])",
+        codec="tersor.codecs.audio:AudioCodec",
+        describe="tersor.codecs.audio_header:describe",
+        signal="audio",
     ),
     CodecEntry(
         name="lossless",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 1 << 29
 MAX_SIDE = 1 << 24
+MIN_RATE, MAX_RATE = 1000, 768_000
+MAX_CHANNELS = 8
+AUDIO_TYPES = tuple(np.dtype(t) for t in ("i2", "i4", "f4", "f8", "u1"))
 SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
@@ -222,3 +225,115 @@ def as_field(x: Any) -> Field | FieldSet:
             raise SignalError(f"the array is {values.dtype}; allowed are floats, integers and booleans")
         return Field(values=values)
     raise SignalError(f"cannot make a field of {type(x).__name__}; allowed are paths of .npy and .nc files, numpy arrays, torch tensors and dicts of them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """Sound; `np.asarray(audio)` is its samples.
+
+    Attributes:
+        samples: [samples, channels]: int16, int32 (full scale 2^31), uint8 (silence at 128), float32 or float64 (full scale 1); may be empty.
+        rate: samples a second.
+        bits: significant bits of an integer sample, from the top: 24 for 24-bit sound in int32; all of them if 0.
+        tags: title, artist and the like, from the file.
+        notes: what was changed on the way in, for people.
+
+    Raises:
+        SignalError: samples of another type or shape, a rate or a number of channels that cannot be coded.
+    """
+
+    samples: NDArray[Any]
+    rate: int
+    bits: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        s = self.samples
+        if s.dtype not in AUDIO_TYPES:
+            raise SignalError(f"audio samples are {s.dtype}; allowed are {', '.join(map(str, AUDIO_TYPES))}: convert them first")
+        if s.ndim != 2 or not 1 <= s.shape[1] <= MAX_CHANNELS:
+            raise SignalError(f"audio samples have shape {s.shape}; needed is [samples, channels] with 1 to {MAX_CHANNELS} channels")
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise SignalError(f"the sample rate is {self.rate}; allowed are {MIN_RATE} to {MAX_RATE} samples a second: resample it first")
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+    @property
+    def channels(self) -> int:
+        return int(self.samples.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.samples.nbytes)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.samples, dtype=dtype) if copy or dtype not in (None, self.samples.dtype) else self.samples
+
+    def __repr__(self) -> str:
+        return f"Audio({len(self.samples)} samples at {self.rate}, channels={self.samples.shape[1]}, {self.samples.dtype})"
+
+    def save(self, path: str | Path) -> None:
+        """Write a .wav or .flac file."""
+        from tersor.files.atomic import write_atomically
+        from tersor.files.audio import audio_bytes
+
+        write_atomically(Path(path), audio_bytes(self, Path(path).suffix))
+
+
+class AudioSource(Protocol):
+    """Sound that is read block by block: an opened file."""
+
+    @property
+    def rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Samples [n, channels], in order."""
+
+
+def audio_source(x: Any, rate: int | None = None) -> AudioSource | Audio:
+    """As `as_audio`, but a path or the bytes of a sound file are opened, not read."""
+    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
+        from tersor.files.audio import AudioReader
+
+        return AudioReader(Path(x) if isinstance(x, (str, Path)) else bytes(x))
+    if hasattr(x, "blocks"):
+        return cast(AudioSource, x)
+    return as_audio(x, rate)
+
+
+def as_audio(x: Any, rate: int | None = None) -> Audio:
+    """Audio from a path or the bytes of a sound file, a numpy array or a torch tensor.
+
+    Args:
+        x: arrays are [samples] or [samples, channels].
+        rate: samples a second; needed for arrays.
+
+    Raises:
+        SignalError: anything else.
+    """
+    if isinstance(x, Audio):
+        return x
+    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
+        from tersor.files.audio import read_audio
+
+        return read_audio(Path(x) if isinstance(x, (str, Path)) else bytes(x))
+    if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
+        x = x.detach().cpu().numpy()
+    if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
+        x = np.asarray(x)
+        if rate is None:
+            raise SignalError("an array of samples has no sample rate; give it, such as rate=48000")
+        x = x[:, None] if x.ndim == 1 else x
+        return Audio(samples=x.astype(x.dtype.newbyteorder("="), copy=False), rate=rate)
+    raise SignalError(f"cannot make audio of {type(x).__name__}; allowed are paths and bytes of sound files, numpy arrays and torch tensors")

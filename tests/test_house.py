@@ -32,7 +32,7 @@ ARROWS = {
     "api": {"errors", "container", "signals", "registry"},
     "interop": {"errors", "container", "signals", "files", "codecs", "api"},
     "testing": {"errors", "container"},
-    "evaluate": {"errors", "api", "codecs", "files", "metrics", "datasets"},
+    "evaluate": {"errors", "api", "codecs", "container", "files", "metrics", "datasets", "signals"},
     "bench": {"errors", "codecs", "entropy", "models", "signals", "timing", "evaluate"},
     "bench_field": {"errors", "codecs", "files", "signals", "bench"},
     "cli": {"errors", "codecs", "container", "registry", "api", "files", "signals", "evaluate", "bench", "bench_field", "__init__"},
@@ -77,11 +77,11 @@ def test_importing_tersor_imports_no_torch() -> None:
 
 
 def test_wire_ids_are_append_only() -> None:
-    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3, "lossless": 5}
+    assert {e.name: e.wire_id for e in registry.BUILT_IN} == {"image": 1, "compressai": 2, "field": 3, "audio": 4, "lossless": 5}
 
 
 def test_unknown_codecs_are_named() -> None:
-    with pytest.raises(SignalError, match="image, compressai, field"):
+    with pytest.raises(SignalError, match="image, compressai, field, audio"):
         registry.by_name("nonsense")
     with pytest.raises(UnknownCodecError, match="77"):
         registry.by_wire_id(77)

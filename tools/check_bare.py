@@ -27,4 +27,6 @@ np.save("x.npy", np.arange(12.0))
 missing = subprocess.run([sys.executable, "-m", "tersor", "encode", "x.npy"], capture_output=True, text=True)
 assert missing.returncode == 4, missing
 assert "tersor[fields]" in missing.stderr, missing.stderr
+missing = subprocess.run([sys.executable, "-c", "import tersor, numpy; tersor.encode(numpy.zeros(99, 'i2'), codec='audio', rate=8000)"], capture_output=True, text=True)
+assert "tersor[audio]" in missing.stderr, missing.stderr
 print(f"bare install: torch {version('torch')}, numpy {np.__version__}, mean error {error:.2f}: ok")

@@ -5,6 +5,7 @@ python tools/evaluate.py rounding --data TRAIN --limit 8     what rate-distortio
 python tools/evaluate.py lossless --data KODAK               bits per sub-pixel beside WebP and JPEG XL, all without loss
 python tools/evaluate.py access --data FIELD.npy             time and memory to the first value of a 1 GB array, from a file
 python tools/evaluate.py memory                              peak memory of a 100-megapixel image, encode and decode
+python tools/evaluate.py hour                                peak memory of an hour of stereo sound through the command line
 python tools/evaluate.py damage                              10,000 random truncations and bit flips
 """
 
@@ -183,6 +184,35 @@ def memory(_: argparse.Namespace) -> None:
             subprocess.run([sys.executable, "-c", MEMORY, what, path], check=True)
 
 
+HOUR = """
+import resource, sys, time
+import numpy as np
+from tersor.cli import main
+from tersor.files.audio import AudioWriter
+folder = sys.argv[2]
+began = time.perf_counter()
+if sys.argv[1] == "write":
+    rng, rate = np.random.default_rng(0), 44100
+    with open(folder + "/hour.wav", "w+b") as f:
+        out = AudioWriter(f, ".wav", rate, 2, np.dtype(np.int16), 16, {})
+        for s in range(3600):
+            t = np.arange(s * rate, (s + 1) * rate) / rate
+            tone = 8000 * np.sin(2 * np.pi * (220 + s % 60 * 10) * t) * (0.6 + 0.4 * np.sin(5 * t))
+            out.write((np.stack([tone, 0.7 * tone], 1) + rng.normal(0, 300, (rate, 2))).astype(np.int16))
+        out.close()
+else:
+    files = {"encode": [folder + "/hour.wav", "--bitrate", "64"], "decode": [folder + "/hour.tsr", "-o", folder + "/again.wav"]}
+    assert main([sys.argv[1], *files[sys.argv[1]], "-q"]) == 0
+print(f"{sys.argv[1]} of an hour of stereo: {time.perf_counter() - began:.0f} s, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+"""
+
+
+def hour(_: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for what in ("write", "encode", "decode"):
+            subprocess.run([sys.executable, "-c", HOUR, what, folder], check=True)
+
+
 def damage(_: argparse.Namespace) -> None:
     began = time.perf_counter()
     test = "tests/test_robustness.py::test_random_damage_ten_thousand"
@@ -193,7 +223,7 @@ def damage(_: argparse.Namespace) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (effort, rounding, lossless, access, memory, damage):
+    for run in (effort, rounding, lossless, access, memory, hour, damage):
         q = sub.add_parser(run.__name__)
         q.set_defaults(run=run)
         if run in (effort, rounding, lossless, access):

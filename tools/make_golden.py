@@ -18,11 +18,17 @@ import numpy as np
 import tersor
 from tersor import container
 from tersor.bench import picture
+from tersor.codecs.audio import AudioCodec, open_header
+from tersor.codecs.audio_bands import block_length
+from tersor.codecs.audio_segment import read_symbols
 from tersor.codecs.field import FieldCodec
 from tersor.codecs.image import ImageCodec
 from tersor.codecs.image_job import DecodeJob
 from tersor.codecs.lossless import LosslessCodec
+from tersor.codecs.pcm import decode_pcm
 from tersor.datasets.images import render_screen
+from tersor.entropy.adaptive import adaptive_tables
+from tersor.signals import Audio
 
 
 def latent_digest(file: bytes, batch: int = 4, device: str = "cpu") -> str:
@@ -86,6 +92,54 @@ def make_fields(folder: Path) -> int:
     return len(digests)
 
 
+def audio_digest(file: bytes) -> str:
+    """SHA-256 over the integers of every segment: what must be the same on every machine."""
+    reader = container.Reader(file)
+    header = open_header(reader)
+    h = hashlib.sha256()
+    for i in range(header.n_segments):
+        payload = reader.chunk(i)
+        if header.mode == "lossless":
+            parts = [decode_pcm(payload, header.length(i), header.channels, adaptive_tables(), "golden")]
+        else:
+            frames = -(-header.length(i) // block_length(header.rate))
+            _, coded, q = read_symbols(payload, header.rate, header.channels, frames, adaptive_tables(), "golden")
+            parts = [coded.splits, coded.envelope, q]
+        for part in parts:
+            h.update(part.astype("<i8").tobytes())
+    return h.hexdigest()
+
+
+def audio_cases() -> dict[str, tuple[Audio, dict[str, float]]]:
+    rng = np.random.default_rng(0)
+    t = np.arange(9000) / 16000
+    voice = np.sin(2 * np.pi * 160 * t) * (0.5 + 0.5 * np.sin(20 * t)) * 0.5 + 0.2 * np.sin(2 * np.pi * 1234 * t) * (t > 0.3)
+    noisy = voice + rng.normal(0, 0.004, voice.shape)
+    stereo = np.stack([noisy, 0.6 * noisy + rng.normal(0, 0.002, voice.shape)], 1)
+    whole = np.round(stereo * 30000).astype(np.int16)
+    return {
+        "voice-8k": (Audio(samples=whole[:4000, :1], rate=8000), {"bitrate": 12}),
+        "stereo-q50": (Audio(samples=whole, rate=16000), {"quality": 50, "segment": 0.2}),
+        "float-48k-q80": (Audio(samples=stereo[:6000].astype(np.float32), rate=48000), {"quality": 80}),
+        "lossless-stereo": (Audio(samples=whole[:3000], rate=44100), {"lossless": True}),
+        "lossless-24": (Audio(samples=(np.round(stereo[:2000] * 2**23).astype(np.int32) << 8), rate=96000, bits=24), {"lossless": True}),
+        "silence": (Audio(samples=np.zeros((1000, 2), np.int16), rate=11025), {"quality": 30}),
+    }
+
+
+def make_audio(folder: Path) -> int:
+    """Files, the digests of their symbols, and the samples they decode to."""
+    folder.mkdir()
+    codec, digests = AudioCodec(), {}
+    for name, (sound, options) in audio_cases().items():
+        (file,) = codec.encode_batch([sound], **options)
+        (folder / f"{name}.tsr").write_bytes(file)
+        np.save(folder / f"{name}.npy", np.asarray(codec.decode_batch([file])[0]))
+        digests[name] = audio_digest(file)
+    (folder / "symbols.json").write_text(json.dumps(digests, indent=1) + "\n")
+    return len(digests)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folder", type=Path)
@@ -104,7 +158,7 @@ def main() -> None:
         decoded.save(a.folder / f"{name}.png")
         digests[name] = latent_digest(file)
     (a.folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
-    print(f"{len(digests)} images and {make_fields(a.folder / 'fields')} fields in {a.folder}")
+    print(f"{len(digests)} images, {make_fields(a.folder / 'fields')} fields and {make_audio(a.folder / 'audio')} sounds in {a.folder}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Train the networks of tersor's codecs.
 
+    python tools/train.py audio --data DIR --out runs/audio
     python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
 
 Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds weights, EMA, optimisers, generators and step).
@@ -56,6 +57,13 @@ def parse() -> argparse.Namespace:
     q.add_argument("--save-every", type=int, default=500)
     q.add_argument("--start-from", help="released weights (.safetensors) to start from")
     q.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    q = sub.add_parser("audio", help="what the audio coder knows at the start")
+    q.add_argument("--data", nargs="+", required=True, help="folders of training sounds, with subfolders; those in a folder called speech are trained in mono")
+    q.add_argument("--out", default="runs/audio", help="folder of state and frozen tables")
+    q.add_argument("--passes", type=int, default=2, help="over all files, another piece of each")
+    q.add_argument("--seconds", type=float, default=6.0, help="of a file in a pass")
+    q.add_argument("--count-max", type=int, default=60, help="how firmly the frozen slots stand")
+    q.add_argument("--seed", type=int, default=0)
     return p.parse_args()
 
 
@@ -251,4 +259,10 @@ class Trainer:
 
 
 if __name__ == "__main__":
-    Trainer(parse()).run()
+    arguments = parse()
+    if arguments.codec == "audio":
+        from train_audio import run
+
+        run(arguments)
+    else:
+        Trainer(arguments).run()

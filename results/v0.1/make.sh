@@ -1,12 +1,13 @@
 #!/bin/sh
 # Everything in this folder, from the shipped weights. The first argument is the folder of the 24 Kodak images, the second a table of published curves (may be empty), the
-# fourth a folder of .npy fields.
-#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python] [FIELDS]
+# fourth a folder of .npy fields, the fifth one of sounds (speech/, music/).
+#   sh results/v0.1/make.sh KODAK [REFERENCE.csv] [python] [FIELDS] [SOUNDS]
 set -eu
 kodak=$1
 reference=${2:-}
 python=${3:-python3}
 fields=${4:-}
+sounds=${5:-}
 out=results/v0.1
 keep() {
     name=$1
@@ -21,6 +22,12 @@ if [ -n "$fields" ]; then
     keep access tools/evaluate.py access --data "$fields/vorticity3d.npy"
 fi
 keep lossless tools/evaluate.py lossless --data "$kodak"
+if [ -n "$sounds" ]; then
+    keep audio-speech -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,20,32 -o $out/audio/speech
+    keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus --bitrates 24,48,96 -o $out/audio/music
+fi
+if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds" --anchors "" --bitrates 24 --limit 6 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi
+keep audio-hour tools/evaluate.py hour
 keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
 ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tersor.cli.kinds import KINDS
-from tersor.cli.paths import Outputs, expand, open_input, output_path
+from tersor.cli.paths import Outputs, expand, open_input, output_path, prepared
 from tersor.cli.report import Progress, exit_code, fail, report
 from tersor.errors import SignalError, TersorError
 
@@ -45,6 +45,9 @@ def decode(args: argparse.Namespace) -> int:
         options["slices"] = parse_slices(args.slice)
     if args.variables:
         options["variables"] = args.variables.split(",")
+    for name in ("start", "stop"):
+        if getattr(args, name) is not None:
+            options[name] = getattr(args, name)
     if args.salvage:
         options["salvage"] = True
     codecs: dict[str, Codec] = {}
@@ -64,8 +67,10 @@ def decode(args: argparse.Namespace) -> int:
                 if entry.name not in codecs:
                     codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
                 codec = codecs[entry.name]
-                signal = codec.decode(reader, progress=progress, **options)
-            kind.write(signal, path, usual)
+                signal = kind.decode_to(codec, reader, prepared(path), options) if path else None
+                if signal is None:
+                    signal = codec.decode(reader, progress=progress, **options)
+                    kind.write(signal, path, usual)
         except TersorError as e:
             codes.append(fail(e, name))
             continue

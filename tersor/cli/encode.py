@@ -13,6 +13,11 @@ from tersor.cli.report import Progress, exit_code, fail, report
 from tersor.errors import TersorError
 
 FILES_AT_ONCE_BYTES = 64 << 20
+OPTIONS = (
+    *("quality", "target_bpp", "target_psnr", "effort", "tile"),
+    *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
+    *("bitrate", "segment"),
+)
 
 
 def encode(args: argparse.Namespace) -> int:
@@ -20,8 +25,7 @@ def encode(args: argparse.Namespace) -> int:
     from tersor.registry import by_name
 
     items, many = expand(args.inputs, SIGNAL_SUFFIXES)
-    names = ("quality", "target_bpp", "target_psnr", "effort", "tile", "max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value")
-    options = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    options = {k: getattr(args, k) for k in OPTIONS if getattr(args, k) is not None}
     variables = args.variables.split(",") if args.variables else None
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)

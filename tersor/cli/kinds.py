@@ -41,6 +41,10 @@ class Kind(ABC):
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         """(what it is, how small its file of `size` bytes is, facts)."""
 
+    def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
+        """Decode straight into a file, for signals that need not fit in memory; the signal's description, or None if the kind does not."""
+        return None
+
 
 class ImageKind(Kind):
     suffixes = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"})
@@ -128,7 +132,45 @@ class IntegersKind(Kind):
         return KINDS["image" if hasattr(signal, "samples") else "field"]
 
 
-KINDS: dict[str, Kind] = {"image": ImageKind(), "field": FieldKind(), "integers": IntegersKind()}
+class AudioKind(Kind):
+    suffixes = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"})
+    codec = "audio"
+
+    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+        from tersor.files.audio import AudioReader
+
+        if variables:
+            raise SignalError(f"{name}: a sound has no variables; leave out --variables")
+        return AudioReader(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.audio import audio_bytes
+
+        return audio_bytes(signal, suffix)
+
+    def usual_suffix(self, reader: Any) -> str:
+        return ".wav"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        seconds = signal.seconds or 1 / signal.rate
+        kbps = 8 * size / seconds / 1000
+        what = f"{signal.seconds:.2f} s  {signal.rate} Hz  {signal.channels} channel{'s' * (signal.channels != 1)}"
+        return what, f"{size:,} bytes  {kbps:.2f} kbps  {signal.nbytes / size:.1f}:1", {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)}
+
+    def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
+        from tersor.files.atomic import atomic_file
+        from tersor.files.audio import AudioWriter
+
+        sound = codec.open(reader, **options)
+        with atomic_file(path) as file:
+            writer = AudioWriter(file, path.suffix, sound.rate, sound.channels, sound.dtype, sound.bits, dict(sound.tags))
+            for x in sound.blocks():
+                writer.write(x)
+            writer.close()
+        return sound
+
+
+KINDS: dict[str, Kind] = {"image": ImageKind(), "field": FieldKind(), "integers": IntegersKind(), "audio": AudioKind()}
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from tersor.errors import SignalError
 from tersor.registry import by_name
 
-ANCHORS = {"image": "jpeg,webp,avif", "field": "sz3,sperr,zfp"}
+ANCHORS = {"image": "jpeg,webp,avif", "field": "sz3,sperr,zfp", "audio": "opus,mp3,aac"}
 BENCHES = {"image": "tersor.bench", "field": "tersor.bench_field"}
 
 

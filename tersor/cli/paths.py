@@ -96,8 +96,13 @@ def write_output(path: Path | None, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
+    write_atomically(prepared(path), data)
+
+
+def prepared(path: Path) -> Path:
+    """The path, its folder made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise SignalError(f"{path.parent}: cannot be made ({e.strerror})") from e
-    write_atomically(path, data)
+    return path

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tersor.errors import SignalError
 
@@ -19,13 +22,25 @@ def write_atomically(path: Path, data: bytes) -> None:
     if path.exists() and not path.is_file():  # a device or a pipe: nothing to replace
         _write_through(path, data)
         return
+    with atomic_file(path) as f:
+        f.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file beside the target that takes its place if the block ends well.
+
+    Raises:
+        SignalError: the folder is missing or not writable.
+    """
+    path = Path(os.path.realpath(path))
     try:
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
         raise SignalError(f"{path}: cannot be written ({e.strerror}); check that the folder exists and is writable") from e
     try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
+        with os.fdopen(handle, "w+b") as f:
+            yield f
             f.flush()
             os.fsync(f.fileno())
         umask = os.umask(0)

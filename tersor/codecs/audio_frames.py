@@ -1,0 +1,161 @@
+"""Samples of a segment to coefficients and back: splits, envelope, steps, rotation of channel pairs, noise filling. Floats; nothing here selects a probability table.
+
+A frame is one block of 20 ms, or 2, 4 or 8 shorter ones whose coefficients interleave, so that index still means frequency. At the borders of a segment the
+overlap is a sixteenth of a block whatever the splits, so a segment needs only that much of its neighbours.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.audio_loops import ENVELOPE_EXPONENTS, ENVELOPE_MAX, EXPONENTS_PER_OCTAVE, N_SPLITS, SKIP_BELOW, all_exponents
+from tersor.codecs.lapped import Floats, dct4, fold
+
+Ints = NDArray[np.int32]
+BORDER = 16
+ENVELOPE_OFFSET = 8
+OFFSET_EXPONENT = 4.0
+ANGLES = 64
+SPLIT_REFERENCE = 0.5
+SPLIT_FLOOR = 2.0
+HOLD = 0.8
+SYMBOL_MAX = 1 << 20
+NOISE_CAP = 0.4
+
+
+def split_blocks(splits: NDArray[np.uint8], block: int) -> list[int]:
+    """Lengths of all blocks of a segment."""
+    return [block >> s for s in splits.tolist() for _ in range(1 << s)]
+
+
+def fold_all(y: Floats, start: int, splits: NDArray[np.uint8], block: int, inverse: bool = False) -> None:
+    """Fold at the inner borders of a segment that begins at `start` of y [C, n], in place."""
+    lengths = split_blocks(splits, block)
+    at = start
+    for before, after in pairwise(lengths):
+        at += before
+        fold(y, at, min(before, after) // 2, inverse)
+
+
+def analysis(y: Floats, splits: NDArray[np.uint8], block: int) -> Floats:
+    """Coefficients [C, T, block] of a segment y [C, T block] whose outer borders are folded; y is changed."""
+    fold_all(y, 0, splits, block)
+    frames = y.reshape(y.shape[0], -1, block)
+    out = np.empty(frames.shape)
+    for s in range(N_SPLITS):
+        at = np.flatnonzero(splits == s)
+        if len(at):
+            parts = dct4(frames[:, at].reshape(len(y), len(at), 1 << s, block >> s))
+            out[:, at] = parts.swapaxes(2, 3).reshape(len(y), len(at), block)
+    return out
+
+
+def synthesis(x: Floats, splits: NDArray[np.uint8]) -> Floats:
+    """The inverse of `analysis`: [C, T block], outer borders still folded."""
+    channels, frames, block = x.shape
+    out = np.empty(x.shape)
+    for s in range(N_SPLITS):
+        at = np.flatnonzero(splits == s)
+        if len(at):
+            parts = x[:, at].reshape(channels, len(at), block >> s, 1 << s).swapaxes(2, 3)
+            out[:, at] = dct4(np.ascontiguousarray(parts)).reshape(channels, len(at), block)
+    y = out.reshape(channels, frames * block)
+    fold_all(y, 0, splits, block, inverse=True)
+    return y
+
+
+def choose_splits(y: Floats, block: int, edges: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The split of each frame whose coefficients are cheapest against a noise half as shaped as the envelope; y as for `analysis`, kept."""
+    frames = y.shape[1] // block
+    costs = []
+    reference: Floats | None = None
+    for s in range(N_SPLITS):
+        x = analysis(y.copy(), np.full(frames, s, np.uint8), block)
+        if reference is None:
+            widths = np.diff(edges)
+            rms = np.sqrt(np.add.reduceat(x**2, edges[:-1], 2) / widths)
+            reference = np.repeat(SPLIT_REFERENCE * np.sqrt(rms * rms.mean(2, keepdims=True)), widths, 2) + SPLIT_FLOOR
+        costs.append(np.log1p(np.abs(x) / reference).sum((0, 2)))
+    return np.argmin(costs, 0).astype(np.uint8)
+
+
+def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
+    """Root mean square of each band in half octaves, held while it moves by less than `HOLD`, [C, T, bands]."""
+    power = np.add.reduceat(x**2, edges[:-1], 2) / np.diff(edges)
+    level = np.log2(np.maximum(power, 1e-9)) + ENVELOPE_OFFSET
+    out = np.empty(level.shape, np.int32)
+    held = np.round(level[:, 0])
+    for t in range(level.shape[1]):
+        held = np.where(np.abs(level[:, t] - held) <= HOLD, held, np.round(level[:, t]))
+        out[:, t] = held
+    return out.clip(0, ENVELOPE_MAX)
+
+
+def steps_of(envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Step of each band and whether it is coded, [C, T, bands]."""
+    exponents = np.zeros(envelope.shape, np.int64)
+    all_exponents(envelope, shape, tilt, exponents)
+    coded = (envelope > 0) & (ENVELOPE_EXPONENTS * envelope - exponents >= SKIP_BELOW)
+    return 2.0 ** (exponents / EXPONENTS_PER_OCTAVE - OFFSET_EXPONENT), coded
+
+
+def quantise(x: Floats, envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[np.int64], edges: NDArray[np.int64], rounding: float) -> Ints:
+    """Integers [C, T, K]; `rounding` below 0.5 widens the zero."""
+    steps, coded = steps_of(envelope, shape, tilt)
+    widths = np.diff(edges)
+    inverse = np.repeat(np.where(coded, 1 / steps, 0), widths, 2)
+    return (np.sign(x) * np.minimum(np.floor(np.abs(x) * inverse + rounding), SYMBOL_MAX)).astype(np.int32)
+
+
+def dequantise(
+    q: Ints, envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[np.int64], edges: NDArray[np.int64], shrink: float, fill: tuple[float, float], seed: int
+) -> Floats:
+    """Coefficients; zeros become noise.
+
+    Args:
+        shrink: what magnitudes lose, in steps.
+        fill: level of the noise in bands that are coded and in those that are not, as a fraction of what the envelope leaves for the zeros.
+        seed: of the noise.
+    """
+    steps, coded = steps_of(envelope, shape, tilt)
+    widths = np.diff(edges)
+    y = (q - np.sign(q) * shrink) * np.repeat(steps, widths, 2)
+    energy = np.where(envelope > 0, 2.0 ** (envelope - 2 * OFFSET_EXPONENT), 0) * widths
+    zeros = np.add.reduceat((q == 0).astype(np.float64), edges[:-1], 2)
+    level = np.sqrt(np.maximum(energy - np.add.reduceat(y**2, edges[:-1], 2), 0) / np.maximum(zeros, 1))
+    level = np.where(coded, fill[0] * np.minimum(level, NOISE_CAP * steps), fill[1] * level)
+    return np.where(q == 0, np.repeat(level, widths, 2) * noise(q.shape, seed), y)
+
+
+def noise(shape: tuple[int, ...], seed: int) -> Floats:
+    """Uniform noise of unit variance; the same for a seed on any machine."""
+    v = np.arange(int(np.prod(shape)), dtype=np.uint32) + np.uint32((seed * 0x632BE5AB) & 0xFFFFFFFF)
+    for factor, shift in ((0x9E3779B1, 15), (0x85EBCA77, 13), (0xC2B2AE3D, 16)):
+        v = v * np.uint32(factor)
+        v ^= v >> np.uint32(shift)
+    return (v.astype(np.float64) / 2**31 - 1).reshape(shape) * np.sqrt(3)
+
+
+def choose_angles(x: Floats, edges: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Angle that decorrelates each pair of channels in each band, [pairs, bands], in 1/64 of half a turn; 0 keeps left and right."""
+    pairs = len(x) // 2
+    a, b = x[0 : 2 * pairs : 2], x[1 : 2 * pairs : 2]
+
+    def power(v: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(v.sum(1), edges[:-1], 1))
+
+    angle = 0.5 * np.arctan2(2 * power(a * b), power(a * a) - power(b * b))
+    return np.asarray(np.round(angle / np.pi * ANGLES) % ANGLES).astype(np.uint8)
+
+
+def rotate(x: Floats, angles: NDArray[np.uint8], edges: NDArray[np.int64], inverse: bool = False) -> None:
+    """Turn pairs of channels, in place."""
+    turns = np.repeat(angles.astype(np.float64) * (np.pi / ANGLES), np.diff(edges), 1)
+    for p, turn in enumerate(turns):
+        c, s = np.cos(turn), np.sin(-turn if inverse else turn)
+        a, b = x[2 * p].copy(), x[2 * p + 1]
+        x[2 * p] = c * a + s * b
+        x[2 * p + 1] = c * b - s * a

@@ -1,0 +1,116 @@
+"""What the audio codec is asked for, and the header and metadata that follow from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.audio_coder import Target, check_segment
+from tersor.codecs.audio_header import AudioHeader
+from tersor.codecs.pcm import MAX_BITS
+from tersor.entropy.adaptive import adaptive_tables
+from tersor.errors import BitstreamError, SignalError
+from tersor.signals import Audio, AudioSource
+
+SEGMENT_SECONDS = 5.0
+QUALITY = 50.0
+MAX_BITRATE = 2000.0
+TAGS = "tags"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One of quality (1..100), bitrate (kbit/s) and lossless."""
+
+    asked: str
+    value: float
+
+    @classmethod
+    def of(cls, quality: float | None, bitrate: float | None, lossless: bool | None) -> Options:
+        """Raises: SignalError if they exclude each other or are out of range."""
+        given = {k: v for k, v in {"quality": quality, "bitrate": bitrate, "lossless": lossless or None}.items() if v is not None}
+        if len(given) > 1:
+            raise SignalError(f"{' and '.join(given)} exclude each other; give one")
+        asked, value = next(iter(given.items()), ("quality", QUALITY))
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise SignalError(f"{asked} is {value!r}; a number is needed") from None
+        if asked == "quality" and not 1 <= number <= 100:
+            raise SignalError(f"quality is {value}; allowed are 1 to 100")
+        if asked == "bitrate" and not (math.isfinite(number) and 1 <= number <= MAX_BITRATE):
+            raise SignalError(f"bitrate is {value} kbit/s; allowed are 1 to {MAX_BITRATE:g}")
+        return cls(asked=asked, value=number)
+
+    def target(self) -> Target:
+        return Target(quality=self.value) if self.asked == "quality" else Target(bitrate=self.value)
+
+
+def header_of(source: Audio | AudioSource, options: Options, segment: float) -> AudioHeader:
+    """The header of a sound; nothing is coded yet, and the number of samples of a source is not known.
+
+    Raises:
+        SignalError: floats, or more than 24 bits, without loss; a segment out of range.
+    """
+    whole = source.samples if isinstance(source, Audio) else np.zeros((0, source.channels), source.dtype)
+    bits = source.bits or 8 * whole.dtype.itemsize
+    lossless = options.asked == "lossless"
+    if lossless:
+        if whole.dtype.kind == "f":
+            raise SignalError("lossless is for 8-, 16- and 24-bit integers, and these samples are floats; convert them, or give a quality or bitrate")
+        if bits > MAX_BITS and isinstance(source, Audio) and whole.size:
+            low = int(np.bitwise_or.reduce(whole, axis=None))
+            bits = bits if low & ((1 << (bits - MAX_BITS)) - 1) else MAX_BITS
+        if bits > MAX_BITS:
+            raise SignalError(f"lossless takes up to {MAX_BITS} significant bits, and these samples have {bits}; give a quality or bitrate")
+    return AudioHeader(
+        digest=adaptive_tables().digest,
+        mode="lossless" if lossless else "transform",
+        rate=source.rate,
+        channels=whole.shape[1],
+        samples=len(whole),
+        dtype=whole.dtype,
+        bits=bits,
+        segment=check_segment(segment, source.rate),
+        asked=options.asked,
+        value=options.value,
+    )
+
+
+def pieces(source: Audio | AudioSource, length: int) -> Iterator[NDArray[Any]]:
+    """The samples [n, channels] of a sound, a part at a time."""
+    if not isinstance(source, Audio):
+        yield from source.blocks()
+        return
+    for at in range(0, len(source.samples), length):
+        yield source.samples[at : at + length]
+
+
+def check_finite(x: NDArray[Any], first: int) -> None:
+    """Raises: SignalError at the first sample that is not a finite number; `first` is the number of x[0]."""
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        at = np.argwhere(~np.isfinite(x))[0]
+        raise SignalError(f"sample {first + at[0]} of channel {at[1]} is {x[tuple(at)]}; only finite numbers can be coded: repair the signal first")
+
+
+def pack_tags(tags: Mapping[str, str]) -> dict[str, bytes]:
+    return {TAGS: json.dumps(dict(tags), ensure_ascii=False).encode()} if tags else {}
+
+
+def unpack_tags(metadata: Mapping[str, bytes]) -> dict[str, str]:
+    """Raises: BitstreamError if they are not what `pack_tags` makes."""
+    if TAGS not in metadata:
+        return {}
+    try:
+        found = json.loads(metadata[TAGS])
+    except ValueError as e:
+        raise BitstreamError(f"metadata: tags are not JSON ({e}); the file is damaged") from e
+    if not isinstance(found, dict):
+        raise BitstreamError("metadata: tags are not an object; the file is damaged")
+    return {str(k): str(v) for k, v in found.items()}

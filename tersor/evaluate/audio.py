@@ -1,0 +1,230 @@
+"""`tersor eval --codec audio`: rate against PESQ, STOI, SI-SDR, ViSQOL and mel distance on a folder of sounds, beside other codecs at every one of their modes.
+
+Rates are bits of the whole file, and of the payload alone. Quality is measured on what `decode` gives back, in time with the input. An anchor's point is, for each
+sound, rate and metric, its best mode (more quality for no more rate); BD-rate compares curves of means over the sounds. Files in a folder called speech, or any mono
+ones, count as speech, the rest as music. One or two channels are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tersor.codecs.audio import AudioCodec
+from tersor.container import Reader
+from tersor.errors import SignalError
+from tersor.files.audio import SUFFIXES, audio_bytes, read_audio
+from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol
+from tersor.metrics.audio_anchors import Coded, modes, run_anchor
+from tersor.metrics.rate_distortion import bd_rate
+from tersor.signals import Audio
+
+BITRATES = {"speech": (6, 8, 10, 12, 16, 20, 24, 32), "music": (16, 24, 32, 48, 64, 96)}
+METRICS: dict[str, Callable[[Floats, Floats, int], float]] = {
+    "pesq": pesq_wb,
+    "stoi": stoi,
+    "si_sdr_db": lambda x, y, rate: si_sdr_db(x, y),
+    "visqol": lambda x, y, rate: visqol(x, y, rate, "speech"),
+    "mel": mel_distance,
+}
+OF_KIND = {"speech": ("pesq", "stoi", "si_sdr_db", "mel"), "music": ("si_sdr_db", "mel")}
+SMALLER_IS_BETTER = ("mel",)
+
+
+def ours(codec: AudioCodec, audio: Audio, x: Floats, kbps: float) -> Coded:
+    """Encode and decode with the audio codec."""
+    (file,) = codec.encode_batch([audio], bitrate=kbps)
+    y = np.asarray(codec.decode_batch([file])[0])
+    return Coded(payload_bytes=sum(Reader(file).chunk_lengths), file_bytes=len(file), y=_floats(y), mode="transform")
+
+
+def _floats(x: np.ndarray[Any, Any]) -> Floats:
+    return np.ascontiguousarray(x.T.astype(np.float64) / (1.0 if x.dtype.kind == "f" else 2.0 ** (8 * x.dtype.itemsize - 1)))
+
+
+def metrics_of(kind: str, with_visqol: bool) -> tuple[str, ...]:
+    return OF_KIND[kind] + (("visqol",) if with_visqol and kind == "speech" else ())
+
+
+def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, with_visqol: bool) -> list[dict[str, Any]]:
+    """Every point of one sound."""
+    audio = read_audio(path)
+    kind = "speech" if path.parent.name == "speech" or audio.channels == 1 else "music"
+    if audio.channels > 2:
+        raise SignalError(f"{path}: {audio.channels} channels; sounds of one or two are measured")
+    x = _floats(audio.samples)
+    rows = []
+    for kbps in bitrates or BITRATES[kind]:
+        coded = [("tersor", ours(codec, audio, x, kbps))]
+        coded += [(name, run_anchor(name, x, audio.rate, kbps, mode)) for name in names for mode in modes(name)]
+        for name, c in coded:
+            quality = {m: METRICS[m](x, c.y, audio.rate) for m in metrics_of(kind, with_visqol)}
+            rates = {"kbps": 8 * c.file_bytes / audio.seconds / 1000, "payload_kbps": 8 * c.payload_bytes / audio.seconds / 1000}
+            rows.append({"file": path.stem, "kind": kind, "codec": name, "asked_kbps": kbps, "mode": c.mode, **rates, **quality})
+    return rows
+
+
+def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[str, Any]]:
+    """Of each sound, codec and asked rate the mode with the best quality per rate: quality corrected to the rate asked for at the slope of a typical curve."""
+    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    for r in rows:
+        groups.setdefault((r["file"], r["codec"], r["asked_kbps"]), []).append(r)
+    out = []
+    for group in groups.values():
+        spread = max(abs(r[metric]) for r in group)
+        out.append(max(group, key=lambda r: sign * r[metric] - 0.25 * spread * math.log(r[rate] / r["asked_kbps"])))
+    return out
+
+
+def curve(rows: list[dict[str, Any]], codec: str, metric: str, rate: str) -> tuple[list[float], list[float]]:
+    """Mean rate and quality over the sounds at each asked rate; quality grows."""
+    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    asked = sorted({r["asked_kbps"] for r in rows if r["codec"] == codec})
+    points = [[r for r in rows if r["codec"] == codec and r["asked_kbps"] == a] for a in asked]
+    return [float(np.mean([r[rate] for r in p])) for p in points], [sign * float(np.mean([r[metric] for r in p])) for p in points]
+
+
+def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """Curves and BD-rates by kind, metric and rate."""
+    text, out = [], {}
+    codecs = list(dict.fromkeys(r["codec"] for r in rows))
+    for kind in dict.fromkeys(r["kind"] for r in rows):
+        own = [r for r in rows if r["kind"] == kind]
+        for metric in metrics_of(kind, with_visqol):
+            known = {r["file"] for r in own} - {r["file"] for r in own if math.isnan(r[metric])}
+            chosen_rows = [r for r in own if r["file"] in known]
+            if not chosen_rows:
+                text.append(f"{kind} {metric}: not measured")
+                continue
+            for rate in ("payload_kbps", "kbps"):
+                chosen = best_modes(chosen_rows, metric, rate)
+                curves = {c: curve(chosen, c, metric, rate) for c in codecs}
+                deltas = {c: _bd(curves[c], curves["tersor"]) for c in codecs if c != "tersor"}
+                out[f"{kind} {metric} {rate}"] = {"curves": curves, "bd_rate": deltas, "sounds": len(known)}
+                text.append(f"{kind} {metric} by {rate}, {len(known)} sounds")
+                for c in codecs:
+                    points = "  ".join(f"{r:.1f}: {abs(q):.3f}" for r, q in zip(*curves[c], strict=True))
+                    text.append(f"  {c:<8}{points}" + ("" if c == "tersor" else f"   | tersor against it {deltas[c]:+.1f} %"))
+    return out, text
+
+
+def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[float]]) -> float:
+    try:
+        return bd_rate(*_rising(anchor), *_rising(own))
+    except ValueError:
+        return math.nan
+
+
+def _rising(points: tuple[list[float], list[float]]) -> tuple[list[float], list[float]]:
+    """Without points that more rate does not improve."""
+    kept: list[tuple[float, float]] = []
+    for r, q in sorted(zip(*points, strict=True)):
+        if not kept or q > kept[-1][1]:
+            kept.append((r, q))
+    return [r for r, _ in kept], [q for _, q in kept]
+
+
+def lossless(codec: AudioCodec, paths: list[Path]) -> tuple[dict[str, Any], list[str]]:
+    """Whole files without loss beside FLAC's highest level, for integer sounds; speed of both modes."""
+    rows: list[dict[str, Any]] = []
+    text = []
+    for path in paths:
+        audio = read_audio(path)
+        if audio.samples.dtype.kind == "f":
+            continue
+        t0 = time.perf_counter()
+        (file,) = codec.encode_batch([Audio(samples=audio.samples, rate=audio.rate, bits=audio.bits)], lossless=True)
+        t1 = time.perf_counter()
+        exact = np.array_equal(np.asarray(codec.decode_batch([file])[0]), audio.samples)
+        t2 = time.perf_counter()
+        flac = len(audio_bytes(Audio(samples=audio.samples, rate=audio.rate, bits=audio.bits), ".flac", level=12))
+        rows.append({"file": path.stem, "bytes": len(file), "flac": flac, "exact": exact, "seconds": audio.seconds, "encode_seconds": t1 - t0, "decode_seconds": t2 - t1})
+    if rows:
+        total, flac = sum(r["bytes"] for r in rows), sum(r["flac"] for r in rows)
+        speed = [sum(r["seconds"] for r in rows) / sum(r[k] for r in rows) for k in ("encode_seconds", "decode_seconds")]
+        mean = math.exp(float(np.mean([math.log(r["bytes"] / r["flac"]) for r in rows])))
+        text.append(f"lossless, {len(rows)} integer sounds: {total:,} bytes, FLAC at its highest level {flac:,}")
+        text.append(f"  against FLAC: {100 * (total / flac - 1):+.2f} % in all, {100 * (mean - 1):+.2f} % a sound")
+        text.append(f"  exact: {all(r['exact'] for r in rows)}; encode {speed[0]:.0f}x, decode {speed[1]:.0f}x real time")
+    return {"rows": rows}, text
+
+
+def speeds(codec: AudioCodec, paths: list[Path]) -> list[str]:
+    """Times real time, at a bit rate and at a quality."""
+    text = []
+    for kind, options in (("bitrate 24", {"bitrate": 24.0}), ("quality 50", {"quality": 50.0})):
+        sound = encode = decode = 0.0
+        for path in paths:
+            audio = read_audio(path)
+            t0 = time.perf_counter()
+            (file,) = codec.encode_batch([audio], **options)  # type: ignore[arg-type]
+            t1 = time.perf_counter()
+            codec.decode_batch([file])
+            t2 = time.perf_counter()
+            sound, encode, decode = sound + audio.seconds, encode + t1 - t0, decode + t2 - t1
+        text.append(f"speed at {kind}: encode {sound / encode:.0f}x, decode {sound / decode:.0f}x real time ({codec.threads} threads)")
+    return text
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    names = [a for a in args.anchors.split(",") if a]
+    for name in names:
+        modes(name)
+    try:
+        bitrates = [float(b) for b in args.bitrates.split(",")] if args.bitrates else None
+    except ValueError:
+        raise SignalError(f"bitrates '{args.bitrates}' are not numbers; give some such as 8,16,32") from None
+    paths = sorted(p for p in Path(args.data).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise SignalError(f"{args.data}: no sound files here")
+    paths = paths[:: max(1, len(paths) // args.limit)][: args.limit] if args.limit else paths
+    codec = AudioCodec(args.device)
+    warm = Audio(samples=np.zeros((4000, 1), np.int16), rate=8000)
+    codec.decode_batch(codec.encode_batch([warm], bitrate=8) + codec.encode_batch([warm], lossless=True))
+    text = speeds(codec, paths)
+    free, lines = lossless(codec, paths)
+    text += lines
+    print("\n".join(text), flush=True)
+    rows = [r for path in paths for r in measure(codec, path, names, bitrates, args.visqol)]
+    summary, lines = summarise(rows, args.visqol)
+    print("\n".join(lines), flush=True)
+    if args.output:
+        folder = Path(args.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        rounded = [{k: round(v, 5) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
+        (folder / "audio.json").write_text("\n".join(json.dumps(r) for r in [{"summary": summary, "lossless": free, "speed": text[:2]}, *rounded]) + "\n")
+        plot(summary, folder / "audio.png")
+        print(f"written to {folder}")
+    return 0
+
+
+def plot(summary: dict[str, Any], path: Path) -> None:
+    """Quality over payload rate, one panel a kind and metric."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("no plot: pip install 'tersor[eval]' for matplotlib")
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    panels = [(k.rsplit(" ", 1)[0], v) for k, v in summary.items() if k.endswith("payload_kbps")]
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    for axis, (title, content) in zip(axes[0], panels, strict=True):
+        for i, (c, (rates, quality)) in enumerate(content["curves"].items()):
+            axis.plot(rates, np.abs(quality), "osD^"[i % 4] + "-", label=c)
+        axis.set(title=title, xlabel="kbit/s of payload", xscale="log")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

@@ -1,0 +1,203 @@
+"""Sound files through PyAV: whatever FFmpeg decodes in, wav and flac out. Reading and writing go block by block; memory does not grow with the file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.errors import SignalError
+from tersor.signals import AUDIO_TYPES, MAX_CHANNELS, Audio
+
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
+WRITABLE = {".wav": "wav", ".flac": "flac"}
+BLOCK = 1 << 16
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands"}
+
+
+class AudioReader:
+    """A sound file opened for reading.
+
+    Attributes:
+        rate: samples a second.
+        channels: 1 to 8.
+        dtype: of the blocks.
+        bits: that are significant.
+        tags: of the file.
+        length: samples read so far.
+
+    Raises:
+        SignalError: not a sound file, or one that cannot be coded.
+    """
+
+    def __init__(self, source: Path | bytes) -> None:
+        import av
+
+        self.name = str(source) if isinstance(source, Path) else "standard input"
+        try:
+            self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        except (av.FFmpegError, OSError) as e:
+            raise SignalError(f"{self.name}: not a sound file that can be read ({getattr(e, 'strerror', None) or e})") from e
+        if not self._container.streams.audio:
+            self._container.close()
+            raise SignalError(f"{self.name}: there is no sound in it")
+        stream = self._container.streams.audio[0]
+        context = stream.codec_context
+        self._stream = stream
+        self.rate, self.channels = int(context.sample_rate), int(context.layout.nb_channels)
+        self.dtype = np.dtype(_dtype(context.format.packed.name, self.name))
+        raw = _bits_of_codec(context.name, bytes(context.extradata or b""))
+        self.bits = raw if self.dtype.kind != "f" and 0 < raw <= 8 * self.dtype.itemsize else 8 * self.dtype.itemsize
+        self.length = 0
+        self.tags = {str(k): str(v) for k, v in {**self._container.metadata, **stream.metadata}.items() if str(k).lower() not in LEFT_OUT}
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            self._container.close()
+            raise SignalError(f"{self.name}: {self.channels} channels; allowed are 1 to {MAX_CHANNELS}")
+
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.length / self.rate
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * self.channels * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Samples [n, channels], in order."""
+        import av
+
+        try:
+            for frame in self._container.decode(self._stream):
+                x = frame.to_ndarray()
+                x = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
+                self.length += len(x)
+                yield x
+        except (av.FFmpegError, OSError) as e:
+            raise SignalError(f"{self.name}: the sound is damaged ({getattr(e, 'strerror', None) or e})") from e
+        finally:
+            self._container.close()
+
+
+def _dtype(name: str, file: str) -> str:
+    kinds = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
+    if name not in kinds:
+        raise SignalError(f"{file}: samples of type {name}; allowed are {', '.join(kinds)}")
+    return kinds[name]
+
+
+def _bits_of_codec(name: str, extra: bytes) -> int:
+    """Significant bits where samples are wider: 24-bit PCM, and what FLAC's STREAMINFO says; 0 if unknown."""
+    if name == "flac" and len(extra) >= 14:
+        return ((extra[12] & 1) << 4 | extra[13] >> 4) + 1
+    return 24 if name.startswith("pcm_s24") else 0
+
+
+def read_audio(source: Path | bytes) -> Audio:
+    """A whole sound file.
+
+    Raises:
+        SignalError: see `AudioReader`.
+    """
+    reader = AudioReader(source)
+    blocks = list(reader.blocks())
+    samples = np.concatenate(blocks) if blocks else np.zeros((0, reader.channels), reader.dtype)
+    return Audio(samples=np.ascontiguousarray(samples), rate=reader.rate, bits=reader.bits, tags=reader.tags)
+
+
+class AudioWriter:
+    """Writes a .wav or .flac file block by block.
+
+    Args:
+        file: binary, seekable.
+        suffix: ".wav" or ".flac".
+        rate, channels, dtype, bits: as of `Audio`.
+        tags: for the file.
+        level: FLAC's compression level, 0 to 12.
+
+    Raises:
+        SignalError: a suffix or type that the format does not have.
+    """
+
+    _container: Any
+    _stream: Any
+
+    def __init__(self, file: BinaryIO, suffix: str, rate: int, channels: int, dtype: np.dtype[Any], bits: int, tags: dict[str, str], level: int | None = None) -> None:
+        import av
+
+        if suffix.lower() not in WRITABLE:
+            raise SignalError(f"'{suffix}' is not a format that sound is written in; allowed are {', '.join(WRITABLE)}")
+        if dtype not in AUDIO_TYPES:
+            raise SignalError(f"samples of {dtype} cannot be written")
+        kind = WRITABLE[suffix.lower()]
+        self._channels = channels
+        self._container = av.open(file, "w", format=kind)
+        self._container.metadata.update(tags)
+        codec, self._format, self._scale = _pcm(dtype, bits) if kind == "wav" else _flac(dtype, bits)
+        self._dtype = dtype
+        self._stream = self._container.add_stream(codec, rate=rate, layout=LAYOUTS[channels], format=self._format)
+        if kind == "flac" and level is not None:
+            self._stream.codec_context.options = {"compression_level": str(level)}
+        self._at = 0
+
+    def write(self, x: NDArray[Any]) -> None:
+        """Samples [n, channels] of the dtype."""
+        import av
+
+        for first in range(0, len(x), BLOCK):
+            part = np.ascontiguousarray(self._scale(x[first : first + BLOCK])).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(part, format=self._format, layout=LAYOUTS[self._channels])
+            frame.sample_rate = self._stream.rate
+            frame.pts, frame.time_base = self._at, Fraction(1, self._stream.rate)
+            self._at += part.shape[1] // self._channels
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def _pcm(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
+    """wav: codec, sample format, conversion."""
+    if dtype == np.int32:
+        return ("pcm_s24le" if bits <= 24 else "pcm_s32le"), "s32", _same
+    names = {"i2": ("pcm_s16le", "s16"), "f4": ("pcm_f32le", "flt"), "f8": ("pcm_f64le", "dbl"), "u1": ("pcm_u8", "u8")}
+    return (*names[dtype.str[1:]], _same)
+
+
+def _flac(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
+    """flac: 16 or 24 bits; floats are rounded to 24, 8 bits become 16."""
+    if dtype == np.int16:
+        return "flac", "s16", _same
+    if dtype == np.uint8:
+        return "flac", "s16", lambda x: (x.astype(np.int16) - 128) << 8
+    if dtype == np.int32:
+        if bits > 24:
+            raise SignalError(f"samples of {bits} bits do not fit a .flac file of 24; write .wav")
+        return "flac", "s32", _same
+    return "flac", "s32", lambda x: (np.clip(np.round(x.astype(np.float64) * (1 << 23)), -(1 << 23), (1 << 23) - 1).astype(np.int32)) << 8
+
+
+def _same(x: NDArray[Any]) -> NDArray[Any]:
+    return x
+
+
+def audio_bytes(audio: Audio, suffix: str, level: int | None = None) -> bytes:
+    """A whole sound file.
+
+    Raises:
+        SignalError: see `AudioWriter`.
+    """
+    out = io.BytesIO()
+    bits = audio.bits or 8 * audio.samples.dtype.itemsize
+    writer = AudioWriter(out, suffix, audio.rate, audio.samples.shape[1], audio.samples.dtype, bits, dict(audio.tags), level)
+    writer.write(audio.samples)
+    writer.close()
+    return out.getvalue()

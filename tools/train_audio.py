@@ -1,0 +1,113 @@
+"""The audio trainer behind `tools/train.py audio`: the adaptive coder runs over the training sounds and what it knows at the end is frozen.
+
+Coding is learning here: every slot and weight moves toward what it sees. So training is coding the training set at many rates with one model that is never reset;
+what is saved is its state, with the counts cut so that a new sound can still move it. The state is saved after every file and picked up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from tersor.codecs import audio_loops, pcm_loops
+from tersor.codecs.audio_bands import band_edges, band_tilt, block_length
+from tersor.codecs.audio_coder import ROUNDING, Folder, to_floats
+from tersor.codecs.audio_frames import analysis, choose_splits, quantise
+from tersor.codecs.audio_segment import Shaping, prepare
+from tersor.codecs.pcm import encode_pcm
+from tersor.entropy.adaptive import ARITHMETIC, arithmetic_tables, tables_from
+from tersor.entropy.mixing import new_io
+from tersor.files.audio import SUFFIXES, read_audio
+
+GAINS = (-60, 330)
+PCM_SECONDS = 3
+
+
+def fresh() -> dict[str, np.ndarray]:
+    """A state that knows nothing, and the tables of the arithmetic."""
+    out: dict[str, np.ndarray] = dict(arithmetic_tables())
+    out["levels"] = np.array([0, *(((v**4).bit_length()) for v in range(1, audio_loops.MAGNITUDE_MAX + 1))], np.int32)
+    r = audio_loops.POWER_RANGE
+    out["powers"] = np.round(4096 * 2.0 ** (np.arange(-r, r + 1) / audio_loops.EXPONENTS_PER_OCTAVE)).astype(np.int64)
+    for name, loops in (("audio", audio_loops), ("pcm", pcm_loops)):
+        out[f"{name}.probabilities"] = np.full(loops.N_SLOTS, 1 << 21, np.int32)
+        out[f"{name}.counts"] = np.zeros(loops.N_SLOTS, np.uint8)
+        weights = np.full((loops.N_ROWS, loops.N_INPUTS), 65536 * 3 // 10, np.int32)
+        weights[loops.ROW_SINGLE] = 0
+        weights[loops.ROW_SINGLE, 0] = 65536
+        out[f"{name}.weights"] = weights
+    return out
+
+
+def model_of(state: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, ...]:
+    """The state itself, which coding changes."""
+    return tuple(state[f"{name}.{part}"] for part in ("probabilities", "counts", "weights")) + tuple(state[part] for part in ARITHMETIC)
+
+
+def learn(state: dict[str, np.ndarray], path: Path, seconds: float, rng: random.Random) -> tuple[int, int]:
+    """Code a piece of a file at two rates, and without loss; -> (samples, bytes)."""
+    audio = read_audio(path)
+    x = audio.samples[:, :1] if path.parent.name == "speech" else audio.samples
+    length = int(seconds * audio.rate)
+    at = rng.randrange(max(1, len(x) - length))
+    x = x[at : at + length]
+    block = block_length(audio.rate)
+    edges = band_edges(audio.rate, block)
+    model = model_of(state, "audio")
+    total = 0
+    for y in _segments(to_floats(x), audio.rate, block):
+        splits = choose_splits(y, block, edges)
+        frames = prepare(analysis(y, splits, block), splits, audio.rate)
+        for _ in range(2):
+            shaping = Shaping(gain=rng.randint(*GAINS), slope=rng.choice((3, 4, 5, 6, 8)), level_slope=rng.choice((9, 11, 13)), tilt=rng.choice((0, 16, 32, 48)))
+            tilt = band_tilt(audio.rate, block, shaping.tilt)
+            q = quantise(frames.x, frames.envelope, shaping.shape(), tilt, edges, ROUNDING)
+            io, buffer = new_io(False), np.empty(4 * q.size + 1024, np.uint8)
+            audio_loops.code_segment(io, buffer, model, (state["levels"], state["powers"]), shaping.shape(), tilt, splits.copy(), frames.envelope.copy(), q, edges)
+            total += int(io[3])
+    if audio.samples.dtype.kind == "f":
+        x = np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)
+    encode_pcm(x[: PCM_SECONDS * audio.rate], tables_from(state), model_of(state, "pcm"))
+    return x.size, total
+
+
+def _segments(y: np.ndarray, rate: int, block: int) -> list[np.ndarray]:
+    folder = Folder(rate, 250 * block)
+    return [*folder.push(y), *folder.finish()]
+
+
+def frozen(state: dict[str, np.ndarray], count_max: int) -> dict[str, np.ndarray]:
+    out = dict(state)
+    for name in ("audio", "pcm"):
+        out[f"{name}.counts"] = np.minimum(state[f"{name}.counts"], count_max).astype(np.uint8)
+    return out
+
+
+def run(args: argparse.Namespace) -> None:
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = sorted(p for d in args.data for p in Path(d).rglob("*") if p.suffix.lower() in SUFFIXES)
+    plan = [(n, p) for n in range(args.passes) for p in random.Random(args.seed + n).sample(files, len(files))]
+    checkpoint, done = folder / "state.safetensors", folder / "progress.json"
+    first = json.loads(done.read_text())["files"] if done.exists() else 0
+    state = dict(load_file(checkpoint)) if first else fresh()
+    began = time.monotonic()
+    samples = size = 0
+    for i, (_, path) in enumerate(plan[first:], first):
+        n, b = learn(state, path, args.seconds, random.Random(f"{args.seed} {i}"))
+        samples, size = samples + n, size + b
+        if i % 25 == 24 or i == len(plan) - 1:
+            save_file(state, checkpoint)
+            done.write_text(json.dumps({"files": i + 1}))
+            print(
+                json.dumps({"files": i + 1, "of": len(plan), "bits_per_sample": round(4 * size / samples, 4), "seconds": round(time.monotonic() - began, 1)}), flush=True
+            )
+            samples = size = 0
+    save_file(frozen(state, args.count_max), folder / "audio.safetensors")
+    print(f"{folder / 'audio.safetensors'}: {(folder / 'audio.safetensors').stat().st_size} bytes")
