@@ -118,7 +118,7 @@ def main() -> None:
                 for x in pixels[i % 2 :: 2 if round_ == 0 else 1].split(8):
                     q = torch.full((len(x),), int(quality))
                     latents = model.analysis(x, model.log_gain.at(q).exp())
-                    refined = refine(coder, x, latents, q, (slice(0, latents.shape[2]), slice(0, latents.shape[3])))
+                    refined, _ = refine(coder, x, latents, q, (slice(0, latents.shape[2]), slice(0, latents.shape[3])))
                     coder.push(refined, q, [histogram] * len(x), latents)
         y, z = y_tables(histogram.counts[True]), z_tables(histogram.counts[False])
         print(f"round {round_}: {int(histogram.counts[True].sum())} latents counted, {histogram.counts[True][0].sum() / histogram.counts[True].sum():.1%} certain")

@@ -15,7 +15,7 @@ keep() {
     "$python" "$@" >"$out/$name.txt"
     cat "$out/$name.txt"
 }
-keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 8,20,32,44,56,68,80,92 ${reference:+--reference "$reference"} -o $out/kodak
+keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualities 2,13,24,36,48,60,70,78 ${reference:+--reference "$reference"} -o $out/kodak
 if [ -n "$fields" ]; then
     keep fields -m tersor eval --codec field --data "$fields" -o $out/fields
     keep bench-fields -m tersor bench --codec field --data "$fields" --limit 11 --repeat 3

@@ -173,8 +173,9 @@ class ImageCodec:
         def work(batch: list[Window]) -> tuple[list[bytes], list[float]]:
             pixels = torch.from_numpy(np.stack([_pixels(images[w.image].samples, w.outer) for w in batch])).to(self.device)
             quality = torch.tensor([qualities[w.image] for w in batch], device=self.device)
-            y, unrefined = self._latents(coder, pixels, batch[0], quality, o.effort)
-            return coder.encode(y, quality, unrefined)
+            y, unrefined, plain = self._latents(coder, pixels, batch[0], quality, o.effort)
+            payloads, bits = coder.encode(y, quality, unrefined)
+            return [bytes([flag]) + p for flag, p in zip(plain.tolist(), payloads, strict=True)], [8 + b for b in bits]
 
         done = 0
         for batch, (files, estimates) in self._map(work, batches(windows, self.batch)):
@@ -204,19 +205,20 @@ class ImageCodec:
         return out
 
     @staticmethod
-    def _latents(coder: LatentCoder, pixels: Tensor, window: Window, quality: Tensor, effort: int) -> tuple[Tensor, Tensor]:
-        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255; and the same before refinement."""
+    def _latents(coder: LatentCoder, pixels: Tensor, window: Window, quality: Tensor, effort: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255; the same before refinement; which are plain."""
         model = coder.model
         rows, columns = window.inner.relative_to(window.outer).slices()
         with stage("transform"), torch.inference_mode():
             y = model.analysis(pixels, model.log_gain.at(quality).exp())
         unrefined = y[:, :, rows, columns]
         if effort < REFINE_FROM:
-            return unrefined, unrefined
+            return unrefined, unrefined, torch.zeros(len(y), dtype=torch.bool)
         with stage("refinement"):
             iterations = 5 * 2 ** (effort - DEFAULT_EFFORT - 1) if effort > DEFAULT_EFFORT else 0
             parts = zip(*(_parts(v) for v in (pixels, y, quality)), strict=True)
-            return torch.cat([refine(coder, x, v, q, (rows, columns), iterations) for x, v, q in parts]), unrefined
+            refined = [refine(coder, x, v, q, (rows, columns), iterations) for x, v, q in parts]
+            return torch.cat([r for r, _ in refined]), unrefined, torch.cat([p for _, p in refined])
 
     # Decoding
 
@@ -290,6 +292,9 @@ class ImageCodec:
             with stage("transform"), torch.inference_mode():
                 ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
                 x = torch.cat([model.synthesis(*part) for part in zip(*(_parts(v) for v in (y_hat, ungain, bias)), strict=True)])
+                for i, w in enumerate(batch):
+                    if w.tile in jobs[w.image].plain:
+                        x[i] = model.base_synthesis(y_hat[i : i + 1], ungain[i : i + 1])[0]
             rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out

@@ -61,6 +61,7 @@ class DecodeJob:
         self.salvage = salvage
         self.damaged: list[int] = []
         self.latents: dict[int, Tensor] = {}
+        self.plain: set[int] = set()
         dtype = np.uint16 if h.deep else np.uint8
         self.samples = np.zeros((height, w, h.channels), dtype)
 
@@ -77,9 +78,14 @@ class DecodeJob:
         return out
 
     def payload(self, tile: int) -> bytes | None:
-        """The tile's bytes; None if it is damaged and to be salvaged."""
+        """The tile's code; None if it is damaged and to be salvaged. Notes whether it is decoded without the filter."""
         try:
-            return self.reader.chunk(tile)
+            chunk = self.reader.chunk(tile)
+            if chunk[:1] not in (b"\0", b"\1"):
+                raise BitstreamError(f"chunk {tile} (tile {tile}): it begins with {chunk[:1].hex() or 'nothing'}, allowed are 00 and 01; the file is damaged")
+            if chunk[0]:
+                self.plain.add(tile)
+            return chunk[1:]
         except ChecksumError as e:
             if not self.salvage:
                 raise ChecksumError(f"tile {tile} of {len(self.header.grid)}: {e}; decode --salvage fills it and decodes the rest") from e

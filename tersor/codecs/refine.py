@@ -7,6 +7,7 @@ misses,
 
 with J the filter's Jacobian. One step takes J for the identity and runs forward only; more have it by a
 backward pass, and the best is kept. The
+decoder's filter is trained on photographs; where a picture is nearer without it, it is left out, so that nothing falls below the bare transform. The
 rate has no part in the step: rounding weighs it (`LatentCoder.choose`). Gradients of the rate through the prior were tried beside this and gained less in more time.
 `tools/evaluate.py effort` measures both.
 
@@ -28,8 +29,8 @@ from tersor.models.prior import N_QUALITIES
 STEP = 0.8
 
 
-def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice], iterations: int = 0) -> Tensor:
-    """Latents to code in place of y.
+def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice], iterations: int = 0) -> tuple[Tensor, Tensor]:
+    """Latents to code in place of y, and which pictures to decode plainly, without the filter.
 
     Args:
         coder: of the released model.
@@ -40,21 +41,26 @@ def refine(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner
         iterations: steps with a backward pass; 0 takes one without.
 
     Returns:
-        float [N, M, h, w], of the inner part.
+        float [N, M, h, w], of the inner part; bool [N].
     """
-    return _descend(coder, pixels, y, quality, inner, iterations) if iterations else _anticipate(coder, y, quality, inner)
+    latents, plain = _anticipate(coder, pixels, y, quality, inner)
+    if iterations and not plain.all():
+        latents = torch.where(plain[:, None, None, None], latents, _descend(coder, pixels, y, quality, inner, iterations))
+    return latents, plain
 
 
 @torch.inference_mode()
-def _anticipate(coder: LatentCoder, y: Tensor, quality: Tensor, inner: tuple[slice, slice]) -> Tensor:
-    """One step by what the decoded picture itself misses."""
+def _anticipate(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice]) -> tuple[Tensor, Tensor]:
+    """One step by what the decoded picture itself misses; none where the bare transform is nearer."""
     model, rows, columns = coder.model, *inner
     target = y[:, :, rows, columns]
     y_hat = coder.push(target, quality, ()) / ONE
     seen = y.clone()
     seen[:, :, rows, columns] = y_hat
-    x_hat = _synthesis(coder, seen, quality)[:, :, _pixels(rows), _pixels(columns)]
-    return target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
+    bare, x_hat, x = (v[:, :, _pixels(rows), _pixels(columns)] for v in (*_synthesis(coder, seen, quality), pixels))
+    plain = _squared_error(bare, x) < _squared_error(x_hat, x)
+    ahead = target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
+    return torch.where(plain[:, None, None, None], target, ahead), plain
 
 
 def _descend(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice], iterations: int) -> Tensor:
@@ -70,7 +76,7 @@ def _descend(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inn
             y_hat = (coder.push(latents, quality, counters, unrefined) / ONE).clone().requires_grad_()
             seen = y.clone()
             seen[:, :, rows, columns] = y_hat
-            error = (_synthesis(coder, seen, quality) - pixels)[:, :, _pixels(rows), _pixels(columns)].square().sum((1, 2, 3))
+            error = (_synthesis(coder, seen, quality)[1] - pixels)[:, :, _pixels(rows), _pixels(columns)].square().sum((1, 2, 3))
             (gradient,) = torch.autograd.grad(error.sum() / 2, y_hat)
             cost = lam * error.detach() / 3 + torch.tensor([c.estimated_bits for c in counters], device=y.device)
             better = cost < best_cost
@@ -79,11 +85,17 @@ def _descend(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inn
     return best
 
 
-def _synthesis(coder: LatentCoder, y_hat: Tensor, quality: Tensor) -> Tensor:
-    """What the decoder will show, [N, 3, 16 H, 16 W]; in bfloat16 where that is faster, as nothing depends on its last digits."""
+def _synthesis(coder: LatentCoder, y_hat: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    """What the decoder will show without and with the filter, each [N, 3, 16 H, 16 W]; the filter's part in bfloat16 where faster: no bit depends on it."""
     model = coder.model
+    bare = model.base_synthesis(y_hat, model.log_ungain.at(quality).exp())
     with torch.autocast(y_hat.device.type, torch.bfloat16, enabled=_fast_bfloat16(y_hat.device)):
-        return model.synthesis(y_hat, model.log_ungain.at(quality).exp(), model.filter.quality.at(quality))
+        return bare, model.filter(bare, model.filter.quality.at(quality))
+
+
+def _squared_error(shown: Tensor, x: Tensor) -> Tensor:
+    """[N], as people see it: clamped to what can be shown."""
+    return (shown.clamp(0, 255) - x).square().sum((1, 2, 3))
 
 
 def _pixels(latents: slice) -> slice:
