@@ -214,11 +214,10 @@ class ImageCodec:
         unrefined = y[:, :, rows, columns]
         if effort < REFINE_FROM:
             return unrefined, unrefined, torch.zeros(len(y), dtype=torch.bool)
-        with stage("refinement"):
-            iterations = 5 * 2 ** (effort - DEFAULT_EFFORT - 1) if effort > DEFAULT_EFFORT else 0
-            parts = zip(*(_parts(v) for v in (pixels, y, quality)), strict=True)
-            refined = [refine(coder, x, v, q, (rows, columns), iterations) for x, v, q in parts]
-            return torch.cat([r for r, _ in refined]), unrefined, torch.cat([p for _, p in refined])
+        iterations = 5 * 2 ** (effort - DEFAULT_EFFORT - 1) if effort > DEFAULT_EFFORT else 0
+        parts = zip(*(_parts(v) for v in (pixels, y, quality)), strict=True)
+        refined = [refine(coder, x, v, q, (rows, columns), iterations) for x, v, q in parts]
+        return torch.cat([r for r, _ in refined]), unrefined, torch.cat([p for _, p in refined])
 
     # Decoding
 

@@ -25,6 +25,7 @@ from tersor.entropy.coder import SymbolEncoder
 from tersor.entropy.exact import ONE
 from tersor.models.image import lambda_of
 from tersor.models.prior import N_QUALITIES
+from tersor.timing import stage
 
 STEP = 0.8
 
@@ -55,11 +56,12 @@ def _anticipate(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, 
     model, rows, columns = coder.model, *inner
     target = y[:, :, rows, columns]
     y_hat = coder.push(target, quality, ()) / ONE
-    seen = y.clone()
-    seen[:, :, rows, columns] = y_hat
-    bare, x_hat, x = (v[:, :, _pixels(rows), _pixels(columns)] for v in (*_synthesis(coder, seen, quality), pixels))
-    plain = _squared_error(bare, x) < _squared_error(x_hat, x)
-    ahead = target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
+    with stage("refinement"):
+        seen = y.clone()
+        seen[:, :, rows, columns] = y_hat
+        bare, x_hat, x = (v[:, :, _pixels(rows), _pixels(columns)] for v in (*_synthesis(coder, seen, quality), pixels))
+        plain = _squared_error(bare, x) < _squared_error(x_hat, x)
+        ahead = target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
     return torch.where(plain[:, None, None, None], target, ahead), plain
 
 
@@ -74,10 +76,11 @@ def _descend(coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inn
         for _ in range(iterations):
             counters = [SymbolEncoder() for _ in y]
             y_hat = (coder.push(latents, quality, counters, unrefined) / ONE).clone().requires_grad_()
-            seen = y.clone()
-            seen[:, :, rows, columns] = y_hat
-            error = (_synthesis(coder, seen, quality)[1] - pixels)[:, :, _pixels(rows), _pixels(columns)].square().sum((1, 2, 3))
-            (gradient,) = torch.autograd.grad(error.sum() / 2, y_hat)
+            with stage("refinement"):
+                seen = y.clone()
+                seen[:, :, rows, columns] = y_hat
+                error = (_synthesis(coder, seen, quality)[1] - pixels)[:, :, _pixels(rows), _pixels(columns)].square().sum((1, 2, 3))
+                (gradient,) = torch.autograd.grad(error.sum() / 2, y_hat)
             cost = lam * error.detach() / 3 + torch.tensor([c.estimated_bits for c in counters], device=y.device)
             better = cost < best_cost
             best, best_cost = torch.where(better[:, None, None, None], latents, best), torch.where(better, cost, best_cost)
