@@ -238,7 +238,8 @@ def span(header: AudioHeader, start: float | None, stop: float | None) -> tuple[
     first = 0 if start is None else round(start * header.rate)
     last = header.samples if stop is None else round(stop * header.rate)
     if not 0 <= first <= last or first > header.samples:
-        raise SignalError(f"the span from {start} to {stop} s does not fit; the sound lasts {seconds:g} s: give 0 <= start <= stop")
+        end = "the end" if stop is None else f"{stop:g} s"
+        raise SignalError(f"the span from {start or 0:g} s to {end} does not fit; the sound lasts {seconds:g} s: give 0 <= start <= stop")
     return first, min(last, header.samples)
 
 
