@@ -166,7 +166,11 @@ class Trainer:
         self.checkpoint = self.out / f"checkpoint{self.rank or ''}.pt"
         if self.checkpoint.exists():
             self.load()
-        self.net = torch.nn.parallel.DistributedDataParallel(self.model) if self.world > 1 else self.model
+        self.net: torch.nn.Module = self.model
+        if self.world > 1:  # buffers are the same everywhere, and of types that no backend can send
+            for p in self.model.parameters():
+                dist.broadcast(p.data, 0)
+            self.net = torch.nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False, init_sync=False)
 
     def log(self, **entry: Any) -> None:
         if self.rank == 0:

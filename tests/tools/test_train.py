@@ -46,6 +46,18 @@ def test_resuming_gives_the_same_weights(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_learn_the_same_weights(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "tools" / "train.py"), "image", "--device", "cpu"]
+    sizes = ["--steps", "4", "--batch", "2", "--crop", "64", "--eval-every", "4", "--save-every", "4", "--dev-images", "1"]
+    data = ["--data", str(photos), "--dev", str(photos), "--out", str(out)]
+    subprocess.run([*command, *data, *sizes], check=True, capture_output=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    first, second = (torch.load(out / f"checkpoint{rank}.pt", weights_only=True)["model"] for rank in ("", "1"))
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=0, atol=0, msg=key)
+
+
+@pytest.mark.slow
 def test_a_checkpoint_becomes_weights_to_use_and_to_start_from(photos: Path, tmp_path: Path) -> None:
     train(photos, tmp_path / "run", 3)
     weights = tmp_path / "tiny.safetensors"
