@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.entropy.mixing import code_bit, code_mixed, compiled
+from tersor.entropy.compiled import compiled
+from tersor.entropy.mixing import code_bit, code_mixed
 
 EXPONENTS_PER_OCTAVE = 32
 ENVELOPE_MAX = 63

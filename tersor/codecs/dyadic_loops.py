@@ -1,27 +1,13 @@
 """The compiled loops of codecs/dyadic.py: integers in, integers out; the same on every machine.
 
-Numba compiles them on first use and keeps the result; NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
+Compiled on first use, and kept (entropy/compiled.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tersor.errors import MissingDependencyError
-
-try:
-    from numba import njit
-except ImportError as e:
-    raise MissingDependencyError("the field codec needs numba: pip install 'tersor[fields]'") from e
-
-
-def compiled(loop):
-    """Compile without the global lock; keep the machine code on disk where there is a place for it."""
-    try:
-        return njit(cache=True, nogil=True)(loop)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(nogil=True)(loop)
-
+from tersor.entropy.compiled import compiled
 
 FRACTION_BITS = 6
 STENCIL_BITS = 12

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.entropy.mixing import code_bit, code_mixed, compiled
+from tersor.entropy.compiled import compiled
+from tersor.entropy.mixing import code_bit, code_mixed
 
 UNARY = 20
 JOINTS = 24

@@ -7,7 +7,7 @@ know at the start of a payload was learned in training and is part of the releas
     slots: 22-bit probabilities + counts --stretch--> inputs, Q8 --weights, Q16--> sum --squash--> P(bit = 1), 16 bits --> range coder
 
 The tables of stretch and squash come from the weights file, so no machine's logarithm takes part. One function codes and decodes (`io[DECODING]`), so the two cannot
-differ. Numba compiles the loops; NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
+differ.
 
 Source: Mahoney 2005, "Adaptive Weighing of Context Models for Lossless Data Compression" (logistic mixing); Witten et al. 1987 (range coding).
 """
@@ -16,26 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.errors import MissingDependencyError
-
-try:
-    from numba import njit
-except ImportError as e:
-    raise MissingDependencyError("the audio codec needs numba: pip install 'tersor[audio]'") from e
-
-
-def compiled(loop):
-    """Compile without the global lock; keep the machine code on disk where there is a place for it."""
-    try:
-        return njit(cache=True, nogil=True)(loop)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(nogil=True)(loop)
-
-
-def inlined(loop):
-    """Compile into every caller: passing the model's arrays would cost more than the arithmetic."""
-    return njit(nogil=True, inline="always")(loop)
-
+from tersor.entropy.compiled import compiled, inlined
 
 LOW, HIGH, CODE, AT, DECODING, LIMIT = range(6)
 IO_FIELDS = 6
