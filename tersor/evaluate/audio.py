@@ -1,8 +1,8 @@
 """`tersor eval --codec audio`: rate against PESQ, STOI, SI-SDR, ViSQOL and mel distance on a folder of sounds, beside other codecs at every one of their modes.
 
 Rates are bits of the whole file, and of the payload alone. Quality is measured on what `decode` gives back, in time with the input. An anchor's point is, for each
-sound, rate and metric, its best mode (more quality for no more rate); BD-rate compares curves of means over the sounds. Files in a folder called speech, or any mono
-ones, count as speech, the rest as music. One or two channels are measured.
+sound, rate and metric, its best mode (more quality for no more rate); BD-rate compares curves of means over the sounds. Files in a folder called
+speech or music are of that kind; of others, mono ones count as speech. One or two channels are measured.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def metrics_of(kind: str, with_visqol: bool) -> tuple[str, ...]:
 def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, with_visqol: bool) -> list[dict[str, Any]]:
     """Every point of one sound."""
     audio = read_audio(path)
-    kind = "speech" if path.parent.name == "speech" or audio.channels == 1 else "music"
+    kind = path.parent.name if path.parent.name in BITRATES else "speech" if audio.channels == 1 else "music"
     if audio.channels > 2:
         raise SignalError(f"{path}: {audio.channels} channels; sounds of one or two are measured")
     x = _floats(audio.samples)
