@@ -102,14 +102,14 @@ def decode(data: bytes | bytearray | memoryview, *, device: str = "auto", **opti
     Args:
         data: the file.
         device: "auto", "cpu" or "cuda".
-        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices; for "audio": start, stop (seconds).
+        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices; for "audio": start, stop (seconds), salvage.
 
     Raises:
         BitstreamError: a damaged or foreign file.
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise SignalError(f"decode takes the bytes of a .tsr file, not {type(data).__name__}; use tersor.open(path) for files")
-    reader = Reader(data)
+    reader = Reader(data, salvage=bool(options.get("salvage")))
     return Codec(registry.by_wire_id(reader.codec).name, device=device).decode(reader, **options)
 
 

@@ -142,12 +142,13 @@ class Reader:
 
     Args:
         source: the bytes, or a seekable binary file that stays open while chunks are read.
+        salvage: take a file that is cut short, or has something appended; chunks that are not there fail their checksum.
 
     Raises:
         BitstreamError: not a .tsr file, or a damaged front; see the subclasses.
     """
 
-    def __init__(self, source: bytes | bytearray | memoryview | BinaryIO) -> None:
+    def __init__(self, source: bytes | bytearray | memoryview | BinaryIO, *, salvage: bool = False) -> None:
         self._reading = threading.Lock()
         self._file: BinaryIO = io.BytesIO(bytes(source)) if isinstance(source, (bytes, bytearray, memoryview)) else source
         try:
@@ -173,7 +174,7 @@ class Reader:
             raise TruncatedError(f"chunk table: {count} chunks announced, {self.size - self._at} bytes left; the file is cut short or damaged")
         lengths, crcs = [], []
         for i in range(count):
-            lengths.append(self._uvarint(self.size, f"length of chunk {i}"))
+            lengths.append(self._uvarint((1 << 63) - 1, f"length of chunk {i}"))  # held against the file below
             crcs.append(int.from_bytes(self._take(4), "little"))
         expected = zlib.crc32(bytes(self._front[: self._at]))
         stored = int.from_bytes(self._take(4), "little")
@@ -187,9 +188,9 @@ class Reader:
         for length, crc in zip(lengths, crcs, strict=True):
             self._spans.append(_Span(offset, length, crc))
             offset += length
-        if offset > self.size:
-            raise TruncatedError(f"chunks end at byte {offset}, the file at {self.size}; it is cut short")
-        if offset < self.size:
+        if offset > self.size and not salvage:
+            raise TruncatedError(f"chunks end at byte {offset}, the file at {self.size}; it is cut short: of images and sound, decode --salvage keeps the rest")
+        if offset < self.size and not salvage:
             raise BitstreamError(f"{self.size - offset} bytes after the last chunk; the file is damaged or has something appended")
 
     def _take(self, n: int) -> bytes:
@@ -228,8 +229,9 @@ class Reader:
         """
         span = self._spans[index]
         with self._reading:  # blocks are decoded in several threads
-            self._file.seek(span.offset)
-            data = self._file.read(span.length)
+            at = min(span.offset, self.size)
+            self._file.seek(at)
+            data = self._file.read(min(span.length, self.size - at))
         crc = zlib.crc32(data)
         if crc != span.crc or len(data) != span.length:
             raise ChecksumError(f"chunk {index}: CRC-32 {crc:08x}, stored {span.crc:08x}; the file is damaged there")

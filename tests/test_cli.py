@@ -128,6 +128,11 @@ def test_salvage(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not out.exists()
     assert main(["decode", str(file), "-o", str(out), "--salvage"]) == 0
     assert "tile 3" in capsys.readouterr().out
+    file.write_bytes(data[:-3])
+    assert main(["decode", str(file), "-f", "-o", str(out)]) == 3
+    assert "cut short" in capsys.readouterr().err
+    assert main(["decode", str(file), "-f", "-o", str(out), "--salvage"]) == 0
+    assert "tile 3" in capsys.readouterr().out
 
 
 def test_standard_input_and_output(photo: Path) -> None:

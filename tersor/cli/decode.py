@@ -58,7 +58,7 @@ def decode(args: argparse.Namespace) -> int:
         began = time.perf_counter()
         try:
             with open_input(name) as source:
-                reader = Reader(source)
+                reader = Reader(source, salvage=args.salvage)
                 entry = by_wire_id(reader.codec)
                 kind = KINDS[entry.signal]
                 usual = kind.usual_suffix(reader)
@@ -67,7 +67,7 @@ def decode(args: argparse.Namespace) -> int:
                 if entry.name not in codecs:
                     codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
                 codec = codecs[entry.name]
-                signal = kind.decode_to(codec, reader, prepared(path), options) if path else None
+                signal = kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress}) if path else None
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)
                     kind.write(signal, path, usual)

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--variables", metavar="A,B", help="fields: only these variables, and their coordinates")
     q.add_argument("--from", dest="start", type=float, metavar="S", help="sound: from this second, reading only the segments it needs")
     q.add_argument("--to", dest="stop", type=float, metavar="S", help="sound: up to this second")
-    q.add_argument("--salvage", action="store_true", help="fill damaged tiles and say which, instead of failing")
+    q.add_argument("--salvage", action="store_true", help="fill damaged tiles, make damaged segments of sound silent, and say which, instead of failing")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
     q = files("info", "show what a .tsr file holds, without decoding", info)

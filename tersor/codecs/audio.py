@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import container
+from tersor.codecs.audio_bands import block_length
 from tersor.codecs.audio_coder import TransformDecoder, TransformEncoder
 from tersor.codecs.audio_header import WIRE_ID, AudioHeader
 from tersor.codecs.audio_options import SEGMENT_SECONDS, Options, check_finite, header_of, pack_tags, pieces, unpack_tags
 from tersor.codecs.audio_stream import AudioStream, PcmEncoder, from_pcm
 from tersor.codecs.pcm import decode_pcm
 from tersor.entropy.adaptive import adaptive_tables
-from tersor.errors import ChecksumError, SignalError, WeightsError
+from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
 from tersor.signals import Audio, AudioSource, audio_source
 
 Progress = Callable[[int, int], None]
@@ -43,7 +44,7 @@ class AudioCodec:
 
     wire_id = WIRE_ID
     encode_options = ("rate", "quality", "bitrate", "lossless", "segment")
-    decode_options = ("start", "stop")
+    decode_options = ("start", "stop", "salvage")
 
     def __init__(self, device: str = "auto", batch: int | None = None) -> None:
         if device not in ("auto", "cpu"):
@@ -90,9 +91,11 @@ class AudioCodec:
                 samples += len(x)
                 yield x
                 if progress:
-                    progress(samples, max(header.samples, samples))
+                    progress(samples, max(header.samples, getattr(source, "expected", 0), samples))
 
         payloads = list(self.payloads(blocks(), header, options))
+        if progress:
+            progress(samples, samples)
         return container.write(WIRE_ID, replace(header, samples=samples).pack(), pack_tags(source.tags), payloads)
 
     def payloads(self, blocks: Iterator[NDArray[Any]], header: AudioHeader, options: Options) -> Iterator[bytes]:
@@ -104,13 +107,20 @@ class AudioCodec:
             yield from encoder.finish()
 
     def decode_batch(
-        self, files: Sequence[bytes | container.Reader], *, start: float | None = None, stop: float | None = None, progress: Progress | None = None
+        self,
+        files: Sequence[bytes | container.Reader],
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        salvage: bool = False,
+        progress: Progress | None = None,
     ) -> list[Audio]:
         """Files to sounds.
 
         Args:
             files: bytes of .tsr files, or opened containers.
             start, stop: seconds; only the segments between them are read.
+            salvage: make damaged segments silent and note which, instead of failing.
             progress: called with (segments done, segments in all).
 
         Raises:
@@ -119,24 +129,32 @@ class AudioCodec:
         """
         out = []
         for f in files:
-            reader = f if isinstance(f, container.Reader) else container.Reader(f)
-            header = open_header(reader)
-            first, last = span(header, start, stop)
-            samples, at = np.empty((last - first, header.channels), header.dtype), 0
-            for x in self.blocks(reader, header, start, stop, progress):
+            reader = f if isinstance(f, container.Reader) else container.Reader(f, salvage=salvage)
+            sound = self.open(reader, start=start, stop=stop, salvage=salvage, progress=progress)
+            samples, at = np.empty((sound.length, sound.channels), sound.dtype), 0
+            for x in sound.blocks():
                 samples[at : at + len(x)] = x
                 at += len(x)
-            out.append(Audio(samples=samples, rate=header.rate, bits=header.bits, tags=unpack_tags(reader.metadata)))
+            out.append(Audio(samples=samples, rate=sound.rate, bits=sound.bits, tags=sound.tags, notes=sound.notes))
         return out
 
-    def open(self, reader: container.Reader, *, start: float | None = None, stop: float | None = None, progress: Progress | None = None) -> OpenedAudio:
+    def open(
+        self, reader: container.Reader, *, start: float | None = None, stop: float | None = None, salvage: bool = False, progress: Progress | None = None
+    ) -> OpenedAudio:
         """A file, or the span start to stop, to be decoded block by block."""
-        return OpenedAudio(self, reader, start, stop, progress)
+        return OpenedAudio(self, reader, start, stop, salvage, progress)
 
     def blocks(
-        self, reader: container.Reader, header: AudioHeader, start: float | None = None, stop: float | None = None, progress: Progress | None = None
+        self,
+        reader: container.Reader,
+        header: AudioHeader,
+        start: float | None = None,
+        stop: float | None = None,
+        progress: Progress | None = None,
+        damaged: set[int] | None = None,
     ) -> Iterator[NDArray[Any]]:
-        """The samples of a file, or of the span start to stop, in blocks [n, channels]; memory depends on the segment."""
+        """The samples of a file, or of the span start to stop, in blocks [n, channels]; memory depends on the segment. Given a set, damaged segments are put into it,
+        and silent."""
         first, last = span(header, start, stop)
         if first == last:
             return
@@ -145,10 +163,16 @@ class AudioCodec:
         decoder = TransformDecoder(header) if header.mode == "transform" else None
 
         def read(i: int) -> NDArray[Any]:
-            payload = read_chunk(reader, i)
-            if decoder:
-                return decoder.read(i, payload)
-            return from_pcm(decode_pcm(payload, header.length(i), header.channels, adaptive_tables(), f"segment {i}"), header)
+            try:
+                payload = read_chunk(reader, header, i)
+                if decoder:
+                    return decoder.read(i, payload)
+                return from_pcm(decode_pcm(payload, header.length(i), header.channels, adaptive_tables(), f"segment {i}"), header)
+            except BitstreamError:
+                if damaged is None:
+                    raise
+                damaged.add(i)
+                return silence(header, i)
 
         at = segments.start * header.segment
         for done, y in enumerate(self._ahead(read, segments)):
@@ -192,10 +216,9 @@ class AudioCodec:
 class OpenedAudio:
     """Sound in a .tsr file: a source of blocks; memory depends on the segment."""
 
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, codec: AudioCodec, reader: container.Reader, start: float | None, stop: float | None, progress: Progress | None) -> None:
+    def __init__(self, codec: AudioCodec, reader: container.Reader, start: float | None, stop: float | None, salvage: bool, progress: Progress | None) -> None:
         self._codec, self._reader, self._start, self._stop, self._progress = codec, reader, start, stop, progress
+        self._damaged: set[int] | None = set() if salvage else None
         self.header = open_header(reader)
         first, last = span(self.header, start, stop)
         self.rate, self.channels, self.dtype, self.bits = self.header.rate, self.header.channels, self.header.dtype, self.header.bits
@@ -207,12 +230,21 @@ class OpenedAudio:
         return self.length / self.rate
 
     @property
-    def nbytes(self) -> int:
-        return self.length * self.channels * self.dtype.itemsize
+    def notes(self) -> tuple[str, ...]:
+        """Which seconds were damaged, of the blocks decoded so far."""
+        runs: list[list[int]] = []
+        for i in sorted(self._damaged or ()):
+            if runs and runs[-1][1] == i:
+                runs[-1][1] = i + 1
+            else:
+                runs.append([i, i + 1])
+        h = self.header
+        seconds = [[min(i * h.segment, h.samples) / h.rate for i in run] for run in runs]
+        return tuple(f"{a:.3f} s to {b:.3f} s are damaged and silent" for a, b in seconds)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Samples [n, channels], in order."""
-        return self._codec.blocks(self._reader, self.header, self._start, self._stop, self._progress)
+        return self._codec.blocks(self._reader, self.header, self._start, self._stop, self._progress, self._damaged)
 
 
 def open_header(reader: container.Reader) -> AudioHeader:
@@ -222,6 +254,8 @@ def open_header(reader: container.Reader) -> AudioHeader:
         BitstreamError: not an audio header.
         WeightsError: other tables.
     """
+    if reader.codec != WIRE_ID:
+        raise BitstreamError(f"the file's codec is {reader.codec}, not the audio codec ({WIRE_ID}); use tersor.decode")
     header = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
     if header.digest != adaptive_tables().digest:
         raise WeightsError(f"the file was written with tables {header.digest.hex()}, installed are {adaptive_tables().digest.hex()}; install the tersor that wrote it")
@@ -235,17 +269,26 @@ def span(header: AudioHeader, start: float | None, stop: float | None) -> tuple[
         SignalError: it does not lie in the sound.
     """
     seconds = header.samples / header.rate
-    first = 0 if start is None else round(start * header.rate)
-    last = header.samples if stop is None else round(stop * header.rate)
-    if not 0 <= first <= last or first > header.samples:
-        end = "the end" if stop is None else f"{stop:g} s"
-        raise SignalError(f"the span from {start or 0:g} s to {end} does not fit; the sound lasts {seconds:g} s: give 0 <= start <= stop")
-    return first, min(last, header.samples)
+    begin, end = 0.0 if start is None else start, seconds if stop is None else stop
+    if not 0 <= begin <= min(end, seconds):  # also false for NaN
+        until = "the end" if stop is None else f"{stop:g} s"
+        raise SignalError(f"the span from {begin:g} s to {until} does not fit; the sound lasts {seconds:g} s: give a start from 0 to that, and a stop not before it")
+    return min(round(begin * header.rate), header.samples), header.samples if end >= seconds else round(end * header.rate)
 
 
-def read_chunk(reader: container.Reader, index: int) -> bytes:
+def read_chunk(reader: container.Reader, header: AudioHeader, index: int) -> bytes:
     """A chunk, its error naming the segment."""
     try:
         return reader.chunk(index)
     except ChecksumError as e:
-        raise ChecksumError(f"segment {index}: {e}") from e
+        first = index * header.segment / header.rate
+        raise ChecksumError(f"segment {index}, from {first:.3f} s: {e}; decode --salvage makes it silent and decodes the rest") from e
+
+
+def silence(header: AudioHeader, index: int) -> NDArray[Any]:
+    """What a segment's payload is decoded to, all 0. Neighbours fade out into the overlap."""
+    length = header.length(index)
+    if header.mode == "lossless":
+        return from_pcm(np.zeros((length, header.channels), np.int64), header)
+    block = block_length(header.rate)
+    return np.zeros((header.channels, -(-length // block) * block))

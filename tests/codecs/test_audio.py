@@ -165,9 +165,44 @@ def test_a_span_is_part_of_the_whole(codec: AudioCodec, options: dict[str, Any],
         part = np.asarray(codec.decode_batch([file], start=start, stop=stop)[0])
         assert np.array_equal(part, whole[round(start * RATE) : round(stop * RATE)])
         assert len(read) <= 3
-    for start, stop in ((-1, 1), (3, 2), (5, 6)):
+    for start, stop in ((-1, 1), (3, 2), (5, 6), (float("nan"), None), (None, float("nan")), (float("inf"), None)):
         with pytest.raises(SignalError, match="span"):
             codec.decode_batch([file], start=start, stop=stop)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8])
+@pytest.mark.parametrize("options", [{"quality": 40}, {"lossless": True}], ids=str)
+def test_salvage_keeps_what_is_intact_in_its_place(codec: AudioCodec, options: dict[str, Any], dtype: Any) -> None:
+    x = sound(3.3, channels=2, dtype=dtype)
+    (file,) = codec.encode_batch([x], rate=RATE, segment=0.5, **options)
+    whole = np.asarray(codec.decode_batch([file])[0])
+    reader = Reader(file)
+    starts = reader.front_size + np.cumsum([0, *reader.chunk_lengths])
+    damaged = bytearray(file)
+    for segment in (1, 2, 4):
+        damaged[starts[segment] + 9] ^= 4
+    with pytest.raises(BitstreamError, match=r"segment 1, from 0\.500 s.*--salvage"):
+        codec.decode_batch([bytes(damaged)])
+    zero, overlap = 128 if dtype == np.uint8 else 0, RATE // 800 if "quality" in options else 0
+    for data, lost, words in (
+        (bytes(damaged), [(0.5, 1.5), (2.0, 2.5)], ("0.500 s to 1.500 s are damaged and silent", "2.000 s to 2.500 s are damaged and silent")),
+        (file[: starts[5] + 3], [(2.5, 3.3)], ("2.500 s to 3.300 s are damaged and silent",)),
+        (file[: starts[0]], [(0.0, 3.3)], ("0.000 s to 3.300 s are damaged and silent",)),
+        (file + b"appended", [], ()),
+    ):
+        audio = tersor.decode(data, salvage=True)
+        y = np.asarray(audio)
+        assert y.shape == x.shape
+        assert audio.notes == words
+        intact = np.ones(len(x), bool)
+        for first, last in lost:
+            a, b = round(first * RATE), round(last * RATE)
+            assert (y[a + overlap : b - overlap] == zero).all()
+            intact[max(0, a - overlap) : b + overlap] = False
+        assert np.array_equal(y[intact], whole[intact])
+    part = tersor.decode(bytes(damaged), salvage=True, start=1.9, stop=2.6)
+    assert np.array_equal(np.asarray(part), np.asarray(tersor.decode(bytes(damaged), salvage=True))[round(1.9 * RATE) : round(2.6 * RATE)])
+    assert part.notes == ("2.000 s to 2.500 s are damaged and silent",)
 
 
 @pytest.mark.parametrize("options", [{"bitrate": 24}, {"quality": 50}, {"lossless": True}], ids=str)
