@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tersor.cli import main
+from tersor.codecs.audio_header import AudioHeader
+from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.files.audio import audio_bytes, read_audio
+from tersor.files.audio import AudioReader, audio_bytes, read_audio
 from tersor.signals import Audio
 
 RATE = 22050
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636000000002000148afa4710000000049454e44ae426082")
 
 
 def tone(dtype: Any = np.int16, channels: int = 2, seconds: float = 1.2) -> NDArray[Any]:
@@ -73,6 +77,44 @@ def test_compressed_files_are_read(codec: str, suffix: str, form: str, tmp_path:
     assert len(read_audio(tmp_path / "y.wav").samples) == len(sound.samples)
 
 
+@pytest.mark.parametrize(("codec", "suffix"), [("libmp3lame", ".mp3"), ("aac", ".m4a"), ("alac", ".m4a"), ("libopus", ".opus")])
+def test_compressed_files_are_read_without_gaps(codec: str, suffix: str, tmp_path: Path) -> None:
+    """What encoders add in front and behind is cut off where the file says how much it is; mp4 says it in milliseconds."""
+    import av
+
+    rate = 48000
+    x = (np.random.default_rng(0).normal(0, 0.1, rate + 77) * (np.arange(rate + 77) % 4000 < 400)).astype(np.float32)
+    path = tmp_path / f"x{suffix}"
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream(codec, rate=rate, layout="mono")
+        kind = stream.codec_context.codec.audio_formats[0].name
+        data = (x * 2**31).astype(np.int32) if kind.startswith("s32") else x
+        frame = av.AudioFrame.from_ndarray(data[None], format="s32p" if kind.startswith("s32") else "flt" if codec == "libopus" else "fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    sound = read_audio(path)
+    assert 0 <= len(sound.samples) - len(x) <= (rate // 500 if codec == "aac" else 0)
+    y = sound.samples[:, 0].astype(float)
+    assert np.argmax(np.correlate(y, x[1000:-1000].astype(float), "valid")) == 1000
+    assert sound.bits == (24 if codec == "alac" else 32)
+    if codec == "libmp3lame":
+        reader = AudioReader(path.read_bytes()[: path.stat().st_size // 2])
+        list(reader.blocks())
+        assert "announces 1.00 s" in reader.notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_an_empty_sound_is_a_file(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    Audio(samples=tone()[:0], rate=RATE).save(path)
+    back = read_audio(path)
+    assert (back.rate, back.samples.shape, back.samples.dtype) == (RATE, (0, 2), np.int16)
+    assert main(["encode", str(path), "-q"]) == 0
+    assert main(["decode", str(path.with_suffix(".tsr")), "-f", "-q", "-o", str(path)]) == 0
+    assert len(read_audio(path).samples) == 0
+
+
 def test_what_is_not_sound_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"RIFF nonsense")
     with pytest.raises(SignalError, match=r"x\.wav"):
@@ -112,3 +154,59 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     packed.write_bytes(damaged)
     assert main(["decode", str(packed), "-o", str(tmp_path / "new.wav")]) == 3
     assert not (tmp_path / "new.wav").exists()
+
+
+def test_one_bad_sound_of_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "c"):
+        Audio(samples=tone(), rate=RATE).save(tmp_path / f"{name}.wav")
+    broken = tone(np.float32)
+    broken[100, 1] = np.inf
+    Audio(samples=broken, rate=RATE).save(tmp_path / "b.wav")
+    assert main(["encode", str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    assert "b.wav: sample 100 of channel 1 is inf" in capsys.readouterr().err
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.tsr", "c.tsr"]
+
+
+def test_what_is_not_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.wav"
+    Audio(samples=tone(), rate=RATE).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert main(["encode", str(path)]) == 0
+    assert "cut short" in capsys.readouterr().out
+    (tmp_path / "x.sound").write_bytes(data)
+    assert main(["encode", str(tmp_path / "x.sound"), "-f"]) == 1
+    assert "--codec audio" in capsys.readouterr().err
+    assert main(["encode", str(tmp_path / "x.sound"), "-f", "--codec", "audio"]) == 0
+    assert "cut short" not in capsys.readouterr().out
+    flac = audio_bytes(Audio(samples=tone(), rate=RATE), ".flac")
+    body = b"\0\0\0\3\0\0\0\x09image/png" + b"\0" * 20 + len(PNG).to_bytes(4, "big") + PNG
+    block = b"\6" + len(body).to_bytes(3, "big") + body
+    (tmp_path / "art.flac").write_bytes(flac[:42] + block + flac[42:])
+    assert main(["encode", str(tmp_path / "art.flac")]) == 0
+    assert "pictures are left out" in capsys.readouterr().out
+
+
+def test_salvage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "x.tsr", tmp_path / "y.wav"
+    Audio(samples=tone(), rate=RATE).save(tmp_path / "x.wav")
+    assert main(["encode", str(tmp_path / "x.wav"), "--lossless", "--segment", "0.4", "-q"]) == 0
+    data = path.read_bytes()
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    path.write_bytes(damaged)
+    assert main(["decode", str(path), "-o", str(out)]) == 3
+    assert "decode --salvage" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["decode", str(path), "-o", str(out), "--salvage", "--json"]) == 0
+    first = AudioHeader.unpack(Reader(data).header, None).segment
+    samples, last = read_audio(out).samples, 2 * first
+    assert json.loads(capsys.readouterr().out)["notes"] == [f"{first / RATE:.3f} s to {last / RATE:.3f} s are damaged and silent"]
+    assert not samples[first:last].any()
+    assert np.array_equal(np.delete(samples, slice(first, last), 0), np.delete(tone(), slice(first, last), 0))
+    path.write_bytes(data[:-100])
+    assert main(["decode", str(path), "-f", "-o", str(out)]) == 3
+    assert "--salvage" in capsys.readouterr().err
+    assert main(["decode", str(path), "-f", "-o", str(out), "--salvage"]) == 0
+    assert "s to 1.200 s are damaged" in capsys.readouterr().out
+    assert np.array_equal(read_audio(out).samples[:last], tone()[:last])

@@ -10,9 +10,10 @@ from typing import Any
 from tersor.cli.kinds import KINDS, SIGNAL_SUFFIXES, codec_of
 from tersor.cli.paths import Outputs, expand, output_path, read_input, write_output
 from tersor.cli.report import Progress, exit_code, fail, report
-from tersor.errors import TersorError
+from tersor.errors import SignalError, TersorError
 
 FILES_AT_ONCE_BYTES = 64 << 20
+GUESSED = "; it was taken for an image, since its name says nothing: for sound give --codec audio, for arrays --codec field"
 OPTIONS = (
     *("quality", "target_bpp", "target_psnr", "effort", "tile"),
     *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
@@ -69,11 +70,12 @@ def encode(args: argparse.Namespace) -> int:
             outputs.claim(path)
             signal = kind.read(read_input(name) if name == "-" else Path(name), name, variables)
         except TersorError as e:
-            codes.append(fail(e, name))
+            guessed = not args.codec and Path(name).suffix.lower() not in SIGNAL_SUFFIXES and (name == "-" or Path(name).is_file())
+            codes.append(fail(SignalError(f"{e}{GUESSED}") if guessed else e, name))
             continue
         group = groups.setdefault(codec_name, [])
         group.append((name, path, signal))
-        if sum(i.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
+        if not kind.at_once or sum(i.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
             finish(codec_name, groups.pop(codec_name))
     for codec_name, group in groups.items():
         finish(codec_name, group)

@@ -16,10 +16,12 @@ class Kind(ABC):
     Attributes:
         suffixes: of its files, lower case.
         codec: that codes it if none was asked for.
+        at_once: whether several are coded in one call; not if they are read while they are coded.
     """
 
     suffixes: frozenset[str]
     codec: str
+    at_once: bool = True
 
     @abstractmethod
     def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
@@ -135,6 +137,7 @@ class IntegersKind(Kind):
 class AudioKind(Kind):
     suffixes = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"})
     codec = "audio"
+    at_once = False
 
     def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
         from tersor.files.audio import AudioReader
@@ -154,8 +157,9 @@ class AudioKind(Kind):
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         seconds = signal.seconds or 1 / signal.rate
         kbps = 8 * size / seconds / 1000
+        raw = signal.seconds * signal.rate * signal.channels * signal.bits / 8
         what = f"{signal.seconds:.2f} s  {signal.rate} Hz  {signal.channels} channel{'s' * (signal.channels != 1)}"
-        return what, f"{size:,} bytes  {kbps:.2f} kbps  {signal.nbytes / size:.1f}:1", {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)}
+        return what, f"{size:,} bytes  {kbps:.2f} kbps  {raw / size:.1f}:1", {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)}
 
     def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
         from tersor.files.atomic import atomic_file

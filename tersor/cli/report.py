@@ -33,7 +33,7 @@ class Progress:
 
     def __call__(self, done: int, total: int) -> None:
         if self.on and total > 1:
-            print(f"\r{'#' * (30 * done // total):<30} {done}/{total} tiles", end="" if done < total else "\r\033[K", file=sys.stderr, flush=True)
+            print(f"\r{'#' * (30 * done // total):<30} {100 * done // total} %", end="" if done < total else "\r\033[K", file=sys.stderr, flush=True)
 
 
 def report(args: argparse.Namespace, line: str, facts: dict[str, Any], to_stdout: bool) -> None:

@@ -17,8 +17,9 @@ from tersor.signals import AUDIO_TYPES, MAX_CHANNELS, Audio
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
 WRITABLE = {".wav": "wav", ".flac": "flac"}
 BLOCK = 1 << 16
+MAX_LENGTH = 1 << 62
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands"}
+LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 
 
 class AudioReader:
@@ -30,7 +31,9 @@ class AudioReader:
         dtype: of the blocks.
         bits: that are significant.
         tags: of the file.
+        expected: about how many samples there are; 0 if the file does not say.
         length: samples read so far.
+        notes: what is not kept, for people.
 
     Raises:
         SignalError: not a sound file, or one that cannot be coded.
@@ -42,11 +45,14 @@ class AudioReader:
         self.name = str(source) if isinstance(source, Path) else "standard input"
         try:
             self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as e:
+            raise SignalError(f"{self.name}: cannot be read ({e.strerror})") from e
         except (av.FFmpegError, OSError) as e:
-            raise SignalError(f"{self.name}: not a sound file that can be read ({getattr(e, 'strerror', None) or e})") from e
+            allowed = " ".join(sorted(SUFFIXES))
+            raise SignalError(f"{self.name}: not a sound file that can be read ({getattr(e, 'strerror', None) or e}); allowed is what FFmpeg reads: {allowed}") from e
         if not self._container.streams.audio:
             self._container.close()
-            raise SignalError(f"{self.name}: there is no sound in it")
+            raise SignalError(f"{self.name}: there is no sound in it; give a file with a sound track")
         stream = self._container.streams.audio[0]
         context = stream.codec_context
         self._stream = stream
@@ -55,35 +61,63 @@ class AudioReader:
         raw = _bits_of_codec(context.name, bytes(context.extradata or b""))
         self.bits = raw if self.dtype.kind != "f" and 0 < raw <= 8 * self.dtype.itemsize else 8 * self.dtype.itemsize
         self.length = 0
+        self.expected = round(stream.duration * stream.time_base * self.rate) if stream.duration and stream.time_base else 0
+        # What fills an mp4's last frame is cut off; the file may say in milliseconds where.
+        self._last = self.expected + self.rate // 500 if "mp4" in self._container.format.name and self.expected else MAX_LENGTH
+        self.notes = _notes(source, bool(self._container.streams.video))
         self.tags = {str(k): str(v) for k, v in {**self._container.metadata, **stream.metadata}.items() if str(k).lower() not in LEFT_OUT}
         if not 1 <= self.channels <= MAX_CHANNELS:
             self._container.close()
             raise SignalError(f"{self.name}: {self.channels} channels; allowed are 1 to {MAX_CHANNELS}")
 
-    notes: tuple[str, ...] = ()
-
     @property
     def seconds(self) -> float:
         return self.length / self.rate
 
-    @property
-    def nbytes(self) -> int:
-        return self.length * self.channels * self.dtype.itemsize
-
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Samples [n, channels], in order."""
+        held = np.zeros((0, self.channels), self.dtype)
+        for x in self._frames():
+            yield held
+            held = x
+        filled = self.length - self._last
+        if 0 < filled < len(held):
+            held, self.length = held[:-filled], self._last
+        if self.length < 0.9 * self.expected:
+            self.notes += (f"the file announces {self.expected / self.rate:.2f} s, {self.seconds:.2f} s are in it",)
+        yield held
+
+    def _frames(self) -> Iterator[NDArray[Any]]:
         import av
 
         try:
             for frame in self._container.decode(self._stream):
                 x = frame.to_ndarray()
+                if (frame.sample_rate, frame.layout.nb_channels, x.dtype) != (self.rate, self.channels, self.dtype):
+                    raise SignalError(f"{self.name}: sample rate, channels or type change after {self.seconds:.2f} s; cut it there and code the parts")
                 x = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
                 self.length += len(x)
                 yield x
         except (av.FFmpegError, OSError) as e:
-            raise SignalError(f"{self.name}: the sound is damaged ({getattr(e, 'strerror', None) or e})") from e
+            why = getattr(e, "strerror", None) or e
+            raise SignalError(f"{self.name}: the sound is damaged after {self.seconds:.2f} s ({why}); repair it, or cut it there") from e
         finally:
             self._container.close()
+
+
+def _notes(source: Path | bytes, pictures: bool) -> tuple[str, ...]:
+    """What of a file is not there, or not kept."""
+    notes = ["pictures are left out"] if pictures else []
+    if isinstance(source, Path):
+        size = source.stat().st_size
+        with source.open("rb") as f:
+            front = f.read(12)
+    else:
+        size, front = len(source), source[:12]
+    riff = int.from_bytes(front[4:8], "little")
+    if front[:4] == b"RIFF" and front[8:] == b"WAVE" and size < riff < 0x7FFF0000:  # more: written to a pipe, its length not known
+        notes.append(f"the file is cut short, {size:,} of {riff + 8:,} bytes are there")
+    return tuple(notes)
 
 
 def _dtype(name: str, file: str) -> str:
@@ -94,9 +128,11 @@ def _dtype(name: str, file: str) -> str:
 
 
 def _bits_of_codec(name: str, extra: bytes) -> int:
-    """Significant bits where samples are wider: 24-bit PCM, and what FLAC's STREAMINFO says; 0 if unknown."""
+    """Significant bits where samples are wider: 24-bit PCM, and what FLAC's STREAMINFO and ALAC's cookie say; 0 if unknown."""
     if name == "flac" and len(extra) >= 14:
         return ((extra[12] & 1) << 4 | extra[13] >> 4) + 1
+    if name == "alac" and len(extra) >= 18:
+        return extra[17]
     return 24 if name.startswith("pcm_s24") else 0
 
 
@@ -160,6 +196,7 @@ class AudioWriter:
             self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
+        self._container.start_encoding()  # an empty sound has a header too
         self._container.mux(self._stream.encode(None))
         self._container.close()
 
