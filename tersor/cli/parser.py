@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--data", required=True, metavar="DIR", help="folder of images, of .npy files for --codec field, or of sounds for --codec audio")
     q.add_argument("--anchors", help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif); fields: sz3, sperr, zfp; audio: opus, mp3, aac (all)")
     q.add_argument("--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)")
-    q.add_argument("--visqol", action="store_true", help="audio: measure ViSQOL too, slowly (visqol-python)")
+    q.add_argument("--visqol", action="store_true", help="audio: measure ViSQOL too, slowly (pip install 'visqol-python[lattice]')")
     q.add_argument("--bitrates", help="audio: comma-separated kbit/s (default 6 to 128)")
     q.add_argument("--qualities", default="8,18,28,38,48,58,68,78,88", help="comma-separated 1..100")
     q.add_argument("--effort", type=int, default=None)

@@ -21,7 +21,7 @@ from tersor.codecs.audio import AudioCodec
 from tersor.container import Reader
 from tersor.errors import SignalError
 from tersor.files.audio import SUFFIXES, audio_bytes, read_audio
-from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol
+from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol, visqol_api
 from tersor.metrics.audio_anchors import Coded, modes, run_anchor
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Audio
@@ -31,7 +31,8 @@ METRICS: dict[str, Callable[[Floats, Floats, int], float]] = {
     "pesq": pesq_wb,
     "stoi": stoi,
     "si_sdr_db": lambda x, y, rate: si_sdr_db(x, y),
-    "visqol": lambda x, y, rate: visqol(x, y, rate, "speech"),
+    "visqol speech": lambda x, y, rate: visqol(x, y, rate, "speech"),
+    "visqol audio": lambda x, y, rate: visqol(x, y, rate, "audio"),
     "mel": mel_distance,
 }
 OF_KIND = {"speech": ("pesq", "stoi", "si_sdr_db", "mel"), "music": ("si_sdr_db", "mel")}
@@ -50,7 +51,7 @@ def _floats(x: np.ndarray[Any, Any]) -> Floats:
 
 
 def metrics_of(kind: str, with_visqol: bool) -> tuple[str, ...]:
-    return OF_KIND[kind] + (("visqol",) if with_visqol and kind == "speech" else ())
+    return OF_KIND[kind] + ((f"visqol {'speech' if kind == 'speech' else 'audio'}",) if with_visqol else ())
 
 
 def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, with_visqol: bool) -> list[dict[str, Any]]:
@@ -71,9 +72,13 @@ def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[floa
     return rows
 
 
+def sign_of(metric: str) -> int:
+    return -1 if metric in SMALLER_IS_BETTER else 1
+
+
 def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[str, Any]]:
     """Of each sound, codec and asked rate the mode with the best quality per rate: quality corrected to the rate asked for at the slope of a typical curve."""
-    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    sign = sign_of(metric)
     groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
     for r in rows:
         groups.setdefault((r["file"], r["codec"], r["asked_kbps"]), []).append(r)
@@ -85,8 +90,8 @@ def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[
 
 
 def curve(rows: list[dict[str, Any]], codec: str, metric: str, rate: str) -> tuple[list[float], list[float]]:
-    """Mean rate and quality over the sounds at each asked rate; quality grows."""
-    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    """Mean rate and quality over the sounds at each asked rate; quality grows: a metric of which less is better is negative."""
+    sign = sign_of(metric)
     asked = sorted({r["asked_kbps"] for r in rows if r["codec"] == codec})
     points = [[r for r in rows if r["codec"] == codec and r["asked_kbps"] == a] for a in asked]
     return [float(np.mean([r[rate] for r in p])) for p in points], [sign * float(np.mean([r[metric] for r in p])) for p in points]
@@ -111,16 +116,25 @@ def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[di
                 out[f"{kind} {metric} {rate}"] = {"curves": curves, "bd_rate": deltas, "sounds": len(known)}
                 text.append(f"{kind} {metric} by {rate}, {len(known)} sounds")
                 for c in codecs:
-                    points = "  ".join(f"{r:.1f}: {abs(q):.3f}" for r, q in zip(*curves[c], strict=True))
-                    text.append(f"  {c:<8}{points}" + ("" if c == "tersor" else f"   | tersor against it {deltas[c]:+.1f} %"))
+                    points = "  ".join(f"{r:.1f}: {sign_of(metric) * q:.3f}" for r, q in zip(*curves[c], strict=True))
+                    text.append(f"  {c:<8}{points}" + ("" if c == "tersor" else f"   | tersor against it {_percent(deltas[c])}"))
     return out, text
 
 
-def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[float]]) -> float:
+def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[float]]) -> float | None:
+    """None where the curves have no quality in common."""
     try:
         return bd_rate(*_rising(anchor), *_rising(own))
     except ValueError:
-        return math.nan
+        return None
+
+
+def _percent(delta: float | None) -> str:
+    return "reaches no common quality" if delta is None else f"{delta:+.1f} %"
+
+
+def _for_json(v: Any) -> Any:
+    return v if not isinstance(v, float) else round(v, 5) if math.isfinite(v) else None
 
 
 def _rising(points: tuple[list[float], list[float]]) -> tuple[list[float], list[float]]:
@@ -179,6 +193,8 @@ def run(args: argparse.Namespace) -> int:
     names = [a for a in args.anchors.split(",") if a]
     for name in names:
         modes(name)
+    if args.visqol:
+        visqol_api("speech")
     try:
         bitrates = [float(b) for b in args.bitrates.split(",")] if args.bitrates else None
     except ValueError:
@@ -200,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         folder = Path(args.output)
         folder.mkdir(parents=True, exist_ok=True)
-        rounded = [{k: round(v, 5) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
+        rounded = [{k: _for_json(v) for k, v in r.items()} for r in rows]
         (folder / "audio.json").write_text("\n".join(json.dumps(r) for r in [{"summary": summary, "lossless": free, "speed": text[:2]}, *rounded]) + "\n")
         plot(summary, folder / "audio.png")
         print(f"written to {folder}")
@@ -208,7 +224,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plot(summary: dict[str, Any], path: Path) -> None:
-    """Quality over payload rate, one panel a kind and metric."""
+    """Quality over payload rate, a row of panels for each kind of sound, a panel for each metric."""
     try:
         import matplotlib
     except ImportError:
@@ -217,14 +233,32 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    panels = [(k.rsplit(" ", 1)[0], v) for k, v in summary.items() if k.endswith("payload_kbps")]
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
-    for axis, (title, content) in zip(axes[0], panels, strict=True):
-        for i, (c, (rates, quality)) in enumerate(content["curves"].items()):
-            axis.plot(rates, np.abs(quality), "osD^"[i % 4] + "-", label=c)
-        axis.set(title=title, xlabel="kbit/s of payload", xscale="log")
-        axis.grid(alpha=0.3)
-    axes[0][0].legend()
+    rows: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for name, content in summary.items():
+        kind, metric = name.rsplit(" ", 1)[0].split(" ", 1)
+        if name.endswith(" payload_kbps"):
+            rows.setdefault(kind, []).append((metric, content))
+    columns = max(map(len, rows.values()), default=1)
+    figure, axes = plt.subplots(max(len(rows), 1), columns, figsize=(4.5 * columns, 4 * max(len(rows), 1)), squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for line, (kind, panels) in zip(axes, rows.items(), strict=False):
+        for axis, (metric, content) in zip(line, panels, strict=False):
+            for i, (c, (rates, quality)) in enumerate(content["curves"].items()):
+                axis.plot(rates, sign_of(metric) * np.array(quality), "osD^"[i % 4] + "-", label=c)
+            better = "lower" if metric in SMALLER_IS_BETTER else "higher"
+            axis.set(
+                title=f"{kind}, {content['sounds']} sound{'s' * (content['sounds'] != 1)}",
+                xlabel="kbit/s of payload",
+                ylabel=f"{metric} ({better} is better)",
+                xscale="log",
+                visible=True,
+            )
+            axis.set_xticks([round(r) for r in content["curves"]["tersor"][0]])
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
+        line[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=100)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Distances between sounds: PESQ, STOI, ViSQOL where they are installed, SI-SDR and a mel distance.
+"""Distances between sounds: PESQ, STOI, ViSQOL, SI-SDR and a mel distance; what is not installed is an error that names the package.
 
 All take float64 [C, n] of full scale 1, the decoded one with no delay and of equal length. PESQ, STOI and ViSQOL see the mean of the channels.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -57,21 +58,23 @@ def stoi(x: Floats, y: Floats, rate: int) -> float:
 
 
 @functools.cache
-def _visqol(mode: str) -> Any:
+def visqol_api(mode: str) -> Any:
+    """Raises: MissingDependencyError."""
     try:
         from visqol import VisqolApi
-    except ImportError:
-        return None
+
+        if mode == "speech":
+            import_module("ai_edge_litert")  # without it the package maps similarity to MOS by a polynomial, 1 to 2 too high
+    except ImportError as e:
+        raise MissingDependencyError("ViSQOL needs the package visqol-python with its speech model: pip install 'visqol-python[lattice]', or leave out --visqol") from e
     api = VisqolApi()
     api.create(mode=mode)
     return api
 
 
 def visqol(x: Floats, y: Floats, rate: int, mode: str) -> float:
-    """ViSQOL, MOS-LQO 1 to 5, "speech" or "audio"; NaN where visqol-python is not installed. Source: Chinen et al. 2020."""
-    api = _visqol(mode)
-    if api is None:
-        return math.nan
+    """ViSQOL, MOS-LQO 1 to 5, "speech" or "audio". Source: Chinen et al. 2020."""
+    api = visqol_api(mode)
     to = VISQOL_RATES[mode]
     a, b = (resample(v.mean(0, keepdims=True), rate, to)[0] for v in (x, y))
     return float(api.measure_from_arrays(a, b, to).moslqo)
