@@ -50,6 +50,11 @@ class Codec:
         self._check(options, self._codec.decode_options)
         return cast(list[Image | Field | Audio], self._codec.decode_batch(files, **options))
 
+    def encode_to(self, file: BinaryIO, signal: Any, **options: Any) -> int:
+        """Audio: encode one sound into an empty file that can be read and sought, in memory that depends on the segment; -> bytes written."""
+        self._check(options, self._codec.encode_options)
+        return cast(int, self._codec.encode_to(file, signal, **options))
+
     def open(self, file: Reader, **options: Any) -> Any:
         """Audio: a file to be decoded block by block; `.blocks()` yields samples [n, channels]."""
         self._check(options, self._codec.decode_options)

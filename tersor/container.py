@@ -11,7 +11,7 @@ import io
 import os
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ MAX_HEADER = 1 << 16
 MAX_METADATA = 64 << 20
 MAX_CHUNKS = 1 << 20
 MAX_KEY = 1 << 10
+MOVED_AT_ONCE = 1 << 20
 
 
 def put_uvarint(value: int) -> bytes:
@@ -119,15 +120,40 @@ def write(codec: int, header: bytes, metadata: Mapping[str, bytes], chunks: Sequ
     Raises:
         SignalError: more metadata or chunks than a reader accepts.
     """
-    if len(header) > MAX_HEADER or len(chunks) > MAX_CHUNKS:
-        raise SignalError(f"{len(chunks)} chunks and a header of {len(header)} bytes; at most {MAX_CHUNKS} and {MAX_HEADER} are allowed: use larger tiles")
+    return _front(codec, header, metadata, [(len(c), zlib.crc32(c)) for c in chunks]) + b"".join(chunks)
+
+
+def write_to(file: BinaryIO, codec: int, header: Callable[[], bytes], metadata: Mapping[str, bytes], chunks: Iterable[bytes]) -> int:
+    """As `write`, into a file, with one chunk at a time in memory; -> its size.
+
+    Args:
+        file: empty, readable and seekable.
+        header: asked for after the last chunk.
+    """
+    table = []
+    for c in chunks:
+        file.write(c)
+        table.append((len(c), zlib.crc32(c)))
+    front, end = _front(codec, header(), metadata, table), file.tell()
+    for at in reversed(range(0, end, MOVED_AT_ONCE)):
+        file.seek(at)
+        part = file.read(MOVED_AT_ONCE)
+        file.seek(at + len(front))
+        file.write(part)
+    file.seek(0)
+    file.write(front)
+    return len(front) + end
+
+
+def _front(codec: int, header: bytes, metadata: Mapping[str, bytes], table: Sequence[tuple[int, int]]) -> bytes:
+    if len(header) > MAX_HEADER or len(table) > MAX_CHUNKS:
+        raise SignalError(f"{len(table)} chunks and a header of {len(header)} bytes; at most {MAX_CHUNKS} and {MAX_HEADER} are allowed: use larger tiles")
     packed = pack_metadata(metadata)
     front = bytearray(MAGIC + bytes([VERSION]) + put_uvarint(codec))
-    front += put_uvarint(len(header)) + header + put_uvarint(len(packed)) + packed + put_uvarint(len(chunks))
-    for c in chunks:
-        front += put_uvarint(len(c)) + zlib.crc32(c).to_bytes(4, "little")
-    front += zlib.crc32(front).to_bytes(4, "little")
-    return bytes(front) + b"".join(chunks)
+    front += put_uvarint(len(header)) + header + put_uvarint(len(packed)) + packed + put_uvarint(len(table))
+    for length, crc in table:
+        front += put_uvarint(length) + crc.to_bytes(4, "little")
+    return bytes(front + zlib.crc32(front).to_bytes(4, "little"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,13 @@ def encode(args: argparse.Namespace) -> int:
 
     def finish(codec_name: str, group: list[tuple[str, Path | None, Any]]) -> None:
         began = time.perf_counter()
+        kind = KINDS[by_name(codec_name).signal]
         try:
             if codec_name not in codecs:
                 codecs[codec_name] = Codec(codec_name, device=args.device, batch=args.batch)
             codec = codecs[codec_name]
-            files = codec.encode_batch([signal for *_, signal in group], progress=progress, **options)
+            size = kind.encode_to(codec, group[0][2], group[0][1], {**options, "progress": progress}) if len(group) == 1 else None
+            files: list[bytes | int] = [size] if size is not None else [*codec.encode_batch([signal for *_, signal in group], progress=progress, **options)]
         except TersorError as e:
             if len(group) == 1:
                 codes.append(fail(e, group[0][0]))
@@ -47,14 +49,16 @@ def encode(args: argparse.Namespace) -> int:
                     finish(codec_name, [one])
             return
         seconds = (time.perf_counter() - began) / len(group)
-        for (name, path, signal), data in zip(group, files, strict=True):
+        for (name, path, signal), file in zip(group, files, strict=True):
             try:
-                write_output(path, data)
+                if isinstance(file, bytes):
+                    write_output(path, file)
             except TersorError as e:
                 codes.append(fail(e, name))
                 continue
-            what, how, numbers = KINDS[by_name(codec_name).signal].describe(signal, len(data))
-            facts = {"input": name, "output": str(path or "-"), "bytes": len(data), **numbers, "seconds": round(seconds, 3), "codec": codec_name, "device": codec.device}
+            size = len(file) if isinstance(file, bytes) else file
+            what, how, numbers = kind.describe(signal, size)
+            facts = {"input": name, "output": str(path or "-"), "bytes": size, **numbers, "seconds": round(seconds, 3), "codec": codec_name, "device": codec.device}
             notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
             if signal.notes:
                 facts["notes"] = list(signal.notes)

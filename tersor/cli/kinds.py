@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from tersor.cli.paths import FOLDER, write_output
+from tersor.cli.paths import FOLDER, prepared, write_output
 from tersor.errors import SignalError
 
 
@@ -42,6 +42,10 @@ class Kind(ABC):
     @abstractmethod
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         """(what it is, how small its file of `size` bytes is, facts)."""
+
+    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+        """Encode straight into a file, for signals that need not fit in memory; its size, or None if the kind does not, or not there."""
+        return None
 
     def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
         """Decode straight into a file, for signals that need not fit in memory; the signal's description, or None if the kind does not."""
@@ -160,6 +164,14 @@ class AudioKind(Kind):
         raw = signal.seconds * signal.rate * signal.channels * signal.bits / 8
         what = f"{signal.seconds:.2f} s  {signal.rate} Hz  {signal.channels} channel{'s' * (signal.channels != 1)}"
         return what, f"{size:,} bytes  {kbps:.2f} kbps  {raw / size:.1f}:1", {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)}
+
+    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+        from tersor.files.atomic import atomic_file
+
+        if path is None or (path.exists() and not path.is_file()):  # standard output, a device or a pipe
+            return None
+        with atomic_file(prepared(path)) as file:
+            return int(codec.encode_to(file, signal, **options))
 
     def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
         from tersor.files.atomic import atomic_file

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +77,33 @@ class AudioCodec:
         Raises:
             SignalError: a signal or option that cannot be coded.
         """
-        options = Options.of(quality, bitrate, lossless)
-        return [self._encode(audio_source(s, rate), options, segment, progress) for s in signals]
+        options, files = Options.of(quality, bitrate, lossless), []
+        for s in signals:
+            source = audio_source(s, rate)
+            header, payloads = self._coded(source, options, segment, progress)
+            chunks = list(payloads)
+            files.append(container.write(WIRE_ID, header(), pack_tags(source.tags), chunks))
+        return files
 
-    def _encode(self, source: Audio | AudioSource, options: Options, segment: float, progress: Progress | None) -> bytes:
+    def encode_to(
+        self,
+        file: BinaryIO,
+        signal: Any,
+        *,
+        rate: int | None = None,
+        quality: float | None = None,
+        bitrate: float | None = None,
+        lossless: bool | None = None,
+        segment: float = SEGMENT_SECONDS,
+        progress: Progress | None = None,
+    ) -> int:
+        """As `encode_batch`, one sound into a file that is empty, readable and seekable; -> its size. Memory depends on the segment."""
+        source = audio_source(signal, rate)
+        header, payloads = self._coded(source, Options.of(quality, bitrate, lossless), segment, progress)
+        return container.write_to(file, WIRE_ID, header, pack_tags(source.tags), payloads)
+
+    def _coded(self, source: Audio | AudioSource, options: Options, segment: float, progress: Progress | None) -> tuple[Callable[[], bytes], Iterator[bytes]]:
+        """The packed header, to be asked for after the last payload, and the payloads."""
         header = header_of(source, options, segment)
         samples = 0
 
@@ -93,10 +116,12 @@ class AudioCodec:
                 if progress:
                     progress(samples, max(header.samples, getattr(source, "expected", 0), samples))
 
-        payloads = list(self.payloads(blocks(), header, options))
-        if progress:
-            progress(samples, samples)
-        return container.write(WIRE_ID, replace(header, samples=samples).pack(), pack_tags(source.tags), payloads)
+        def last_header() -> bytes:
+            if progress:
+                progress(samples, samples)
+            return replace(header, samples=samples).pack()
+
+        return last_header, self.payloads(blocks(), header, options)
 
     def payloads(self, blocks: Iterator[NDArray[Any]], header: AudioHeader, options: Options) -> Iterator[bytes]:
         """Payloads of the segments of a sound that comes in blocks [n, channels] of any length; memory depends on the segment."""
@@ -206,11 +231,12 @@ class AudioCodec:
         bitrate: float | None = None,
         lossless: bool | None = None,
         segment: float = 0.5,
+        keep: bool = True,
     ) -> AudioStream:
-        """Encode sound as it comes: see `AudioStream`."""
+        """Encode sound as it comes: see `AudioStream`. Without `keep` it forgets packets that were given, and memory stays the same however long it goes on."""
         audio = Audio(samples=np.zeros((0, channels), dtype), rate=rate)
         options = Options.of(quality, bitrate, lossless)
-        return AudioStream(header_of(audio, options, segment), options)
+        return AudioStream(header_of(audio, options, segment), options, keep)
 
 
 class OpenedAudio:

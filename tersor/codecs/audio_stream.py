@@ -67,10 +67,16 @@ class AudioStream:
             for packet in stream.push(block):
                 play(receiver.push(packet))
         file = stream.finish()                         # a whole .tsr file
+
+    Args:
+        header: of the sound.
+        options: what is asked for.
+        keep: packets for `finish`; without, memory depends on the segment alone.
     """
 
-    def __init__(self, header: AudioHeader, options: Options) -> None:
+    def __init__(self, header: AudioHeader, options: Options, keep: bool = True) -> None:
         self.header = header
+        self._keep, self._packets = keep, 0
         self._encoder = PcmEncoder(header) if header.mode == "lossless" else TransformEncoder(header, options.target(), group=1)
         self._payloads: list[bytes] = []
         self._samples = 0
@@ -106,14 +112,22 @@ class AudioStream:
         return self._rest
 
     def finish(self) -> bytes:
-        """All of it as a .tsr file."""
+        """All of it as a .tsr file.
+
+        Raises:
+            SignalError: the packets were not kept.
+        """
         self.end()
+        if not self._keep:
+            raise SignalError("the stream kept no packets to make a file of; open it with keep=True")
         return container.write(WIRE_ID, replace(self.header, samples=self._samples).pack(), {}, self._payloads)
 
     def _packet(self, payload: bytes) -> bytes:
-        length = min(self.header.segment, self._samples - len(self._payloads) * self.header.segment)
-        self._payloads.append(payload)
-        body = put_uvarint(len(self._payloads) - 1) + put_uvarint(length) + payload
+        length = min(self.header.segment, self._samples - self._packets * self.header.segment)
+        body = put_uvarint(self._packets) + put_uvarint(length) + payload
+        self._packets += 1
+        if self._keep:
+            self._payloads.append(payload)
         return zlib.crc32(body).to_bytes(4, "little") + body
 
     def decoder(self) -> PacketDecoder:

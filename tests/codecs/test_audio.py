@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -221,6 +222,10 @@ def test_streams(codec: AudioCodec, options: dict[str, Any]) -> None:
     together = np.concatenate(heard)
     assert np.array_equal(together, np.asarray(codec.decode_batch([file])[0]))
     assert together.shape == x.shape
+    forgetful = codec.stream(rate=RATE, channels=2, segment=0.4, keep=False, **options)
+    assert forgetful.push(x) + forgetful.end() == sent + stream.end()
+    with pytest.raises(SignalError, match="keep=True"):
+        forgetful.finish()
     with pytest.raises(BitstreamError, match="checksum"):
         stream.decoder().push(sent[0][:-1])
     with pytest.raises(SignalError, match="due"):
@@ -229,6 +234,18 @@ def test_streams(codec: AudioCodec, options: dict[str, Any]) -> None:
         stream.push(x)
     with pytest.raises(SignalError, match="stream takes"):
         codec.stream(rate=RATE).push(x)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 40_001])
+@pytest.mark.parametrize("options", [{"bitrate": 24}, {"lossless": True}], ids=str)
+def test_encoding_into_a_file_gives_the_same_file(codec: AudioCodec, options: dict[str, Any], samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = Audio(samples=sound(3)[:samples], rate=RATE, tags={"title": "t"})
+    (expected,) = codec.encode_batch([x], segment=0.5, **options)
+    for moved in (7, 1000, 1 << 20):
+        monkeypatch.setattr("tersor.container.MOVED_AT_ONCE", moved)
+        file = io.BytesIO()
+        assert codec.encode_to(file, x, segment=0.5, **options) == len(expected)
+        assert file.getvalue() == expected
 
 
 def test_stereo_of_one_voice_costs_little_more(codec: AudioCodec) -> None:
