@@ -182,6 +182,13 @@ def test_what_is_not_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     flac = audio_bytes(Audio(samples=tone(), rate=RATE), ".flac")
     body = b"\0\0\0\3\0\0\0\x09image/png" + b"\0" * 20 + len(PNG).to_bytes(4, "big") + PNG
     block = b"\6" + len(body).to_bytes(3, "big") + body
+    Audio(samples=tone(), rate=RATE, tags={"title": "t", "composer": "c"}).save(tmp_path / "tags.flac")
+    assert main(["encode", str(tmp_path / "tags.flac"), "-q"]) == 0
+    assert main(["decode", str(tmp_path / "tags.tsr")]) == 0
+    assert "holds no composer" in capsys.readouterr().out
+    assert main(["decode", str(tmp_path / "tags.tsr"), "-f", "-o", str(tmp_path / "tags.flac")]) == 0
+    assert "holds no" not in capsys.readouterr().out
+    assert read_audio(tmp_path / "tags.flac").tags == {"title": "t", "composer": "c"}
     (tmp_path / "art.flac").write_bytes(flac[:42] + block + flac[42:])
     assert main(["encode", str(tmp_path / "art.flac")]) == 0
     assert "pictures are left out" in capsys.readouterr().out

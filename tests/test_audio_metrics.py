@@ -102,5 +102,8 @@ def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (out / "audio.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["eval", "--codec", "audio", "--data", str(tmp_path), "--bitrates", "x"]) == 1
     assert "not numbers" in capsys.readouterr().err
+    Audio(samples=np.zeros((9, 3), np.int16), rate=RATE).save(tmp_path / "three.wav")
+    assert main(["eval", "--codec", "audio", "--data", str(tmp_path)]) == 1
+    assert "three.wav: 3 channels" in capsys.readouterr().err
     assert main(["eval", "--codec", "audio", "--data", str(out)]) == 1
     assert "no sound files" in capsys.readouterr().err

@@ -183,6 +183,8 @@ class AudioKind(Kind):
             for x in sound.blocks():
                 writer.write(x)
             writer.close()
+        if writer.lost:
+            sound.notes += (f"a {path.suffix} file holds no {', '.join(writer.lost)}; .flac does",)
         return sound
 
 

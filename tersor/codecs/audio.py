@@ -245,6 +245,7 @@ class OpenedAudio:
     def __init__(self, codec: AudioCodec, reader: container.Reader, start: float | None, stop: float | None, salvage: bool, progress: Progress | None) -> None:
         self._codec, self._reader, self._start, self._stop, self._progress = codec, reader, start, stop, progress
         self._damaged: set[int] | None = set() if salvage else None
+        self.notes: tuple[str, ...] = ()
         self.header = open_header(reader)
         first, last = span(self.header, start, stop)
         self.rate, self.channels, self.dtype, self.bits = self.header.rate, self.header.channels, self.header.dtype, self.header.bits
@@ -255,8 +256,7 @@ class OpenedAudio:
     def seconds(self) -> float:
         return self.length / self.rate
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def _damage(self) -> tuple[str, ...]:
         """Which seconds were damaged, of the blocks decoded so far."""
         runs: list[list[int]] = []
         for i in sorted(self._damaged or ()):
@@ -269,8 +269,9 @@ class OpenedAudio:
         return tuple(f"{a:.3f} s to {b:.3f} s are damaged and silent" for a, b in seconds)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Samples [n, channels], in order."""
-        return self._codec.blocks(self._reader, self.header, self._start, self._stop, self._progress, self._damaged)
+        """Samples [n, channels], in order; then notes say what was damaged."""
+        yield from self._codec.blocks(self._reader, self.header, self._start, self._stop, self._progress, self._damaged)
+        self.notes = self._damage()
 
 
 def open_header(reader: container.Reader) -> AudioHeader:

@@ -20,7 +20,7 @@ import numpy as np
 from tersor.codecs.audio import AudioCodec
 from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.files.audio import SUFFIXES, audio_bytes, read_audio
+from tersor.files.audio import SUFFIXES, AudioReader, audio_bytes, read_audio
 from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol, visqol_api
 from tersor.metrics.audio_anchors import Coded, modes, run_anchor
 from tersor.metrics.rate_distortion import bd_rate
@@ -58,8 +58,6 @@ def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[floa
     """Every point of one sound."""
     audio = read_audio(path)
     kind = path.parent.name if path.parent.name in BITRATES else "speech" if audio.channels == 1 else "music"
-    if audio.channels > 2:
-        raise SignalError(f"{path}: {audio.channels} channels; sounds of one or two are measured")
     x = _floats(audio.samples)
     rows = []
     for kbps in bitrates or BITRATES[kind]:
@@ -203,6 +201,9 @@ def run(args: argparse.Namespace) -> int:
     if not paths:
         raise SignalError(f"{args.data}: no sound files here")
     paths = paths[:: max(1, len(paths) // args.limit)][: args.limit] if args.limit else paths
+    for path in paths:
+        if (channels := AudioReader(path).channels) > 2:
+            raise SignalError(f"{path}: {channels} channels; sounds of one or two are measured")
     codec = AudioCodec(args.device)
     warm = Audio(samples=np.zeros((4000, 1), np.int16), rate=8000)
     codec.decode_batch(codec.encode_batch([warm], bitrate=8) + codec.encode_batch([warm], lossless=True))

@@ -19,6 +19,7 @@ WRITABLE = {".wav": "wav", ".flac": "flac"}
 BLOCK = 1 << 16
 MAX_LENGTH = 1 << 62
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+WAV_TAGS = {"artist", "comment", "copyright", "date", "genre", "language", "title", "album", "track", "timecode", "encoded_by"}
 LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 
 
@@ -158,6 +159,9 @@ class AudioWriter:
         tags: for the file.
         level: FLAC's compression level, 0 to 12.
 
+    Attributes:
+        lost: names of tags that the format does not hold.
+
     Raises:
         SignalError: a suffix or type that the format does not have.
     """
@@ -176,6 +180,7 @@ class AudioWriter:
         self._channels = channels
         self._container = av.open(file, "w", format=kind)
         self._container.metadata.update(tags)
+        self.lost = [k for k in tags if kind == "wav" and k.lower() not in WAV_TAGS]
         codec, self._format, self._scale = _pcm(dtype, bits) if kind == "wav" else _flac(dtype, bits)
         self._dtype = dtype
         self._stream = self._container.add_stream(codec, rate=rate, layout=LAYOUTS[channels], format=self._format)
