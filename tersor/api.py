@@ -51,14 +51,22 @@ class Codec:
         return cast(list[Image | Field | Audio], self._codec.decode_batch(files, **options))
 
     def encode_to(self, file: BinaryIO, signal: Any, **options: Any) -> int:
-        """Audio: encode one sound into an empty file that can be read and sought, in memory that depends on the segment; -> bytes written."""
+        """Audio: encode one sound into an empty file that can be read and sought, in memory that depends on the segment; -> bytes written.
+
+        Raises:
+            SignalError: the codec codes whole signals only.
+        """
         self._check(options, self._codec.encode_options)
-        return cast(int, self._codec.encode_to(file, signal, **options))
+        return cast(int, self._part_by_part("encode_to")(file, signal, **options))
 
     def open(self, file: Reader, **options: Any) -> Any:
-        """Audio: a file to be decoded block by block; `.blocks()` yields samples [n, channels]."""
+        """Audio: a file to be decoded block by block; `.blocks()` yields samples [n, channels].
+
+        Raises:
+            SignalError: the codec codes whole signals only.
+        """
         self._check(options, self._codec.decode_options)
-        return self._codec.open(file, **options)
+        return self._part_by_part("open")(file, **options)
 
     def stream(self, **options: Any) -> Any:
         """Audio: encode sound as it comes; see `tersor.codecs.audio_stream.AudioStream`.
@@ -66,9 +74,12 @@ class Codec:
         Raises:
             SignalError: the codec has no streams.
         """
-        if not hasattr(self._codec, "stream"):
-            raise SignalError(f"the codec '{self.entry.name}' has no streams; audio has")
-        return self._codec.stream(**options)
+        return self._part_by_part("stream")(**options)
+
+    def _part_by_part(self, name: str) -> Any:
+        if not hasattr(self._codec, name):
+            raise SignalError(f"the codec '{self.entry.name}' has no streams: it codes whole signals, with encode and decode; audio has {name}")
+        return getattr(self._codec, name)
 
     def _check(self, options: dict[str, Any], known: tuple[str, ...]) -> None:
         if unknown := sorted(set(options) - set(known) - {"progress"}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,10 @@ def test_what_is_not_sound_is_an_error(tmp_path: Path) -> None:
         read_audio(tmp_path / "missing.wav")
     with pytest.raises(SignalError, match="standard input"):
         read_audio(b"")
+    for rate, channels, words in ((500, 1, "sample rate is 500"), (8000, 9, "9 channels")):
+        data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, channels, rate, 2 * channels * rate, 2 * channels, 16) + b"data\x5a\0\0\0" + b"\0" * 90
+        with pytest.raises(SignalError, match=words):
+            read_audio(data)
     with pytest.raises(SignalError, match=r"\.mp3"):
         audio_bytes(Audio(samples=tone(), rate=RATE), ".mp3")
 
@@ -174,6 +179,9 @@ def test_what_is_not_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.write_bytes(data[: len(data) // 2])
     assert main(["encode", str(path)]) == 0
     assert "cut short" in capsys.readouterr().out
+    path.write_bytes(data[:4] + b"\xff\xff\xff\x7f" + data[8:])  # as programs write it to a pipe
+    assert main(["encode", str(path), "-f"]) == 0
+    assert "cut short" not in capsys.readouterr().out
     (tmp_path / "x.sound").write_bytes(data)
     assert main(["encode", str(tmp_path / "x.sound"), "-f"]) == 1
     assert "--codec audio" in capsys.readouterr().err

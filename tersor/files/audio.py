@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
-from tersor.signals import AUDIO_TYPES, MAX_CHANNELS, Audio
+from tersor.signals import AUDIO_TYPES, MAX_CHANNELS, MAX_RATE, MIN_RATE, Audio
 
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
 WRITABLE = {".wav": "wav", ".flac": "flac"}
@@ -62,14 +62,18 @@ class AudioReader:
         raw = _bits_of_codec(context.name, bytes(context.extradata or b""))
         self.bits = raw if self.dtype.kind != "f" and 0 < raw <= 8 * self.dtype.itemsize else 8 * self.dtype.itemsize
         self.length = 0
+        self._form = str(self._container.format.name)
         self.expected = round(stream.duration * stream.time_base * self.rate) if stream.duration and stream.time_base else 0
         # What fills an mp4's last frame is cut off; the file may say in milliseconds where.
-        self._last = self.expected + self.rate // 500 if "mp4" in self._container.format.name and self.expected else MAX_LENGTH
+        self._last = self.expected + self.rate // 500 if "mp4" in self._form and self.expected else MAX_LENGTH
         self.notes = _notes(source, bool(self._container.streams.video))
         self.tags = {str(k): str(v) for k, v in {**self._container.metadata, **stream.metadata}.items() if str(k).lower() not in LEFT_OUT}
         if not 1 <= self.channels <= MAX_CHANNELS:
             self._container.close()
             raise SignalError(f"{self.name}: {self.channels} channels; allowed are 1 to {MAX_CHANNELS}")
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            self._container.close()
+            raise SignalError(f"{self.name}: the sample rate is {self.rate}; allowed are {MIN_RATE} to {MAX_RATE} samples a second: resample it first")
 
     @property
     def seconds(self) -> float:
@@ -84,7 +88,7 @@ class AudioReader:
         filled = self.length - self._last
         if 0 < filled < len(held):
             held, self.length = held[:-filled], self._last
-        if self.length < 0.9 * self.expected:
+        if self.length < 0.9 * self.expected and self._form != "wav":  # of a wav, the size says it; written to a pipe it announces anything
             self.notes += (f"the file announces {self.expected / self.rate:.2f} s, {self.seconds:.2f} s are in it",)
         yield held
 

@@ -345,6 +345,8 @@ def test_front_door(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(f.read(start=0.25, stop=0.5)), np.asarray(decoded)[4000:8000])
     with pytest.raises(SignalError, match="no streams"):
         tersor.Codec("image", device="cpu").stream()
+    with pytest.raises(SignalError, match="audio has encode_to"):
+        tersor.Codec("image", device="cpu").encode_to(io.BytesIO(), x)
 
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*/audio/*.tsr"))
