@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_edges, band_tilt, block_length
-from tersor.codecs.audio_frames import ANGLES, OFFSET_EXPONENT, Ints, choose_angles, dequantise, envelope_of, quantise, rotate, steps_of, synthesis
+from tersor.codecs.audio_frames import ANGLES, OFFSET_EXPONENT, SYMBOL_MAX, Ints, choose_angles, dequantise, envelope_of, quantise, rotate, steps_of, synthesis
 from tersor.codecs.audio_loops import code_segment
 from tersor.codecs.lapped import Floats
 from tersor.container import ByteReader
@@ -27,6 +27,7 @@ UNIT = 64
 MAX_TILT = 128
 FINE_GAIN, COARSE_GAIN = 135, 200
 FINE_TILT, COARSE_TILT = 16, 32
+COARSER = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,10 @@ def encode_frames(frames: Frames, rate: int, shaping: Shaping, rounding: float, 
     shape, tilt = shaping.shape(), band_tilt(rate, frames.x.shape[2], shaping.tilt)
     with stage("quantise"):
         q = quantise(frames.x, frames.envelope, shape, tilt, edges, rounding)
+        while np.abs(q).max(initial=0) >= SYMBOL_MAX and shaping.gain < GAIN_MAX:  # steps too fine for what is that loud
+            shaping = replace(shaping, gain=min(shaping.gain + COARSER, GAIN_MAX))
+            shape = shaping.shape()
+            q = quantise(frames.x, frames.envelope, shape, tilt, edges, rounding)
     s = shaping
     front = _FRONT.pack(s.gain, s.slope, s.level_slope, s.level_bands, s.tilt, s.shrink, s.fill, s.fill_empty) + frames.angles.tobytes()
     io = new_io(False)
