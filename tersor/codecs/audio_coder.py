@@ -67,36 +67,35 @@ class Target:
 
 
 class Folder:
-    """Cuts sound into segments whose borders are folded; holds one segment back."""
+    """Cuts sound into segments whose borders are folded; a segment comes out as soon as its overlap with the next is there."""
 
     def __init__(self, rate: int, segment: int) -> None:
         self.block = block_length(rate)
-        self._segment, self._held = segment, [np.zeros((0, 0))]
+        self._segment, self._count = segment, 0
         self._samples: list[Floats] = []
-        self._count = 0
 
     def push(self, y: Floats) -> Iterator[Floats]:
         """Samples [C, n] -> finished segments [C, T block]."""
         self._samples.append(y)
         self._count += y.shape[1]
-        while self._count >= self._segment:
-            whole = np.concatenate(self._samples, 1)
-            self._samples, self._count = [whole[:, self._segment :]], self._count - self._segment
-            yield from self._next(whole[:, : self._segment].copy())
+        while self._count >= self._segment + self.block // BORDER:
+            yield self._cut(np.concatenate(self._samples, 1))
 
     def finish(self) -> Iterator[Floats]:
         if self._count:
             rest = np.concatenate(self._samples, 1)
-            yield from self._next(np.pad(rest, ((0, 0), (0, -rest.shape[1] % self.block))))
-        if self._held[0].size:
-            yield self._held[0]
+            rest = np.pad(rest, ((0, 0), (0, -rest.shape[1] % self.block)))
+            if rest.shape[1] > self._segment:
+                yield self._cut(rest)
+                rest = self._samples[0]
+            yield rest
 
-    def _next(self, y: Floats) -> Iterator[Floats]:
-        held = self._held[0]
-        if held.size:
-            fold_border(held, y, self.block)
-            yield held
-        self._held[0] = y
+    def _cut(self, y: Floats) -> Floats:
+        """The first segment of y; the rest is kept."""
+        segment, rest = y[:, : self._segment], y[:, self._segment :]
+        fold_border(segment, rest, self.block)
+        self._samples, self._count = [rest], rest.shape[1]
+        return segment
 
 
 def fold_border(left: Floats, right: Floats, block: int, inverse: bool = False) -> None:

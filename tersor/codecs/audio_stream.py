@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import container
+from tersor.codecs.audio_bands import block_length
 from tersor.codecs.audio_coder import TransformDecoder, TransformEncoder
+from tersor.codecs.audio_frames import BORDER
 from tersor.codecs.audio_header import WIRE_ID, AudioHeader
 from tersor.codecs.audio_options import Options
 from tersor.codecs.pcm import decode_pcm, encode_pcm
@@ -56,7 +58,7 @@ class PcmEncoder:
 
 
 class AudioStream:
-    """An encoder for sound that has not ended. Latency: two segments, for one is held until the next is whole; without loss one.
+    """An encoder for sound that has not ended. Latency: the segment, and a sixteenth of a 20 ms block.
 
     Example:
         stream = tersor.Codec("audio").stream(rate=48000, channels=2, bitrate=64, segment=0.5)
@@ -82,8 +84,9 @@ class AudioStream:
 
     @property
     def latency_seconds(self) -> float:
-        """From a sample going in to the packet that holds it coming out, at most."""
-        return (2 if self.header.mode == "transform" else 1) * self.header.segment / self.header.rate
+        """From a sample going in to the packet that holds it coming out."""
+        overlap = block_length(self.header.rate) // BORDER if self.header.mode == "transform" else 0
+        return (self.header.segment + overlap) / self.header.rate
 
     def push(self, x: NDArray[Any]) -> list[bytes]:
         """Samples [n, channels] -> packets that are finished.
