@@ -16,10 +16,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tersor.codecs import audio_loops, pcm_loops
-from tersor.codecs.audio_bands import band_edges, band_tilt, block_length
+from tersor.codecs.audio_bands import band_edges, block_length
 from tersor.codecs.audio_coder import ROUNDING, Folder, to_floats
 from tersor.codecs.audio_frames import analysis, choose_splits, quantise
-from tersor.codecs.audio_segment import Shaping, prepare
+from tersor.codecs.audio_segment import prepare
+from tersor.codecs.audio_shaping import EXPONENTS_PER_OCTAVE, PROFILES, step_exponents
 from tersor.codecs.pcm import encode_pcm
 from tersor.entropy.adaptive import ARITHMETIC, arithmetic_tables, tables_from
 from tersor.entropy.mixing import new_io
@@ -34,7 +35,7 @@ def fresh() -> dict[str, np.ndarray]:
     out: dict[str, np.ndarray] = dict(arithmetic_tables())
     out["levels"] = np.array([0, *(((v**4).bit_length()) for v in range(1, audio_loops.MAGNITUDE_MAX + 1))], np.int32)
     r = audio_loops.POWER_RANGE
-    out["powers"] = np.round(4096 * 2.0 ** (np.arange(-r, r + 1) / audio_loops.EXPONENTS_PER_OCTAVE)).astype(np.int64)
+    out["powers"] = np.round(4096 * 2.0 ** (np.arange(-r, r + 1) / EXPONENTS_PER_OCTAVE)).astype(np.int64)
     for name, loops in (("audio", audio_loops), ("pcm", pcm_loops)):
         out[f"{name}.probabilities"] = np.full(loops.N_SLOTS, 1 << 21, np.int32)
         out[f"{name}.counts"] = np.zeros(loops.N_SLOTS, np.uint8)
@@ -65,11 +66,11 @@ def learn(state: dict[str, np.ndarray], path: Path, seconds: float, rng: random.
         splits = choose_splits(y, block, edges)
         frames = prepare(analysis(y, splits, block), splits, audio.rate)
         for _ in range(2):
-            shaping = Shaping(gain=rng.randint(*GAINS), slope=rng.choice((3, 4, 5, 6, 8)), level_slope=rng.choice((9, 11, 13)), tilt=rng.choice((0, 16, 32, 48)))
-            tilt = band_tilt(audio.rate, block, shaping.tilt)
-            q = quantise(frames.x, frames.envelope, shaping.shape(), tilt, edges, ROUNDING)
+            exponents = step_exponents(frames.envelope, rng.randint(*GAINS), rng.choice(PROFILES), audio.rate, block)
+            q = quantise(frames.x, frames.envelope, exponents, edges, ROUNDING)
             io, buffer = new_io(False), np.empty(4 * q.size + 1024, np.uint8)
-            audio_loops.code_segment(io, buffer, model, (state["levels"], state["powers"]), shaping.shape(), tilt, splits.copy(), frames.envelope.copy(), q, edges)
+            audio_loops.code_side(io, buffer, model, splits.copy(), frames.envelope.copy())
+            audio_loops.code_coefficients(io, buffer, model, (state["levels"], state["powers"]), exponents, splits, frames.envelope, q, edges)
             total += int(io[3])
     if audio.samples.dtype.kind == "f":
         x = np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)

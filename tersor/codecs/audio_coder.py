@@ -6,10 +6,10 @@ samples --regroup--> segments --fold borders, choose splits--> Frames --search t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,26 @@ from numpy.typing import NDArray
 from tersor.codecs.audio_bands import band_edges, block_length
 from tersor.codecs.audio_frames import BORDER, analysis, choose_splits
 from tersor.codecs.audio_header import AudioHeader
-from tersor.codecs.audio_segment import Frames, Shaping, at_gain, decode_frames, encode_frames, estimated_bits, prepare
+from tersor.codecs.audio_refine import refine, speech_power
+from tersor.codecs.audio_segment import Frames, Shaping, decode_frames, encode_frames, estimated_bits, prepare
+from tersor.codecs.audio_shaping import MUSIC, PROFILES, SPEECH
 from tersor.codecs.lapped import Floats, fold
 from tersor.entropy.adaptive import AdaptiveTables, adaptive_tables
 from tersor.errors import SignalError
 from tersor.timing import stage
 
+T = TypeVar("T")
 FULL_SCALE = 32768.0
-ROUNDING = 0.35
+ROUNDING = 0.34
 SEARCH_STEPS = 8
 SEARCH_GAINS = (-160, 480)
 SEARCH_PRECISION = 0.007
+REFINED_PRECISION = 0.015
+PASSES = 6
+GROWTH = 1.015
 GROUP = 4
 CHUNK_OVERHEAD = 6
-SINGLE = Shaping()  # mostly speech: less noise scores better in PESQ
-SEVERAL = Shaping(fill=32, fill_empty=45)  # mostly music: spectra stay full
-FRONT_OVERHEAD = 48
+FRONT_OVERHEAD = 40
 QUALITY_GAIN = (304, 3.64)
 
 
@@ -114,16 +118,27 @@ class TransformEncoder:
         target: quality or bit rate.
         group: segments that share a gain; a stream has 1.
         pool: threads for the segments of a group.
+        passes: how often the encoder of speech listens to what it made.
     """
 
-    def __init__(self, header: AudioHeader, target: Target, group: int = GROUP, pool: ThreadPoolExecutor | None = None, tables: AdaptiveTables | None = None) -> None:
+    def __init__(
+        self,
+        header: AudioHeader,
+        target: Target,
+        group: int = GROUP,
+        pool: ThreadPoolExecutor | None = None,
+        tables: AdaptiveTables | None = None,
+        passes: int = PASSES,
+    ) -> None:
         self._rate, self._target, self._group, self._pool = header.rate, target, group, pool
         self._folder = Folder(header.rate, header.segment)
         self._tables = tables or adaptive_tables()
         self._waiting: list[Frames] = []
         self._bias = 1.0
         self._saved = -8.0 * FRONT_OVERHEAD
-        self.shaping = SEVERAL if header.channels > 1 else SINGLE
+        self.profile = PROFILES.index(SPEECH if header.channels == 1 else MUSIC)
+        self._passes = passes if header.channels == 1 else 0
+        self._power, self._segments, self._growth = 0.0, 0, GROWTH if self._passes else 1.0
 
     def push(self, x: NDArray[Any]) -> list[bytes]:
         """Samples [n, C] -> payloads that are finished."""
@@ -150,24 +165,39 @@ class TransformEncoder:
 
     def _code(self) -> list[bytes]:
         frames, self._waiting = self._waiting, []
+        self._power = max(self._power, *(speech_power(f, self._rate) for f in frames))
         if self._target.bitrate is None:
-            return self._at(frames, self._target.gain())
+            return self._at(self._refined(frames, self._target.gain()), self._target.gain())
         seconds = sum(f.x.shape[1] for f in frames) * self._folder.block / self._rate
         wanted = max(self._target.bitrate * 1000 * seconds + self._saved, 1.0)
-        payloads = self._search(frames, wanted)
+        gain, payloads = self._search(frames, wanted / self._growth)
+        if self._passes:
+            before = _bits(payloads)
+            frames = self._refined(frames, gain)
+            payloads = self._at(frames, gain)
+            self._growth = _bits(payloads) / before
+            if abs(math.log(_bits(payloads) / wanted)) > REFINED_PRECISION:
+                _, payloads = self._search(frames, wanted)
         self._saved = wanted - _bits(payloads)
         return payloads
 
     def _at(self, frames: list[Frames], gain: int) -> list[bytes]:
-        shaping = at_gain(self.shaping, gain)
+        return self._each(lambda f: encode_frames(f, self._rate, self._shaping(gain), ROUNDING, self._tables), frames)
 
-        def one(f: Frames) -> bytes:
-            return encode_frames(f, self._rate, shaping, ROUNDING, self._tables)
+    def _refined(self, frames: list[Frames], gain: int) -> list[Frames]:
+        """Frames that were listened to at a gain."""
+        shaping, seeds = self._shaping(gain), range(self._segments, self._segments + len(frames))
+        self._segments += len(frames)
+        return self._each(lambda f, seed: refine(f, self._rate, shaping, ROUNDING, seed, self._power, self._passes), frames, seeds)
 
-        return list(self._pool.map(one, frames)) if self._pool else [one(f) for f in frames]
+    def _each(self, function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
+        return list((self._pool.map if self._pool else map)(function, *arguments))
 
-    def _search(self, frames: list[Frames], wanted: float) -> list[bytes]:
-        """Payloads whose bits come nearest to `wanted`: an estimate from the envelopes names the gain, what coding gives corrects the estimate."""
+    def _shaping(self, gain: int) -> Shaping:
+        return Shaping(gain=gain, profile=self.profile)
+
+    def _search(self, frames: list[Frames], wanted: float) -> tuple[int, list[bytes]]:
+        """Gain and payloads whose bits come nearest to `wanted`: an estimate from the envelopes names the gain, what coding gives corrects the estimate."""
         tried: dict[int, list[bytes]] = {}
         low, high = SEARCH_GAINS
         gain = self._gain_for(frames, wanted, low, high)
@@ -179,10 +209,10 @@ class TransformEncoder:
             if abs(off) < SEARCH_PRECISION or low > high:
                 break
             gain = self._gain_for(frames, wanted, low, high)
-        return tried[min(tried, key=lambda g: abs(math.log(_bits(tried[g]) / wanted)))]
+        return min(tried.items(), key=lambda t: abs(math.log(_bits(t[1]) / wanted)))
 
     def _estimate(self, frames: list[Frames], gain: int) -> float:
-        return sum(estimated_bits(f, self._rate, at_gain(self.shaping, gain)) for f in frames)
+        return sum(estimated_bits(f, self._rate, self._shaping(gain)) for f in frames)
 
     def _gain_for(self, frames: list[Frames], wanted: float, low: int, high: int) -> int:
         """The finest gain from low to high whose corrected estimate is no more than wanted."""

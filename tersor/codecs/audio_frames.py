@@ -11,13 +11,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.audio_loops import ENVELOPE_EXPONENTS, ENVELOPE_MAX, EXPONENTS_PER_OCTAVE, N_SPLITS, SKIP_BELOW, all_exponents
+from tersor.codecs.audio_loops import ENVELOPE_MAX, N_SPLITS
+from tersor.codecs.audio_shaping import OFFSET_EXPONENT, UNIT, Exponents, Ints, Profile, coded_bands, steps_of
 from tersor.codecs.lapped import Floats, dct4, fold
 
-Ints = NDArray[np.int32]
 BORDER = 16
 ENVELOPE_OFFSET = 8
-OFFSET_EXPONENT = 4.0
 ANGLES = 64
 SPLIT_REFERENCE = 0.5
 SPLIT_FLOOR = 2.0
@@ -94,39 +93,25 @@ def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
     return out.clip(0, ENVELOPE_MAX)
 
 
-def steps_of(envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Step of each band and whether it is coded, [C, T, bands]."""
-    exponents = np.zeros(envelope.shape, np.int64)
-    all_exponents(envelope, shape, tilt, exponents)
-    coded = (envelope > 0) & (ENVELOPE_EXPONENTS * envelope - exponents >= SKIP_BELOW)
-    return 2.0 ** (exponents / EXPONENTS_PER_OCTAVE - OFFSET_EXPONENT), coded
-
-
-def quantise(x: Floats, envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[np.int64], edges: NDArray[np.int64], rounding: float) -> Ints:
+def quantise(x: Floats, envelope: Ints, exponents: Exponents, edges: NDArray[np.int64], rounding: float) -> Ints:
     """Integers [C, T, K]; `rounding` below 0.5 widens the zero."""
-    steps, coded = steps_of(envelope, shape, tilt)
-    widths = np.diff(edges)
-    inverse = np.repeat(np.where(coded, 1 / steps, 0), widths, 2)
+    inverse = np.repeat(np.where(coded_bands(envelope, exponents), 1 / steps_of(exponents), 0), np.diff(edges), 2)
     return (np.sign(x) * np.minimum(np.floor(np.abs(x) * inverse + rounding), SYMBOL_MAX)).astype(np.int32)
 
 
-def dequantise(
-    q: Ints, envelope: Ints, shape: NDArray[np.int64], tilt: NDArray[np.int64], edges: NDArray[np.int64], shrink: float, fill: tuple[float, float], seed: int
-) -> Floats:
-    """Coefficients; zeros become noise.
+def dequantise(q: Ints, envelope: Ints, exponents: Exponents, edges: NDArray[np.int64], profile: Profile, seed: int) -> Floats:
+    """Coefficients [C, T, K]; zeros become noise, at a part of what the envelope leaves for them.
 
     Args:
-        shrink: what magnitudes lose, in steps.
-        fill: level of the noise in bands that are coded and in those that are not, as a fraction of what the envelope leaves for the zeros.
         seed: of the noise.
     """
-    steps, coded = steps_of(envelope, shape, tilt)
-    widths = np.diff(edges)
-    y = (q - np.sign(q) * shrink) * np.repeat(steps, widths, 2)
+    steps, widths = steps_of(exponents), np.diff(edges)
+    y = (q - np.sign(q) * (profile.shrink / UNIT)) * np.repeat(steps, widths, 2)
     energy = np.where(envelope > 0, 2.0 ** (envelope - 2 * OFFSET_EXPONENT), 0) * widths
     zeros = np.add.reduceat((q == 0).astype(np.float64), edges[:-1], 2)
     level = np.sqrt(np.maximum(energy - np.add.reduceat(y**2, edges[:-1], 2), 0) / np.maximum(zeros, 1))
-    level = np.where(coded, fill[0] * np.minimum(level, NOISE_CAP * steps), fill[1] * level)
+    fill, empty = (np.array(f[: len(widths)]) / UNIT for f in (profile.fill, profile.fill_empty))
+    level = np.where(coded_bands(envelope, exponents), fill * np.minimum(level, NOISE_CAP * steps), empty * level)
     return np.where(q == 0, np.repeat(level, widths, 2) * noise(q.shape, seed), y)
 
 

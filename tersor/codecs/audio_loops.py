@@ -1,6 +1,6 @@
 """The compiled loops of the audio codec: envelopes and coefficients of a segment through the adaptive coder, integers in, integers out.
 
-Order of a frame: split, then for each channel its envelope, then for each channel its coefficients from low to high. Contexts of a coefficient are magnitudes
+First the splits and envelopes of all frames, then, frame by frame, each channel's coefficients from low to high. Contexts of a coefficient are magnitudes
 that the decoder has: lower bins of the frame, the two frames before, the first channel of its pair, and what the envelope leads to expect; all in units of the
 coefficient's own step, Q4.
 """
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.audio_shaping import ENVELOPE_EXPONENTS, SKIP_BELOW
 from tersor.entropy.compiled import compiled
 from tersor.entropy.mixing import code_bit, code_mixed
 
-EXPONENTS_PER_OCTAVE = 32
 ENVELOPE_MAX = 63
-ENVELOPE_EXPONENTS = 16
-SKIP_BELOW = -56
 UNARY = 15
 JOINTS = 16
 PAD = 8
@@ -115,66 +113,13 @@ def code_envelope(io, buffer, model, slots, envelope, residuals, c, t, bands):  
 
 
 @compiled
-def step_exponents(envelope, c, pair, t, shape, tilt, out):  # pragma: no cover
-    """Exponents of the steps of a channel's frame, [B], 1/32 octave; both channels of a pair have the same.
-
-    shape: (gain, along frequency, along time, bands of the level): the first two slopes in sixteenths, 0 for uniform noise, 16 for noise like the envelope.
-    """
-    bands = envelope.shape[2]
-    gain, slope, level_slope, n = shape[0], shape[1], shape[2], min(shape[3], bands)
-    level = np.int64(0)
-    for b in range(bands):
-        out[b] = max(envelope[c, t, b], envelope[pair, t, b])
-        if b < n:
-            level += out[b]
-    level = level * ENVELOPE_EXPONENTS // n
-    before = out[0]
-    for b in range(bands):
-        after = out[b + 1] if b + 1 < bands else out[b]
-        own = out[b]
-        smooth = (before + 2 * own + after) * (ENVELOPE_EXPONENTS // 4)
-        out[b] = gain + ((slope * (smooth - level) + level_slope * level) >> 4) + tilt[b]
-        before = own
-
-
-@compiled
-def all_exponents(envelope, shape, tilt, out):  # pragma: no cover
-    """step_exponents of every channel and frame, [C, T, B]."""
-    channels, frames, _ = envelope.shape
-    for c in range(channels):
-        pair = c ^ 1 if c ^ 1 < channels else c
-        for t in range(frames):
-            step_exponents(envelope, c, pair, t, shape, tilt, out[c, t])
-
-
-@compiled
-def code_segment(io, buffer, model, tables, shape, tilt, splits, envelope, q, edges):  # pragma: no cover
-    """Code or decode a segment.
-
-    Args:
-        model: (probabilities, counts, weights, stretch, squash, reciprocals); learns on the way.
-        tables: (levels [4096], powers [2 POWER_RANGE + 1] Q12).
-        shape, tilt: of the noise; see `step_exponents`.
-        splits: uint8 [T].
-        envelope: int32 [C, T, B].
-        q: int32 [C, T, K].
-        edges: of the bands, in bins, [B + 1].
-    """
-    levels, powers = tables
-    channels, frames, bins = q.shape
-    bands = len(edges) - 1
+def code_side(io, buffer, model, splits, envelope):  # pragma: no cover
+    """Code or decode what comes before the coefficients of a segment: splits, uint8 [T], and the envelope, int32 [C, T, B], frame by frame."""
+    channels, frames, bands = envelope.shape
     slots = np.zeros(N_INPUTS, np.int64)
-    base = np.zeros(N_INPUTS, np.int64)
     residuals = np.zeros((channels, frames, bands), np.int32)
-    exponents = np.zeros((channels, 3, bands), np.int64)
-    sizes = np.zeros((channels, 3, bins + 2 * PAD), np.int64)
-    current = np.zeros(bins + 2 * PAD, np.int64)
-    previous = np.zeros(bins + 2 * PAD, np.int64)
-    older = np.zeros(bins + 2 * PAD, np.int64)
-    mate = np.zeros(bins + 2 * PAD, np.int64)
     split = 0
     for t in range(frames):
-        now, last, last2 = t % 3, (t + 2) % 3, (t + 1) % 3
         value = splits[t]
         code = 0
         for i in range(2):
@@ -185,16 +130,42 @@ def code_segment(io, buffer, model, tables, shape, tilt, splits, envelope, q, ed
         splits[t] = split
         for c in range(channels):
             code_envelope(io, buffer, model, slots, envelope, residuals, c, t, bands)
+
+
+@compiled
+def code_coefficients(io, buffer, model, tables, exponents, splits, envelope, q, edges):  # pragma: no cover
+    """Code or decode the coefficients of a segment.
+
+    Args:
+        model: (probabilities, counts, weights, stretch, squash, reciprocals); learns on the way.
+        tables: (levels [4096], powers [2 POWER_RANGE + 1] Q12).
+        exponents: of the steps, int64 [C, T, B], 1/32 octave.
+        splits: uint8 [T].
+        envelope: int32 [C, T, B].
+        q: int32 [C, T, K].
+        edges: of the bands, in bins, [B + 1].
+    """
+    levels, powers = tables
+    channels, frames, bins = q.shape
+    bands = len(edges) - 1
+    slots = np.zeros(N_INPUTS, np.int64)
+    base = np.zeros(N_INPUTS, np.int64)
+    sizes = np.zeros((channels, 3, bins + 2 * PAD), np.int64)
+    current = np.zeros(bins + 2 * PAD, np.int64)
+    previous = np.zeros(bins + 2 * PAD, np.int64)
+    older = np.zeros(bins + 2 * PAD, np.int64)
+    mate = np.zeros(bins + 2 * PAD, np.int64)
+    for t in range(frames):
+        now, last, last2 = t % 3, (t + 2) % 3, (t + 1) % 3
+        split = splits[t]
         for c in range(channels):
             second = c & 1
-            pair = c ^ 1 if c ^ 1 < channels else c
-            step_exponents(envelope, c, pair, t, shape, tilt, exponents[c, now])
             current[:] = 0
             for b in range(bands):
                 first, stop = edges[b], edges[b + 1]
-                e = exponents[c, now, b]
-                f1 = powers[clip(exponents[c, last, b] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
-                f2 = powers[clip(exponents[c, last2, b] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
+                e = exponents[c, t, b]
+                f1 = powers[clip(exponents[c, max(t - 1, 0), b] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
+                f2 = powers[clip(exponents[c, max(t - 2, 0), b] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
                 for k in range(first + PAD, stop + PAD):
                     previous[k] = min((sizes[c, last, k] * f1) >> 8, MAGNITUDE_MAX)
                     older[k] = min((sizes[c, last2, k] * f2) >> 8, MAGNITUDE_MAX)
@@ -203,7 +174,7 @@ def code_segment(io, buffer, model, tables, shape, tilt, splits, envelope, q, ed
                         mate[k] = min(sizes[c - 1, now, k] << 4, MAGNITUDE_MAX)
             for b in range(bands):
                 first, stop = edges[b] + PAD, edges[b + 1] + PAD
-                e = exponents[c, now, b]
+                e = exponents[c, t, b]
                 ratio = ENVELOPE_EXPONENTS * envelope[c, t, b] - e
                 if envelope[c, t, b] == 0 or ratio < SKIP_BELOW:
                     for k in range(first, stop):
@@ -211,7 +182,7 @@ def code_segment(io, buffer, model, tables, shape, tilt, splits, envelope, q, ed
                         q[c, t, k - PAD] = 0
                     continue
                 if b:
-                    f = powers[clip(exponents[c, now, b - 1] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
+                    f = powers[clip(exponents[c, t, b - 1] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
                     for k in range(first - 6, first):
                         current[k] = min((current[k] * f) >> 12, MAGNITUDE_MAX)
                 expected = clip((ratio + 64) >> 3, 0, 47)

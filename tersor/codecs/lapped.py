@@ -2,10 +2,11 @@
 
     samples --rotate pairs around each border--> folded --DCT-IV per block--> coefficients         (and backwards, in reverse)
 
-A border between blocks of lengths a and b overlaps min(a, b) / 2 samples to either side, with a sine slope, so any sequence of block lengths reconstructs perfectly and
-the transform is orthonormal: squared error in coefficients is squared error in samples.
+A border between blocks of lengths a and b overlaps min(a, b) / 2 samples to either side; the power of its slope is the mean of a sine's and of Vorbis's. So any
+sequence of block lengths reconstructs perfectly and the transform is orthonormal: squared error in coefficients is squared error in samples.
 
-Source: Princen and Bradley 1986 (TDAC); folding as rotations: Malvar 1992, "Signal Processing with Lapped Transforms".
+Source: Princen and Bradley 1986 (TDAC); folding as rotations: Malvar 1992, "Signal Processing with Lapped Transforms"; the power-complementary slope: Vorbis I
+specification, 4.3.1.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ Floats = NDArray[np.float64]
 
 @functools.cache
 def _slope(half: int) -> tuple[Floats, Floats]:
-    """Cosine and sine of the rotation of the pair at distance j + 1/2 from a border, [half]."""
-    angle = np.pi / 4 * (1 - (np.arange(half) + 0.5) / half)
-    return np.cos(angle), np.sin(angle)
+    """Cosine and sine of the rotation of the pair at distance j + 1/2 from a border, [half]: the window's rise beyond the border and before it."""
+    sine = np.sin(np.pi / 4 * (1 + (np.arange(half) + 0.5) / half))
+    power = (sine**2 + np.sin(np.pi / 2 * sine**2) ** 2) / 2
+    return np.sqrt(power), np.sqrt(1 - power)
 
 
 @functools.cache

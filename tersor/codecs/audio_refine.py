@@ -1,0 +1,93 @@
+"""The encoder of speech listens to itself: coefficients are moved until their quantised version disturbs less, at about the same rate.
+
+Quantised coefficients are reconstructed as a decoder would, noise included, and heard (`audio_loudness.py`). The slope of what is heard moves the coefficients a little,
+so that those near a decision fall to the other side where the loudness of a band asks for it. A frame keeps what helped it, and takes smaller steps after what did not.
+The decoder knows nothing of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tersor.codecs.audio_bands import band_edges
+from tersor.codecs.audio_frames import analysis, quantise, synthesis
+from tersor.codecs.audio_loudness import SPEECH_POWER, Loudness
+from tersor.codecs.audio_segment import Frames, Shaping, reconstruct
+from tersor.codecs.audio_shaping import coded_bands, steps_of
+from tersor.codecs.lapped import Floats
+from tersor.timing import stage
+
+STEP, GROWTH, CAUTION = 0.08, 1.2, 0.5
+SLOPE_MAX = 3.0
+REACH_SECONDS = 0.036
+SPEECH_HZ = (350, 3250)
+FULL_SCALE = 32768.0
+
+
+def speech_power(frames: Frames, rate: int) -> float:
+    """Mean power of the first channel between 350 and 3250 Hz, full scale 1."""
+    block = frames.x.shape[2]
+    first, stop = (round(2 * block * hz / rate) for hz in SPEECH_HZ)
+    x = frames.x[0, :, first:stop]
+    return float((x**2).sum() / max(1, frames.x[0].size)) / FULL_SCALE**2
+
+
+def refine(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int) -> Frames:
+    """Frames of one channel whose quantised coefficients sound more like them.
+
+    Args:
+        seed: of the noise that a decoder will fill in.
+        power: of speech at this sound's level; what is heard depends on it.
+        passes: how often it listens; 0 gives the frames back.
+    """
+    if not passes or power <= 0:
+        return frames
+    with stage("refine"), torch.enable_grad():
+        return replace(frames, x=_refined(frames, rate, shaping, rounding, seed, power, passes))
+
+
+def _refined(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int) -> Floats:
+    block = frames.x.shape[2]
+    edges = band_edges(rate, block)
+    exponents = shaping.exponents(frames.envelope, rate, block)
+    steps = np.repeat(np.where(coded_bands(frames.envelope, exponents), steps_of(exponents), 0), np.diff(edges), 2)
+    coded = np.maximum((steps > 0).sum(2, keepdims=True), 1)
+    ear = Loudness(_tensor(synthesis(frames.x.copy(), frames.splits)[0]), rate, (SPEECH_POWER / power) ** 0.5)
+    nearness = _nearness(frames.x.shape[1], block, -(-frames.x[0].size // ear.hop) + 2, ear.hop, rate)
+    best = frames.x.copy()
+    x = best
+    speed = np.full((1, len(frames.splits), 1), STEP)
+    least: NDArray[np.float64] | None = None
+    for i in range(passes + 1):
+        q = quantise(x, frames.envelope, exponents, edges, rounding)
+        y = _tensor(synthesis(reconstruct(q, frames, rate, shaping, seed), frames.splits)[0]).requires_grad_()
+        heard = ear.disturbance(y) ** 2
+        local = nearness[:, : len(heard)] @ heard.detach().numpy()
+        if least is None:
+            least = local
+        else:
+            better = local <= least
+            best[:, better] = x[:, better]
+            least = np.minimum(least, local)
+            speed[0, :, 0] *= np.where(better, GROWTH, CAUTION)
+        if i == passes:
+            break
+        (slope,) = torch.autograd.grad(heard.sum(), y)
+        s = analysis(slope.numpy().astype(np.float64)[None], frames.splits, block) * steps
+        s /= np.sqrt((s**2).sum(2, keepdims=True) / coded) + 1e-30
+        x = best - speed * steps * np.clip(s, -SLOPE_MAX, SLOPE_MAX)
+    return best
+
+
+def _tensor(y: Floats) -> torch.Tensor:
+    return torch.from_numpy((y / FULL_SCALE).astype(np.float32))
+
+
+def _nearness(frames: int, block: int, heard: int, hop: int, rate: int) -> NDArray[np.float64]:
+    """How much what is heard at i hop belongs to frame t, [frames, heard]."""
+    apart = (np.arange(frames)[:, None] + 0.5) * block / rate - np.arange(heard) * hop / rate
+    return np.maximum(0, 1 - np.abs(apart) / REACH_SECONDS)
