@@ -20,7 +20,7 @@ from tersor.codecs.audio_bands import band_edges, block_length
 from tersor.codecs.audio_coder import ROUNDING, Folder, to_floats
 from tersor.codecs.audio_frames import analysis, choose_splits, quantise
 from tersor.codecs.audio_segment import prepare
-from tersor.codecs.audio_shaping import EXPONENTS_PER_OCTAVE, PROFILES, step_exponents
+from tersor.codecs.audio_shaping import EXPONENTS_PER_OCTAVE, PROFILES, heights_of, step_exponents
 from tersor.codecs.pcm import encode_pcm
 from tersor.entropy.adaptive import ARITHMETIC, arithmetic_tables, tables_from
 from tersor.entropy.mixing import new_io
@@ -70,7 +70,7 @@ def learn(state: dict[str, np.ndarray], path: Path, seconds: float, rng: random.
             q = quantise(frames.x, frames.envelope, exponents, edges, ROUNDING)
             io, buffer = new_io(False), np.empty(4 * q.size + 1024, np.uint8)
             audio_loops.code_side(io, buffer, model, splits.copy(), frames.envelope.copy())
-            audio_loops.code_coefficients(io, buffer, model, (state["levels"], state["powers"]), exponents, splits, frames.envelope, q, edges)
+            audio_loops.code_coefficients(io, buffer, model, (state["levels"], state["powers"]), exponents, heights_of(frames.envelope, exponents), splits, q, edges)
             total += int(io[3])
     if audio.samples.dtype.kind == "f":
         x = np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)

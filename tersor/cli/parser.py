@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--variables", metavar="A,B", help="fields: only these variables of a file, and their coordinates (default all)")
     q.add_argument("--fill-value", type=float, metavar="X", help="fields: the value of missing cells, kept exactly and left out of the range")
     q.add_argument("--segment", type=float, metavar="S", help="sound: seconds that decode alone (default 5)")
-    q.add_argument("--effort", type=int, metavar="1..9", help="from 2: fit to this image; above 3: slowly (default 3)")
+    q.add_argument("--effort", type=int, metavar="1..9", help="images and speech: from 2, fit to what is encoded; above 3, slowly (default 3)")
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 

@@ -24,7 +24,7 @@ from tersor import container
 from tersor.codecs.audio_bands import block_length
 from tersor.codecs.audio_coder import TransformDecoder, TransformEncoder
 from tersor.codecs.audio_header import WIRE_ID, AudioHeader
-from tersor.codecs.audio_options import SEGMENT_SECONDS, Options, check_finite, header_of, pack_tags, pieces, unpack_tags
+from tersor.codecs.audio_options import DEFAULT_EFFORT, SEGMENT_SECONDS, Options, check_finite, header_of, pack_tags, pieces, unpack_tags
 from tersor.codecs.audio_stream import AudioStream, PcmEncoder, from_pcm
 from tersor.codecs.pcm import decode_pcm
 from tersor.entropy.adaptive import adaptive_tables
@@ -43,7 +43,7 @@ class AudioCodec:
     """
 
     wire_id = WIRE_ID
-    encode_options = ("rate", "quality", "bitrate", "lossless", "segment")
+    encode_options = ("rate", "quality", "bitrate", "lossless", "effort", "segment")
     decode_options = ("start", "stop", "salvage")
 
     def __init__(self, device: str = "auto", batch: int | None = None) -> None:
@@ -60,6 +60,7 @@ class AudioCodec:
         quality: float | None = None,
         bitrate: float | None = None,
         lossless: bool | None = None,
+        effort: int = DEFAULT_EFFORT,
         segment: float = SEGMENT_SECONDS,
         progress: Progress | None = None,
     ) -> list[bytes]:
@@ -71,13 +72,14 @@ class AudioCodec:
             quality: 1 (smallest) to 100; 50 if nothing is asked for.
             bitrate: kbit/s, container included, within 3 % over 10 s.
             lossless: every bit of 8-, 16- or 24-bit integers.
+            effort: 1..9; from 2 the encoder of speech (one channel) listens to what it made, each step twice as often.
             segment: seconds that decode alone, 0.1 to 20.
             progress: called with (samples done, samples in all).
 
         Raises:
             SignalError: a signal or option that cannot be coded.
         """
-        options, files = Options.of(quality, bitrate, lossless), []
+        options, files = Options.of(quality, bitrate, lossless, effort), []
         for s in signals:
             source = audio_source(s, rate)
             header, payloads = self._coded(source, options, segment, progress)
@@ -94,12 +96,13 @@ class AudioCodec:
         quality: float | None = None,
         bitrate: float | None = None,
         lossless: bool | None = None,
+        effort: int = DEFAULT_EFFORT,
         segment: float = SEGMENT_SECONDS,
         progress: Progress | None = None,
     ) -> int:
         """As `encode_batch`, one sound into a file that is empty, readable and seekable; -> its size. Memory depends on the segment."""
         source = audio_source(signal, rate)
-        header, payloads = self._coded(source, Options.of(quality, bitrate, lossless), segment, progress)
+        header, payloads = self._coded(source, Options.of(quality, bitrate, lossless, effort), segment, progress)
         return container.write_to(file, WIRE_ID, header, pack_tags(source.tags), payloads)
 
     def _coded(self, source: Audio | AudioSource, options: Options, segment: float, progress: Progress | None) -> tuple[Callable[[], bytes], Iterator[bytes]]:
@@ -230,12 +233,13 @@ class AudioCodec:
         quality: float | None = None,
         bitrate: float | None = None,
         lossless: bool | None = None,
+        effort: int = DEFAULT_EFFORT,
         segment: float = 0.5,
         keep: bool = True,
     ) -> AudioStream:
         """Encode sound as it comes: see `AudioStream`. Without `keep` it forgets packets that were given, and memory stays the same however long it goes on."""
         audio = Audio(samples=np.zeros((0, channels), dtype), rate=rate)
-        options = Options.of(quality, bitrate, lossless)
+        options = Options.of(quality, bitrate, lossless, effort)
         return AudioStream(header_of(audio, options, segment), options, keep)
 
 

@@ -32,7 +32,6 @@ SEARCH_STEPS = 8
 SEARCH_GAINS = (-160, 480)
 SEARCH_PRECISION = 0.007
 REFINED_PRECISION = 0.015
-PASSES = 6
 GROWTH = 1.015
 GROUP = 4
 CHUNK_OVERHEAD = 6
@@ -59,10 +58,11 @@ def from_floats(y: Floats, dtype: np.dtype[Any], bits: int) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the transform mode aims at: a quality 1..100, or a bit rate in kbit/s."""
+    """What the transform mode aims at: a quality 1..100, or a bit rate in kbit/s; and how often the encoder of speech listens to what it made."""
 
     quality: float | None = None
     bitrate: float | None = None
+    passes: int = 0
 
     def gain(self) -> int:
         """Of a quality."""
@@ -118,7 +118,6 @@ class TransformEncoder:
         target: quality or bit rate.
         group: segments that share a gain; a stream has 1.
         pool: threads for the segments of a group.
-        passes: how often the encoder of speech listens to what it made.
     """
 
     def __init__(
@@ -128,7 +127,6 @@ class TransformEncoder:
         group: int = GROUP,
         pool: ThreadPoolExecutor | None = None,
         tables: AdaptiveTables | None = None,
-        passes: int = PASSES,
     ) -> None:
         self._rate, self._target, self._group, self._pool = header.rate, target, group, pool
         self._folder = Folder(header.rate, header.segment)
@@ -137,7 +135,7 @@ class TransformEncoder:
         self._bias = 1.0
         self._saved = -8.0 * FRONT_OVERHEAD
         self.profile = PROFILES.index(SPEECH if header.channels == 1 else MUSIC)
-        self._passes = passes if header.channels == 1 else 0
+        self._passes = target.passes if header.channels == 1 else 0
         self._power, self._segments, self._growth = 0.0, 0, GROWTH if self._passes else 1.0
 
     def push(self, x: NDArray[Any]) -> list[bytes]:

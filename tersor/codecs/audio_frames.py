@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_loops import ENVELOPE_MAX, N_SPLITS
-from tersor.codecs.audio_shaping import OFFSET_EXPONENT, UNIT, Exponents, Ints, Profile, coded_bands, steps_of
+from tersor.codecs.audio_shaping import ENVELOPE_EXPONENTS, EXPONENTS_PER_OCTAVE, OFFSET_EXPONENT, UNIT, Exponents, Ints, Profile, coded_bands, rms_of, steps_of
 from tersor.codecs.lapped import Floats, dct4, fold
 
 BORDER = 16
-ENVELOPE_OFFSET = 8
 ANGLES = 64
 SPLIT_REFERENCE = 0.5
 SPLIT_FLOOR = 2.0
-HOLD = 0.8
+HOLD = 0.65
 SYMBOL_MAX = 1 << 20
 NOISE_CAP = 0.4
 
@@ -82,9 +81,9 @@ def choose_splits(y: Floats, block: int, edges: NDArray[np.int64]) -> NDArray[np
 
 
 def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
-    """Root mean square of each band in half octaves, held while it moves by less than `HOLD`, [C, T, bands]."""
+    """Root mean square of each band in three quarters of an octave (4.5 dB), held while it moves by less than `HOLD`, [C, T, bands]."""
     power = np.add.reduceat(x**2, edges[:-1], 2) / np.diff(edges)
-    level = np.log2(np.maximum(power, 1e-9)) + ENVELOPE_OFFSET
+    level = (np.log2(np.maximum(power, 1e-9)) / 2 + OFFSET_EXPONENT) * (EXPONENTS_PER_OCTAVE / ENVELOPE_EXPONENTS)
     out = np.empty(level.shape, np.int32)
     held = np.round(level[:, 0])
     for t in range(level.shape[1]):
@@ -107,7 +106,7 @@ def dequantise(q: Ints, envelope: Ints, exponents: Exponents, edges: NDArray[np.
     """
     steps, widths = steps_of(exponents), np.diff(edges)
     y = (q - np.sign(q) * (profile.shrink / UNIT)) * np.repeat(steps, widths, 2)
-    energy = np.where(envelope > 0, 2.0 ** (envelope - 2 * OFFSET_EXPONENT), 0) * widths
+    energy = rms_of(envelope) ** 2 * widths
     zeros = np.add.reduceat((q == 0).astype(np.float64), edges[:-1], 2)
     level = np.sqrt(np.maximum(energy - np.add.reduceat(y**2, edges[:-1], 2), 0) / np.maximum(zeros, 1))
     fill, empty = (np.array(f[: len(widths)]) / UNIT for f in (profile.fill, profile.fill_empty))

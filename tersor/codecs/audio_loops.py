@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.audio_shaping import ENVELOPE_EXPONENTS, SKIP_BELOW
 from tersor.entropy.compiled import compiled
 from tersor.entropy.mixing import code_bit, code_mixed
 
 ENVELOPE_MAX = 63
+NOT_CODED = -(1 << 20)
 UNARY = 15
 JOINTS = 16
 PAD = 8
@@ -133,15 +133,15 @@ def code_side(io, buffer, model, splits, envelope):  # pragma: no cover
 
 
 @compiled
-def code_coefficients(io, buffer, model, tables, exponents, splits, envelope, q, edges):  # pragma: no cover
+def code_coefficients(io, buffer, model, tables, exponents, heights, splits, q, edges):  # pragma: no cover
     """Code or decode the coefficients of a segment.
 
     Args:
         model: (probabilities, counts, weights, stretch, squash, reciprocals); learns on the way.
         tables: (levels [4096], powers [2 POWER_RANGE + 1] Q12).
         exponents: of the steps, int64 [C, T, B], 1/32 octave.
+        heights: of the envelope over the step, int64 [C, T, B], 1/32 octave; NOT_CODED: all coefficients of the band are 0.
         splits: uint8 [T].
-        envelope: int32 [C, T, B].
         q: int32 [C, T, K].
         edges: of the bands, in bins, [B + 1].
     """
@@ -175,8 +175,8 @@ def code_coefficients(io, buffer, model, tables, exponents, splits, envelope, q,
             for b in range(bands):
                 first, stop = edges[b] + PAD, edges[b + 1] + PAD
                 e = exponents[c, t, b]
-                ratio = ENVELOPE_EXPONENTS * envelope[c, t, b] - e
-                if envelope[c, t, b] == 0 or ratio < SKIP_BELOW:
+                height = heights[c, t, b]
+                if height == NOT_CODED:
                     for k in range(first, stop):
                         sizes[c, now, k] = 0
                         q[c, t, k - PAD] = 0
@@ -185,7 +185,7 @@ def code_coefficients(io, buffer, model, tables, exponents, splits, envelope, q,
                     f = powers[clip(exponents[c, t, b - 1] - e, -POWER_RANGE, POWER_RANGE) + POWER_RANGE]
                     for k in range(first - 6, first):
                         current[k] = min((current[k] * f) >> 12, MAGNITUDE_MAX)
-                expected = clip((ratio + 64) >> 3, 0, 47)
+                expected = clip((height + 64) >> 3, 0, 47)
                 for k in range(first, stop):
                     c1, c2, c3 = current[k - 1], current[k - 2], current[k - 3]
                     p0 = previous[k]

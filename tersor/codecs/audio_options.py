@@ -21,18 +21,21 @@ from tersor.signals import Audio, AudioSource
 SEGMENT_SECONDS = 5.0
 QUALITY = 50.0
 MAX_BITRATE = 2000.0
+DEFAULT_EFFORT, MAX_EFFORT = 3, 9
+DEFAULT_PASSES = 6
 TAGS = "tags"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One of quality (1..100), bitrate (kbit/s) and lossless."""
+    """One of quality (1..100), bitrate (kbit/s) and lossless; effort."""
 
     asked: str
     value: float
+    effort: int = DEFAULT_EFFORT
 
     @classmethod
-    def of(cls, quality: float | None, bitrate: float | None, lossless: bool | None) -> Options:
+    def of(cls, quality: float | None, bitrate: float | None, lossless: bool | None, effort: int = DEFAULT_EFFORT) -> Options:
         """Raises: SignalError if they exclude each other or are out of range."""
         given = {k: v for k, v in {"quality": quality, "bitrate": bitrate, "lossless": lossless or None}.items() if v is not None}
         if len(given) > 1:
@@ -46,10 +49,13 @@ class Options:
             raise SignalError(f"quality is {value}; allowed are 1 to 100")
         if asked == "bitrate" and not (math.isfinite(number) and 1 <= number <= MAX_BITRATE):
             raise SignalError(f"bitrate is {value} kbit/s; allowed are 1 to {MAX_BITRATE:g}")
-        return cls(asked=asked, value=number)
+        if not isinstance(effort, int) or not 1 <= effort <= MAX_EFFORT:
+            raise SignalError(f"effort is {effort!r}; allowed are 1 to {MAX_EFFORT}")
+        return cls(asked=asked, value=number, effort=effort)
 
     def target(self) -> Target:
-        return Target(quality=self.value) if self.asked == "quality" else Target(bitrate=self.value)
+        passes = 0 if self.effort == 1 else DEFAULT_PASSES * 2 ** (self.effort - 2) // 2 ** (DEFAULT_EFFORT - 2)
+        return Target(quality=self.value, passes=passes) if self.asked == "quality" else Target(bitrate=self.value, passes=passes)
 
 
 def header_of(source: Audio | AudioSource, options: Options, segment: float) -> AudioHeader:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tersor.codecs.audio_bands import band_edges, block_length
 from tersor.codecs.audio_frames import ANGLES, SYMBOL_MAX, choose_angles, dequantise, envelope_of, quantise, rotate, synthesis
 from tersor.codecs.audio_loops import code_coefficients, code_side
-from tersor.codecs.audio_shaping import OFFSET_EXPONENT, PROFILES, Exponents, Ints, coded_bands, step_exponents, steps_of
+from tersor.codecs.audio_shaping import PROFILES, Exponents, Ints, coded_bands, heights_of, rms_of, step_exponents, steps_of
 from tersor.codecs.lapped import Floats
 from tersor.container import ByteReader
 from tersor.entropy.adaptive import AdaptiveTables
@@ -87,7 +87,7 @@ def encode_frames(frames: Frames, rate: int, shaping: Shaping, rounding: float, 
     with stage("entropy"):
         model = tables.model("audio")
         code_side(io, buffer, model, frames.splits.copy(), frames.envelope.copy())
-        code_coefficients(io, buffer, model, loop_tables(tables), exponents, frames.splits, frames.envelope, q, edges)
+        code_coefficients(io, buffer, model, loop_tables(tables), exponents, heights_of(frames.envelope, exponents), frames.splits, q, edges)
         finish_encoding(io, buffer)
     assert io[AT] <= len(buffer)
     return _FRONT.pack(shaping.gain, shaping.profile) + frames.angles.tobytes() + buffer[: io[AT]].tobytes()
@@ -97,8 +97,7 @@ def estimated_bits(frames: Frames, rate: int, shaping: Shaping) -> float:
     """About what coefficients cost at a gain, from the envelope alone; proportional, not exact."""
     block = frames.x.shape[2]
     exponents = shaping.exponents(frames.envelope, rate, block)
-    rms = 2.0 ** (frames.envelope / 2 - OFFSET_EXPONENT)
-    each = np.where(coded_bands(frames.envelope, exponents), np.log2(1 + 1.5 * rms / steps_of(exponents)), 0)
+    each = np.where(coded_bands(frames.envelope, exponents), np.log2(1 + 1.5 * rms_of(frames.envelope) / steps_of(exponents)), 0)
     return float((each * np.diff(band_edges(rate, block))).sum() + frames.envelope.size)
 
 
@@ -132,7 +131,8 @@ def read_symbols(payload: bytes, rate: int, channels: int, frames: int, tables: 
         start_decoding(io, code, len(code))
         model = tables.model("audio")
         code_side(io, code, model, splits, envelope)
-        code_coefficients(io, code, model, loop_tables(tables), shaping.exponents(envelope, rate, block), splits, envelope, q, edges)
+        exponents = shaping.exponents(envelope, rate, block)
+        code_coefficients(io, code, model, loop_tables(tables), exponents, heights_of(envelope, exponents), splits, q, edges)
     if not io[AT] - 4 < len(code) <= io[AT]:
         raise BitstreamError(f"{name}: the symbols end at byte {io[AT]} of {len(code)}; the file is damaged or was written with other tables")
     return shaping, Frames(x=np.zeros((channels, 0, block)), splits=splits, angles=angles, envelope=envelope), q

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_tilt
+from tersor.codecs.audio_loops import NOT_CODED
 
 EXPONENTS_PER_OCTAVE = 32
-ENVELOPE_EXPONENTS = 16
+ENVELOPE_EXPONENTS = 24
 OFFSET_EXPONENT = 4.0
 SKIP_BELOW = -56
 UNIT = 64
@@ -76,7 +77,7 @@ def step_exponents(envelope: Ints, gain: int, profile: Profile, rate: int, block
     """Exponents of the steps, [C, T, bands], 1/32 octave; both channels of a pair have the same.
 
     Args:
-        envelope: [C, T, bands], half octaves.
+        envelope: [C, T, bands], three quarters of an octave each.
         gain: what is added to every exponent.
     """
     bands = envelope.shape[2]
@@ -88,13 +89,24 @@ def step_exponents(envelope: Ints, gain: int, profile: Profile, rate: int, block
     level = e[:, :, :LEVEL_BANDS].sum(2, keepdims=True) // min(LEVEL_BANDS, bands)
     wide = np.pad(e, ((0, 0), (0, 0), (1, 1)), mode="edge")
     smooth = (wide[:, :, :-2] + 2 * e + wide[:, :, 2:]) >> 2
-    follow = (profile.slope * (smooth - level) + profile.time * level) // (UNIT * UNIT // ENVELOPE_EXPONENTS)
+    follow = (profile.slope * (smooth - level) + profile.time * level) * ENVELOPE_EXPONENTS // (UNIT * UNIT)
     return np.asarray(gain + follow + np.array(profile.offsets[:bands], np.int64) + band_tilt(rate, block, tilt_at(gain)))
+
+
+def rms_of(envelope: Ints) -> NDArray[np.float64]:
+    """Root mean square that an envelope stands for; 0 for 0."""
+    return np.where(envelope > 0, 2.0 ** (envelope * (ENVELOPE_EXPONENTS / EXPONENTS_PER_OCTAVE) - OFFSET_EXPONENT), 0)
+
+
+def heights_of(envelope: Ints, exponents: Exponents) -> Exponents:
+    """Of the envelope over the steps, [C, T, bands], 1/32 octave; NOT_CODED where a band has no coefficients in the code."""
+    heights = ENVELOPE_EXPONENTS * envelope.astype(np.int64) - exponents
+    return np.where((envelope > 0) & (heights >= SKIP_BELOW), heights, NOT_CODED)
 
 
 def coded_bands(envelope: Ints, exponents: Exponents) -> NDArray[np.bool_]:
     """Which bands have coefficients in the code, [C, T, bands]."""
-    return (envelope > 0) & (ENVELOPE_EXPONENTS * envelope - exponents >= SKIP_BELOW)
+    return np.asarray(heights_of(envelope, exponents) != NOT_CODED)
 
 
 def steps_of(exponents: Exponents) -> NDArray[np.float64]:
