@@ -1,18 +1,20 @@
 """The compiled loops of lossless sound: integer prediction by a cascade of adaptive filters, residuals through the adaptive coder.
 
-    sample - own history - what the other channel's first stage left - long history - short history = residual
+    sample - least squares of both channels - long history - shorter - short = residual
+             (pcm_squares.py)                 (each what the stage before left, by least mean squares, times a gain)
 
-Each stage predicts what the stage before it left over and learns from its own error: normalised least mean squares in integers, so no side information is sent and
-every machine predicts alike. A residual's magnitude is coded as a quotient by a power of two that follows recent magnitudes (its bits under mixed contexts), the bits
-below it, and a sign.
+The first stage is solved again after every block; each later one predicts what the stage before it left over and learns from its own error, its gain from the sign of
+the residual. All of it is integer arithmetic on the past: no side information is sent and every machine predicts alike. A residual's magnitude is coded as a quotient
+by a power of two that follows recent magnitudes (its bits under mixed contexts), the bits below it, and a sign.
 
-Source: Widrow and Hoff 1960 (LMS); cascades of such filters: Ashland, Monkey's Audio (2000).
+Source: Widrow and Hoff 1960 (LMS); cascades of such filters: Ashland, Monkey's Audio (2000); gains of stages by signs: MPEG-4 ALS, RLS-LMS mode (ISO/IEC 14496-3).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.pcm_squares import add_products, bit_length, dot, fade, solve
 from tersor.entropy.compiled import compiled
 from tersor.entropy.mixing import code_bit, code_mixed
 
@@ -30,11 +32,18 @@ N_ROWS = ROW_SINGLE + 1
 RATE = 2
 COUNT_MAX = 250
 
-OWN, CROSS, LONG, SHORT = 8, 16, 32, 16
-WEIGHT_BITS = 16
-OWN_SPEED, CROSS_SPEED, LONG_SPEED, SHORT_SPEED = 6, 5, 6, 5
+BLOCK = 64
+OWN, MATE = 24, 12
+TAPS = (256, 32, 16)
+SPEEDS = (4, 4, 4)
+STAGES = len(TAPS)
+PAST = max(OWN, MATE, *TAPS)
+WEIGHT_BITS = 20
+WEIGHT_LIMIT = 1 << 30
+GAIN_STEP = 64
+ERROR_LIMIT = 1 << 20
+STAGE_LIMIT = 1 << 24
 AVERAGE_BITS = 6
-VALUE_LIMIT = 1 << 25
 
 
 @compiled
@@ -42,41 +51,30 @@ def level_of(v):  # pragma: no cover
     """Quarter octaves of a magnitude, v >= 0: 0 for 0, then 1 + floor(4 log2 v), by the two bits below the highest."""
     if v == 0:
         return 0
-    octave = 0
-    w = v
-    while w >= 8:
-        w >>= 1
-        octave += 1
-    while w < 4:
-        w <<= 1
-        octave -= 1
-    return 1 + 4 * (octave + 2) + (w - 4)
+    octave = bit_length(v) - 1
+    return 1 + 4 * octave + (((v << 2) >> octave) & 3)
 
 
 @compiled
-def predict(weights, history, at, taps):  # pragma: no cover
-    """Sum of weights and the last values before `at`, in units of the values."""
-    total = np.int64(0)
-    for i in range(taps):
-        total += np.int64(weights[i]) * np.int64(history[at - taps + i])
-    return (total + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
+def clip(v, low, high):  # pragma: no cover
+    """v, or the end of the range that it lies beyond."""
+    return min(max(v, low), high)
 
 
 @compiled
-def adapt(weights, history, at, taps, error, power, speed):  # pragma: no cover
+def predict(weights, history):  # pragma: no cover
+    """Sum of weights and values, in units of the values."""
+    return (dot(weights, history) + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
+
+
+@compiled
+def adapt(weights, history, error, power, speed):  # pragma: no cover
     """One step of normalised LMS; power is the sum of squares of the history."""
-    factor = (error << (WEIGHT_BITS + 14 - speed)) // (power + 16 * taps)
-    factor = min(max(factor, -(1 << 30)), 1 << 30)
-    for i in range(taps):
-        weights[i] += np.int32((factor * np.int64(history[at - taps + i]) + (1 << 13)) >> 14)
-
-
-@compiled
-def remember(history, power, c, at, taps, value):  # pragma: no cover
-    """Append a value and keep the sum of squares of the last `taps`."""
-    gone = np.int64(history[at])
-    power[c] += value * value - gone * gone
-    history[at + taps] = value
+    factor = (clip(error, -ERROR_LIMIT, ERROR_LIMIT) << (40 - speed)) // (power + 16 * len(history))
+    step = np.int32(clip(factor, -(1 << 31) + 1, (1 << 31) - 1))
+    for i in range(len(history)):
+        w = np.int32(weights[i] + ((np.int64(step) * np.int64(history[i]) + (1 << 19)) >> 20))
+        weights[i] = np.int32(min(max(w, np.int32(-WEIGHT_LIMIT)), np.int32(WEIGHT_LIMIT)))
 
 
 @compiled
@@ -118,75 +116,103 @@ def code_residual(io, buffer, model, slots, base, k, value):  # pragma: no cover
 
 
 @compiled
-def code_pcm(io, buffer, model, x):  # pragma: no cover
-    """Code or decode samples x, int64 [n, C], in place."""
+def learn_squares(history, own, mate, now, n, sums, factor, shifts, rows, weights):  # pragma: no cover
+    """Take the n newest values after PAST into the sums of a channel and solve for its weights.
+
+    Args:
+        history: int32 [C, PAST + BLOCK].
+        own, mate: the channels.
+        now: 1 where the mate's value of the same time is known, else 0.
+        weights: int32, of the mate's values, then of the channel's, oldest first.
+    """
+    mates = len(weights) - OWN
+    x = history[own, PAST - OWN : PAST + n]
+    fade(sums)
+    if mates:
+        y = history[mate, PAST - mates + now : PAST + n - 1 + now]
+        add_products(sums, 0, y, 0, y, n, rows)
+        add_products(sums, mates, x, 0, y, n, rows)
+    add_products(sums, mates, x, mates, x, n, rows)
+    solve(sums, factor, shifts, rows[0], weights)
+
+
+@compiled
+def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
+    """Code or decode samples x, int64 [n, C], in place; -2^bits <= x < 2^bits."""
     n, channels = x.shape
+    low, high = -(np.int64(1) << bits), (np.int64(1) << bits) - 1
+    mates = MATE if channels > 1 else 0
     slots = np.zeros(N_INPUTS, np.int64)
     base = np.zeros(N_INPUTS, np.int64)
-    ring = 4096
-    own_w = np.zeros((channels, OWN), np.int32)
-    own_h = np.zeros((channels, ring + OWN), np.int32)
-    own_power = np.zeros(channels, np.int64)
-    cross_w = np.zeros((channels, CROSS), np.int32)
-    white_h = np.zeros((channels, ring + CROSS), np.int32)
-    white_power = np.zeros(channels, np.int64)
-    long_w = np.zeros((channels, LONG), np.int32)
-    long_h = np.zeros((channels, ring + LONG), np.int32)
-    long_power = np.zeros(channels, np.int64)
-    short_w = np.zeros((channels, SHORT), np.int32)
-    short_h = np.zeros((channels, ring + SHORT), np.int32)
-    short_power = np.zeros(channels, np.int64)
+    history = np.zeros((channels, PAST + BLOCK), np.int32)
+    variables = mates + OWN + 1
+    square_weights = np.zeros((channels, variables - 1), np.int32)
+    sums = np.zeros((channels, variables, variables), np.int64)
+    factor = np.zeros((variables, variables), np.int32)
+    shifts = np.zeros(variables, np.int64)
+    rows = np.zeros((2, variables), np.int64)
+    left = np.zeros((STAGES, channels, PAST + BLOCK), np.int32)
+    weights = np.zeros((STAGES, channels, PAST), np.int32)
+    power = np.zeros((STAGES, channels), np.int64)
+    gain = np.full((STAGES, channels), 1 << 16, np.int64)
+    guess = np.zeros(STAGES, np.int64)
     fast = np.zeros(channels, np.int64)
     medium = np.zeros(channels, np.int64)
     slow = np.zeros(channels, np.int64)
     last = np.zeros((channels, 2), np.int64)
-    at = 0
-    for t in range(n):
-        if at == ring:
+    for first in range(0, n, BLOCK):
+        size_of_block = min(BLOCK, n - first)
+        for t in range(first, first + size_of_block):
+            at = PAST + t - first
             for c in range(channels):
-                own_h[c, :OWN] = own_h[c, ring:]
-                white_h[c, :CROSS] = white_h[c, ring:]
-                long_h[c, :LONG] = long_h[c, ring:]
-                short_h[c, :SHORT] = short_h[c, ring:]
-            at = 0
+                other = c ^ 1 if c ^ 1 < channels else (c - 1 if c else c)
+                now = 1 if other < c else 0
+                total = dot(square_weights[c, mates:], history[c, at - OWN : at])
+                if mates:
+                    total += dot(square_weights[c, :mates], history[other, at - mates + now : at + now])
+                base_guess = clip((total + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS, low, high)
+                total = np.int64(0)
+                for s in range(STAGES):
+                    taps = TAPS[s]
+                    guess[s] = clip(predict(weights[s, c, :taps], left[s, c, at - taps : at]), -STAGE_LIMIT, STAGE_LIMIT)
+                    total += gain[s, c] * guess[s]
+                prediction = clip(base_guess + (total >> 16), low, high)
+                lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
+                k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
+                mate = level_of(last[other, 0] << 4) if other != c else 0
+                base[0] = SLOT_FIRST[0] + min(lm, 127) * JOINTS
+                base[1] = SLOT_FIRST[1] + (min(lm >> 2, 31) * 9 + clip(lf - lm, -4, 4) + 4) * JOINTS
+                base[2] = SLOT_FIRST[2] + min(lf, 127) * JOINTS
+                base[3] = SLOT_FIRST[3] + (clip(mate - lm + 48, 0, 47) * 3 + min(c, 1) + now) * JOINTS
+                a1, a2 = level_of(last[c, 0] << 4), level_of(last[c, 1] << 4)
+                base[4] = SLOT_FIRST[4] + (clip((a1 - lm + 40) >> 1, 0, 23) * 24 + clip((a2 - lm + 40) >> 1, 0, 23)) * JOINTS
+                base[5] = SLOT_FIRST[5] + (min(ls >> 1, 39) * 9 + clip(lm - ls, -4, 4) + 4) * JOINTS
+                residual = code_residual(io, buffer, model, slots, base, k, x[t, c] - prediction)
+                value = clip(prediction + residual, low, high)
+                x[t, c] = value
+                size = min(abs(residual), 1 << 26)
+                fast[c] += ((size << (AVERAGE_BITS + 4)) - fast[c] * 16 + 64) >> 7
+                medium[c] += ((size << (AVERAGE_BITS + 4)) - medium[c] * 16 + 256) >> 9
+                slow[c] += ((size << (AVERAGE_BITS + 4)) - slow[c] * 16 + 2048) >> 12
+                last[c, 1] = last[c, 0]
+                last[c, 0] = size
+                history[c, at] = value
+                turn = GAIN_STEP if residual > 0 else -GAIN_STEP if residual < 0 else 0
+                rest = value - base_guess
+                for s in range(STAGES):
+                    past = left[s, c, at - TAPS[s] : at]
+                    gone = np.int64(past[0])
+                    left[s, c, at] = rest
+                    square = rest * rest
+                    rest = clip(rest - guess[s], -STAGE_LIMIT, STAGE_LIMIT)
+                    adapt(weights[s, c, : TAPS[s]], past, rest, power[s, c], SPEEDS[s])
+                    power[s, c] += square - gone * gone
+                    gain[s, c] += turn if guess[s] > 0 else -turn if guess[s] < 0 else 0
+        if first + size_of_block == n:
+            break
         for c in range(channels):
             other = c ^ 1 if c ^ 1 < channels else (c - 1 if c else c)
-            now = 1 if other < c else 0
-            p0 = predict(own_w[c], own_h[c], at + OWN, OWN)
-            p1 = predict(cross_w[c], white_h[other], at + CROSS + now, CROSS) if other != c else 0
-            p2 = predict(long_w[c], long_h[c], at + LONG, LONG)
-            p3 = predict(short_w[c], short_h[c], at + SHORT, SHORT)
-            prediction = min(max(p0 + p1 + p2 + p3, -VALUE_LIMIT), VALUE_LIMIT)
-            lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
-            k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
-            mate = level_of(last[other, 0] << 4) if other != c else 0
-            base[0] = SLOT_FIRST[0] + min(lm, 127) * JOINTS
-            base[1] = SLOT_FIRST[1] + (min(lm >> 2, 31) * 9 + min(max(lf - lm, -4), 4) + 4) * JOINTS
-            base[2] = SLOT_FIRST[2] + min(lf, 127) * JOINTS
-            base[3] = SLOT_FIRST[3] + (min(max(mate - lm + 48, 0), 47) * 3 + min(c, 1) + (1 if other < c else 0)) * JOINTS
-            a1, a2 = level_of(last[c, 0] << 4), level_of(last[c, 1] << 4)
-            base[4] = SLOT_FIRST[4] + (min(max((a1 - lm + 40) >> 1, 0), 23) * 24 + min(max((a2 - lm + 40) >> 1, 0), 23)) * JOINTS
-            base[5] = SLOT_FIRST[5] + (min(ls >> 1, 39) * 9 + min(max(lm - ls, -4), 4) + 4) * JOINTS
-            residual = code_residual(io, buffer, model, slots, base, k, x[t, c] - prediction)
-            value = min(max(prediction + residual, -VALUE_LIMIT), VALUE_LIMIT)
-            x[t, c] = value
-            size = min(abs(residual), 1 << 26)
-            fast[c] += ((size << (AVERAGE_BITS + 4)) - fast[c] * 16 + 64) >> 7
-            medium[c] += ((size << (AVERAGE_BITS + 4)) - medium[c] * 16 + 256) >> 9
-            slow[c] += ((size << (AVERAGE_BITS + 4)) - slow[c] * 16 + 2048) >> 12
-            last[c, 1] = last[c, 0]
-            last[c, 0] = size
-            e0 = value - p0
-            e1 = e0 - p1
-            e2 = e1 - p2
-            e3 = e2 - p3
-            adapt(own_w[c], own_h[c], at + OWN, OWN, e0, own_power[c], OWN_SPEED)
-            if other != c:
-                adapt(cross_w[c], white_h[other], at + CROSS + now, CROSS, e1, white_power[other], CROSS_SPEED)
-            adapt(long_w[c], long_h[c], at + LONG, LONG, e2, long_power[c], LONG_SPEED)
-            adapt(short_w[c], short_h[c], at + SHORT, SHORT, e3, short_power[c], SHORT_SPEED)
-            remember(own_h[c], own_power, c, at, OWN, value)
-            remember(white_h[c], white_power, c, at, CROSS, e0)
-            remember(long_h[c], long_power, c, at, LONG, e1)
-            remember(short_h[c], short_power, c, at, SHORT, e2)
-        at += 1
+            learn_squares(history, c, other, 1 if other < c else 0, size_of_block, sums[c], factor, shifts, rows, square_weights[c])
+        for c in range(channels):
+            history[c, :PAST] = history[c, BLOCK:]
+            left[:, c, :PAST] = left[:, c, BLOCK:]
