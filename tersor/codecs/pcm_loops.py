@@ -15,12 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.pcm_squares import add_products, bit_length, dot, fade, solve
-from tersor.entropy.compiled import compiled
+from tersor.entropy.compiled import compiled, inlined
 from tersor.entropy.mixing import code_bit, code_mixed
 
 UNARY = 20
 JOINTS = 24
-ESCAPE_BITS = 33
+ESCAPE_BITS = 25
 N_INPUTS = 6
 CONTEXTS = (128, 32 * 9, 128, 48 * 3, 24 * 24, 40 * 9)
 SLOT_FIRST = tuple(int(n) for n in np.concatenate([[0], np.cumsum(CONTEXTS)])[:-1] * JOINTS)
@@ -35,7 +35,7 @@ COUNT_MAX = 250
 BLOCK = 64
 OWN, MATE = 24, 12
 TAPS = (256, 32, 16)
-SPEEDS = (4, 4, 4)
+SPEEDS = (3, 4, 4)
 STAGES = len(TAPS)
 PAST = max(OWN, MATE, *TAPS)
 WEIGHT_BITS = 20
@@ -61,58 +61,35 @@ def clip(v, low, high):  # pragma: no cover
     return min(max(v, low), high)
 
 
-@compiled
-def predict(weights, history):  # pragma: no cover
-    """Sum of weights and values, in units of the values."""
-    return (dot(weights, history) + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
+@inlined
+def predict(weights, history, row, at, taps):  # pragma: no cover
+    """Sum of weights and the last values before `at`, in units of the values."""
+    return (dot(weights, row, 0, history, row, at - taps, taps) + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
 
 
-@compiled
-def adapt(weights, history, error, power, speed):  # pragma: no cover
+@inlined
+def adapt(weights, history, row, at, taps, error, power, speed):  # pragma: no cover
     """One step of normalised LMS; power is the sum of squares of the history."""
-    factor = (clip(error, -ERROR_LIMIT, ERROR_LIMIT) << (40 - speed)) // (power + 16 * len(history))
+    factor = (clip(error, -ERROR_LIMIT, ERROR_LIMIT) << (40 - speed)) // (power + 16 * taps)
     step = np.int32(clip(factor, -(1 << 31) + 1, (1 << 31) - 1))
-    for i in range(len(history)):
-        w = np.int32(weights[i] + ((np.int64(step) * np.int64(history[i]) + (1 << 19)) >> 20))
-        weights[i] = np.int32(min(max(w, np.int32(-WEIGHT_LIMIT)), np.int32(WEIGHT_LIMIT)))
+    for i in range(taps):
+        w = np.int32(weights[row, i] + ((np.int64(step) * np.int64(history[row, np.uintp(at - taps + i)]) + (1 << 19)) >> 20))
+        weights[row, i] = np.int32(min(max(w, np.int32(-WEIGHT_LIMIT)), np.int32(WEIGHT_LIMIT)))
 
 
 @compiled
-def code_residual(io, buffer, model, slots, base, k, value):  # pragma: no cover
-    """Code an integer around the scale 2^k."""
-    size = abs(value)
-    upper = size >> k
-    got = 0
-    while got < UNARY:
-        for i in range(N_INPUTS):
-            slots[i] = base[i] + got
-        bit = code_mixed(io, buffer, model, slots, N_INPUTS, got, ROW_K_FIRST + min(k, 39), RATE, COUNT_MAX, 1 if upper > got else 0)
-        if not bit:
+def code_escape(io, buffer, model, slots, value):  # pragma: no cover
+    """Code an integer >= 0, mostly small, in Exp-Golomb form."""
+    exponent = 0
+    while exponent < ESCAPE_BITS:
+        slots[0] = ESCAPE_FIRST + exponent
+        if not code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, 1 if (value + 1) >> (exponent + 1) else 0):
             break
-        got += 1
-    if got == UNARY:
-        exponent = 0
-        rest = upper - UNARY + 1
-        while exponent < ESCAPE_BITS:
-            slots[0] = ESCAPE_FIRST + exponent
-            if not code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, 1 if rest >> (exponent + 1) else 0):
-                break
-            exponent += 1
-        out = np.int64(1)
-        for i in range(exponent - 1, -1, -1):
-            out = (out << 1) | code_bit(io, buffer, 32768, (rest >> i) & 1)
-        got += out - 1
-    out = np.int64(got)
-    for i in range(k - 1, -1, -1):
-        if i == k - 1 and got < 3:
-            slots[0] = base[0] + UNARY + got
-            bit = code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, (size >> i) & 1)
-        else:
-            bit = code_bit(io, buffer, 32768, (size >> i) & 1)
-        out = (out << 1) | bit
-    if out and code_bit(io, buffer, 32768, 1 if value < 0 else 0):
-        return -out
-    return out
+        exponent += 1
+    out = np.int64(1)
+    for i in range(exponent - 1, -1, -1):
+        out = (out << 1) | code_bit(io, buffer, 32768, ((value + 1) >> i) & 1)
+    return out - 1
 
 
 @compiled
@@ -126,13 +103,11 @@ def learn_squares(history, own, mate, now, n, sums, factor, shifts, rows, weight
         weights: int32, of the mate's values, then of the channel's, oldest first.
     """
     mates = len(weights) - OWN
-    x = history[own, PAST - OWN : PAST + n]
+    x, y = PAST - OWN, PAST - mates + now
     fade(sums)
-    if mates:
-        y = history[mate, PAST - mates + now : PAST + n - 1 + now]
-        add_products(sums, 0, y, 0, y, n, rows)
-        add_products(sums, mates, x, 0, y, n, rows)
-    add_products(sums, mates, x, mates, x, n, rows)
+    add_products(sums, 0, 0, history, mate, y, mates, mate, y, mates, n, rows)
+    add_products(sums, mates, 0, history, own, x, OWN + 1, mate, y, mates, n, rows)
+    add_products(sums, mates, mates, history, own, x, OWN + 1, own, x, OWN + 1, n, rows)
     solve(sums, factor, shifts, rows[0], weights)
 
 
@@ -151,10 +126,10 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
     factor = np.zeros((variables, variables), np.int32)
     shifts = np.zeros(variables, np.int64)
     rows = np.zeros((2, variables), np.int64)
-    left = np.zeros((STAGES, channels, PAST + BLOCK), np.int32)
-    weights = np.zeros((STAGES, channels, PAST), np.int32)
-    power = np.zeros((STAGES, channels), np.int64)
-    gain = np.full((STAGES, channels), 1 << 16, np.int64)
+    left = np.zeros((STAGES * channels, PAST + BLOCK), np.int32)
+    weights = np.zeros((STAGES * channels, PAST), np.int32)
+    power = np.zeros(STAGES * channels, np.int64)
+    gain = np.full(STAGES * channels, 1 << 16, np.int64)
     guess = np.zeros(STAGES, np.int64)
     fast = np.zeros(channels, np.int64)
     medium = np.zeros(channels, np.int64)
@@ -167,15 +142,13 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
             for c in range(channels):
                 other = c ^ 1 if c ^ 1 < channels else (c - 1 if c else c)
                 now = 1 if other < c else 0
-                total = dot(square_weights[c, mates:], history[c, at - OWN : at])
-                if mates:
-                    total += dot(square_weights[c, :mates], history[other, at - mates + now : at + now])
+                total = dot(square_weights, c, mates, history, c, at - OWN, OWN) + dot(square_weights, c, 0, history, other, at - mates + now, mates)
                 base_guess = clip((total + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS, low, high)
                 total = np.int64(0)
                 for s in range(STAGES):
-                    taps = TAPS[s]
-                    guess[s] = clip(predict(weights[s, c, :taps], left[s, c, at - taps : at]), -STAGE_LIMIT, STAGE_LIMIT)
-                    total += gain[s, c] * guess[s]
+                    row = s * channels + c
+                    guess[s] = clip(predict(weights, left, row, at, TAPS[s]), -STAGE_LIMIT, STAGE_LIMIT)
+                    total += gain[row] * guess[s]
                 prediction = clip(base_guess + (total >> 16), low, high)
                 lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
                 k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
@@ -187,10 +160,32 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                 a1, a2 = level_of(last[c, 0] << 4), level_of(last[c, 1] << 4)
                 base[4] = SLOT_FIRST[4] + (clip((a1 - lm + 40) >> 1, 0, 23) * 24 + clip((a2 - lm + 40) >> 1, 0, 23)) * JOINTS
                 base[5] = SLOT_FIRST[5] + (min(ls >> 1, 39) * 9 + clip(lm - ls, -4, 4) + 4) * JOINTS
-                residual = code_residual(io, buffer, model, slots, base, k, x[t, c] - prediction)
+                wanted = x[t, c] - prediction
+                size = abs(wanted)
+                upper, got = size >> k, np.int64(0)
+                while got < UNARY:
+                    for i in range(N_INPUTS):
+                        slots[i] = base[i] + got
+                    if not code_mixed(io, buffer, model, slots, N_INPUTS, got, ROW_K_FIRST + min(k, 39), RATE, COUNT_MAX, 1 if upper > got else 0):
+                        break
+                    got += 1
+                if got == UNARY:
+                    got += code_escape(io, buffer, model, slots, upper - UNARY)
+                coded = got
+                if k:
+                    bit = (size >> (k - 1)) & 1
+                    if got < 3:
+                        slots[0] = base[0] + UNARY + got
+                        bit = code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, bit)
+                    else:
+                        bit = code_bit(io, buffer, 32768, bit)
+                    coded = 2 * got + bit
+                for i in range(k - 2, -1, -1):
+                    coded = 2 * coded + code_bit(io, buffer, 32768, (size >> i) & 1)
+                residual = -coded if coded and code_bit(io, buffer, 32768, 1 if wanted < 0 else 0) else coded
                 value = clip(prediction + residual, low, high)
                 x[t, c] = value
-                size = min(abs(residual), 1 << 26)
+                size = min(coded, 1 << 26)
                 fast[c] += ((size << (AVERAGE_BITS + 4)) - fast[c] * 16 + 64) >> 7
                 medium[c] += ((size << (AVERAGE_BITS + 4)) - medium[c] * 16 + 256) >> 9
                 slow[c] += ((size << (AVERAGE_BITS + 4)) - slow[c] * 16 + 2048) >> 12
@@ -200,14 +195,14 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                 turn = GAIN_STEP if residual > 0 else -GAIN_STEP if residual < 0 else 0
                 rest = value - base_guess
                 for s in range(STAGES):
-                    past = left[s, c, at - TAPS[s] : at]
-                    gone = np.int64(past[0])
-                    left[s, c, at] = rest
+                    row = s * channels + c
+                    gone = np.int64(left[row, at - TAPS[s]])
+                    left[row, at] = rest
                     square = rest * rest
                     rest = clip(rest - guess[s], -STAGE_LIMIT, STAGE_LIMIT)
-                    adapt(weights[s, c, : TAPS[s]], past, rest, power[s, c], SPEEDS[s])
-                    power[s, c] += square - gone * gone
-                    gain[s, c] += turn if guess[s] > 0 else -turn if guess[s] < 0 else 0
+                    adapt(weights, left, row, at, TAPS[s], rest, power[row], SPEEDS[s])
+                    power[row] += square - gone * gone
+                    gain[row] += turn if guess[s] > 0 else -turn if guess[s] < 0 else 0
         if first + size_of_block == n:
             break
         for c in range(channels):
@@ -215,4 +210,5 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
             learn_squares(history, c, other, 1 if other < c else 0, size_of_block, sums[c], factor, shifts, rows, square_weights[c])
         for c in range(channels):
             history[c, :PAST] = history[c, BLOCK:]
-            left[:, c, :PAST] = left[:, c, BLOCK:]
+        for row in range(STAGES * channels):
+            left[row, :PAST] = left[row, BLOCK:]

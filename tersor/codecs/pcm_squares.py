@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.entropy.compiled import compiled
+from tersor.entropy.compiled import compiled, inlined
 
 WEIGHT_BITS = 20
 MEMORY = 3  # of the sums, 2^-MEMORY fade with each block
-RIDGE = 24  # 2^-RIDGE of its variance is added to each variable
-PIVOT = 28  # less than 2^-PIVOT of a variance is no pivot
+NOISE = 128  # added to the sum of squares of each variable: samples are rounded, so nothing finer is to be explained
+RIDGE = 30  # 2^-RIDGE of its own is added as well, and less than that is no pivot
 SCALED_LIMIT = 1 << 27  # of a weight between scaled variables; 48 of them times 2^30 stay below 2^63
 WEIGHT_LIMIT = (1 << 31) - 1
 
 
-@compiled
-def dot(a, b):  # pragma: no cover
-    """Sum of products of two int32 vectors of one length. (Slices, not offsets: only then is the loop compiled to vector instructions.)"""
+@inlined
+def dot(a, row, i, b, column, j, n):  # pragma: no cover
+    """Sum of products of a[row, i : i + n] and b[column, j : j + n], int32. (No slices, which count references; unsigned indices, which need no test of sign.)"""
     total = np.int64(0)
-    for i in range(len(a)):
-        total += np.int64(a[i]) * np.int64(b[i])
+    for t in range(n):
+        total += np.int64(a[row, np.uintp(i + t)]) * np.int64(b[column, np.uintp(j + t)])
     return total
 
 
@@ -61,33 +61,29 @@ def square_root(v):  # pragma: no cover
 def fade(sums):  # pragma: no cover
     """Forget a part of the past."""
     for i in range(len(sums)):
-        row = sums[i]
-        for j in range(len(row)):
-            row[j] -= row[j] >> MEMORY
+        for j in range(len(sums)):
+            sums[i, j] -= sums[i, j] >> MEMORY
 
 
 @compiled
-def add_products(sums, first_row, a, first_column, b, n, rows):  # pragma: no cover
-    """sums[first_row + i, first_column + j] += sum over t < n of a[t + i] b[t + j].
+def add_products(sums, first_row, first_column, history, a, i0, height, b, j0, width, n, rows):  # pragma: no cover
+    """sums[first_row + i, first_column + j] += sum over t < n of history[a, i0 + i + t] history[b, j0 + j + t], for i < height and j < width.
 
     Args:
-        a, b: int32, n - 1 values more than they have rows or columns.
-        rows: int64 [2, at least the columns], overwritten.
+        rows: int64 [2, at least width], overwritten.
     """
-    columns = len(b) - n + 1
-    leaving, entering = b[: columns - 1], b[n:]
-    for j in range(columns):
-        rows[0, j] = dot(a[:n], b[j : j + n])
-    for i in range(len(a) - n + 1):
-        now, then = rows[i & 1, :columns], rows[(i + 1) & 1, 1:columns]
-        out = sums[first_row + i, first_column : first_column + columns]
-        for j in range(columns):
-            out[j] += now[j]
-        if i < len(a) - n:
-            rows[(i + 1) & 1, 0] = dot(a[i + 1 : i + 1 + n], b[:n])
-            left, came = np.int64(a[i]), np.int64(a[i + n])
-            for j in range(columns - 1):
-                then[j] = now[j] + came * np.int64(entering[j]) - left * np.int64(leaving[j])
+    for j in range(width):
+        rows[0, j] = dot(history, a, i0, history, b, j0 + j, n)
+    for i in range(height):
+        now, then = i & 1, (i + 1) & 1
+        for j in range(width):
+            sums[first_row + i, np.uintp(first_column + j)] += rows[now, j]
+        if i < height - 1:
+            rows[then, 0] = dot(history, a, i0 + i + 1, history, b, j0, n)
+            left, came = np.int64(history[a, i0 + i]), np.int64(history[a, i0 + i + n])
+            for j in range(width - 1):
+                change = came * np.int64(history[b, np.uintp(j0 + j + n)]) - left * np.int64(history[b, np.uintp(j0 + j)])
+                rows[then, np.uintp(j + 1)] = rows[now, j] + change
 
 
 @compiled
@@ -101,18 +97,17 @@ def solve(sums, factor, shifts, row, weights):  # pragma: no cover
     """
     target = len(sums) - 1
     for i in range(target + 1):
-        shifts[i] = (bit_length(sums[i, i]) - 59) >> 1
-    for i in range(target + 1):
+        shifts[i] = (bit_length(sums[i, i] + NOISE) - 59) >> 1
         for j in range(i + 1):
+            v = sums[i, j] + (NOISE if i == j else 0)
             shift = shifts[i] + shifts[j]
-            row[j] = sums[i, j] >> shift if shift >= 0 else sums[i, j] << -shift
-        if i < target:
-            row[i] += row[i] >> RIDGE
-        rest, least = row[i], row[i] >> PIVOT
+            row[j] = v >> shift if shift >= 0 else v << -shift
+        row[i] += row[i] >> RIDGE
+        rest, least = row[i], row[i] >> RIDGE
         for j in range(i):
             v = np.int64(0)
             if factor[j, j] and rest > least:
-                v = (row[j] - dot(factor[i, :j], factor[j, :j])) // factor[j, j]
+                v = (row[j] - dot(factor, i, 0, factor, j, 0, j)) // factor[j, j]
                 if abs(v) >= 1 << 30:
                     v = rest = np.int64(0)
                 rest -= v * v
@@ -123,9 +118,8 @@ def solve(sums, factor, shifts, row, weights):  # pragma: no cover
     for i in range(target - 1, -1, -1):
         v = row[i] // factor[i, i] if factor[i, i] else np.int64(0)
         v = min(max(v, -SCALED_LIMIT), SCALED_LIMIT)
-        known, rest_of_row = factor[i, :i], row[:i]
         for j in range(i):
-            rest_of_row[j] -= np.int64(known[j]) * v
+            row[j] -= np.int64(factor[i, j]) * v
         shift = shifts[target] - shifts[i]
         v = v << min(shift, 32) if shift >= 0 else v >> -shift
         weights[i] = min(max(v, -WEIGHT_LIMIT), WEIGHT_LIMIT)
