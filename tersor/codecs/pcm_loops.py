@@ -1,20 +1,23 @@
 """The compiled loops of lossless sound: integer prediction by a cascade of adaptive filters, residuals through the adaptive coder.
 
-    sample - least squares of both channels - long history - shorter - short = residual
-             (pcm_squares.py)                 (each what the stage before left, by least mean squares, times a gain)
+    sample - least squares over both channels - 512 - 128 - 32 - 16 values back = residual
+             (pcm_squares.py)                   (each predicts what the stages before it left, by least mean squares, times a gain)
 
-The first stage is solved again after every block; each later one predicts what the stage before it left over and learns from its own error, its gain from the sign of
-the residual. All of it is integer arithmetic on the past: no side information is sent and every machine predicts alike. A residual's magnitude is coded as a quotient
-by a power of two that follows recent magnitudes (its bits under mixed contexts), the bits below it, and a sign.
+The first stage is solved again after every block of 64; the later ones learn after every sample, a filter from its own error and its gain from the sign of the residual.
+All of it is integer arithmetic on the past: no side information is sent and every machine predicts alike. A residual's magnitude is coded as a quotient by a power of
+two that follows recent magnitudes (its bits under mixed contexts), the bits below it, and a sign.
 
-Source: Widrow and Hoff 1960 (LMS); cascades of such filters: Ashland, Monkey's Audio (2000); gains of stages by signs: MPEG-4 ALS, RLS-LMS mode (ISO/IEC 14496-3).
+Bounds: samples are below 2^23 and what stages leave is kept below 2^24, so 512 products with weights below 2^28 stay below 2^61. A step of a filter is at most
+error 2^(20 - SPEED) |h| / (h^2 + 16 taps) <= 2^18 2^17 / (8 sqrt(16)) = 2^30 units of its weights: int32 holds the sum.
+
+Source: Widrow and Hoff 1960 (LMS); cascades of such filters: Ashland, Monkey's Audio (2000); gains of stages by signs: RLS-LMS mode of MPEG-4 ALS (ISO/IEC 14496-3).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.pcm_squares import add_products, bit_length, dot, fade, solve
+from tersor.codecs.pcm_squares import WEIGHT_BITS, add_products, bit_length, dot, fade, solve
 from tersor.entropy.compiled import compiled, inlined
 from tersor.entropy.mixing import code_bit, code_mixed
 
@@ -32,18 +35,18 @@ N_ROWS = ROW_SINGLE + 1
 RATE = 2
 COUNT_MAX = 250
 
+AVERAGE_BITS = 6
+
 BLOCK = 64
-OWN, MATE = 24, 12
-TAPS = (256, 32, 16)
-SPEEDS = (3, 4, 4)
+OWN, MATE = 24, 12  # values that the least squares see of a channel and of its mate
+TAPS = (512, 128, 32, 16)
 STAGES = len(TAPS)
 PAST = max(OWN, MATE, *TAPS)
-WEIGHT_BITS = 20
-WEIGHT_LIMIT = 1 << 30
-GAIN_STEP = 64
-ERROR_LIMIT = 1 << 20
+SPEED = 3  # filters take 2^-SPEED of the step that would undo an error
+GAIN_BITS, GAIN_STEP = 16, 64
+WEIGHT_LIMIT = 1 << 28
+ERROR_LIMIT = 1 << 18
 STAGE_LIMIT = 1 << 24
-AVERAGE_BITS = 6
 
 
 @compiled
@@ -62,15 +65,15 @@ def clip(v, low, high):  # pragma: no cover
 
 
 @inlined
-def predict(weights, history, row, at, taps):  # pragma: no cover
-    """Sum of weights and the last values before `at`, in units of the values."""
-    return (dot(weights, row, 0, history, row, at - taps, taps) + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
+def rounded(total):  # pragma: no cover
+    """Sum of weights times values, in units of the values."""
+    return (total + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
 
 
 @inlined
-def adapt(weights, history, row, at, taps, error, power, speed):  # pragma: no cover
-    """One step of normalised LMS; power is the sum of squares of the history."""
-    factor = (clip(error, -ERROR_LIMIT, ERROR_LIMIT) << (40 - speed)) // (power + 16 * taps)
+def adapt(weights, history, row, at, taps, error, power):  # pragma: no cover
+    """One step of normalised LMS over the last values before `at`; power is the sum of their squares."""
+    factor = (clip(error, -ERROR_LIMIT, ERROR_LIMIT) << (40 - SPEED)) // (power + 16 * taps)
     step = np.int32(clip(factor, -(1 << 31) + 1, (1 << 31) - 1))
     for i in range(taps):
         w = np.int32(weights[row, i] + ((np.int64(step) * np.int64(history[row, np.uintp(at - taps + i)]) + (1 << 19)) >> 20))
@@ -113,7 +116,10 @@ def learn_squares(history, own, mate, now, n, sums, factor, shifts, rows, weight
 
 @compiled
 def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
-    """Code or decode samples x, int64 [n, C], in place; -2^bits <= x < 2^bits."""
+    """Code or decode samples x, int64 [n, C], in place; -2^bits <= x < 2^bits, bits <= 23.
+
+    It is one long function because calls with arrays count references, which took as long as the arithmetic.
+    """
     n, channels = x.shape
     low, high = -(np.int64(1) << bits), (np.int64(1) << bits) - 1
     mates = MATE if channels > 1 else 0
@@ -129,7 +135,7 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
     left = np.zeros((STAGES * channels, PAST + BLOCK), np.int32)
     weights = np.zeros((STAGES * channels, PAST), np.int32)
     power = np.zeros(STAGES * channels, np.int64)
-    gain = np.full(STAGES * channels, 1 << 16, np.int64)
+    gain = np.full(STAGES * channels, 1 << GAIN_BITS, np.int64)
     guess = np.zeros(STAGES, np.int64)
     fast = np.zeros(channels, np.int64)
     medium = np.zeros(channels, np.int64)
@@ -143,13 +149,14 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                 other = c ^ 1 if c ^ 1 < channels else (c - 1 if c else c)
                 now = 1 if other < c else 0
                 total = dot(square_weights, c, mates, history, c, at - OWN, OWN) + dot(square_weights, c, 0, history, other, at - mates + now, mates)
-                base_guess = clip((total + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS, low, high)
+                first_guess = clip(rounded(total), low, high)
                 total = np.int64(0)
                 for s in range(STAGES):
                     row = s * channels + c
-                    guess[s] = clip(predict(weights, left, row, at, TAPS[s]), -STAGE_LIMIT, STAGE_LIMIT)
+                    guess[s] = clip(rounded(dot(weights, row, 0, left, row, at - TAPS[s], TAPS[s])), -STAGE_LIMIT, STAGE_LIMIT)
                     total += gain[row] * guess[s]
-                prediction = clip(base_guess + (total >> 16), low, high)
+                prediction = clip(first_guess + (total >> GAIN_BITS), low, high)
+                # contexts: levels of recent magnitudes, of the last two, of the mate's last
                 lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
                 k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
                 mate = level_of(last[other, 0] << 4) if other != c else 0
@@ -160,6 +167,7 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                 a1, a2 = level_of(last[c, 0] << 4), level_of(last[c, 1] << 4)
                 base[4] = SLOT_FIRST[4] + (clip((a1 - lm + 40) >> 1, 0, 23) * 24 + clip((a2 - lm + 40) >> 1, 0, 23)) * JOINTS
                 base[5] = SLOT_FIRST[5] + (min(ls >> 1, 39) * 9 + clip(lm - ls, -4, 4) + 4) * JOINTS
+                # quotient, remainder, sign
                 wanted = x[t, c] - prediction
                 size = abs(wanted)
                 upper, got = size >> k, np.int64(0)
@@ -183,6 +191,7 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                 for i in range(k - 2, -1, -1):
                     coded = 2 * coded + code_bit(io, buffer, 32768, (size >> i) & 1)
                 residual = -coded if coded and code_bit(io, buffer, 32768, 1 if wanted < 0 else 0) else coded
+                # learn
                 value = clip(prediction + residual, low, high)
                 x[t, c] = value
                 size = min(coded, 1 << 26)
@@ -193,14 +202,14 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                 last[c, 0] = size
                 history[c, at] = value
                 turn = GAIN_STEP if residual > 0 else -GAIN_STEP if residual < 0 else 0
-                rest = value - base_guess
+                rest = value - first_guess
                 for s in range(STAGES):
                     row = s * channels + c
                     gone = np.int64(left[row, at - TAPS[s]])
                     left[row, at] = rest
                     square = rest * rest
-                    rest = clip(rest - guess[s], -STAGE_LIMIT, STAGE_LIMIT)
-                    adapt(weights, left, row, at, TAPS[s], rest, power[row], SPEEDS[s])
+                    adapt(weights, left, row, at, TAPS[s], rest - guess[s], power[row])
+                    rest = clip(rest - ((gain[row] * guess[s]) >> GAIN_BITS), -STAGE_LIMIT, STAGE_LIMIT)
                     power[row] += square - gone * gone
                     gain[row] += turn if guess[s] > 0 else -turn if guess[s] < 0 else 0
         if first + size_of_block == n:
