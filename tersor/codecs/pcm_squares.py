@@ -18,7 +18,7 @@ from tersor.entropy.compiled import compiled, inlined
 
 WEIGHT_BITS = 20
 MEMORY = 3  # of the sums, 2^-MEMORY fade with each block
-NOISE = 128  # added to the sum of squares of each variable: samples are rounded, so nothing finer is to be explained
+NOISE = 256  # added to the sum of squares of each variable: samples are rounded, so nothing finer is to be explained
 RIDGE = 30  # 2^-RIDGE of its own is added as well, and less than that is no pivot
 SCALED_LIMIT = 1 << 27  # of a weight between scaled variables; 48 of them times 2^30 stay below 2^63
 WEIGHT_LIMIT = (1 << 31) - 1
