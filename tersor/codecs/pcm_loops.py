@@ -1,24 +1,29 @@
 """The compiled loops of lossless sound: integer prediction by a cascade of adaptive filters, residuals through the adaptive coder.
 
-    sample - own history - what the other channel's first stage left - long history - short history = residual
+    sample - least squares over both channels - 512 - 128 - 32 - 16 values back = residual
+             (pcm_squares.py)                   (each predicts what the stages before it left, by least mean squares, times a gain)
 
-Each stage predicts what the stage before it left over and learns from its own error: normalised least mean squares in integers, so no side information is sent and
-every machine predicts alike. A residual's magnitude is coded as a quotient by a power of two that follows recent magnitudes (its bits under mixed contexts), the bits
-below it, and a sign.
+The first stage is solved again after every block of 64; the later ones learn after every sample, a filter from its own error and its gain from the sign of the residual.
+All of it is integer arithmetic on the past: no side information is sent and every machine predicts alike. A residual's magnitude is coded as a quotient by a power of
+two that follows recent magnitudes (its bits under mixed contexts), the bits below it, and a sign.
 
-Source: Widrow and Hoff 1960 (LMS); cascades of such filters: Ashland, Monkey's Audio (2000).
+Bounds: samples are below 2^23 and what stages leave is kept below 2^24, so 512 products with weights below 2^28 stay below 2^61. A step of a filter is at most
+error 2^(20 - SPEED) |h| / (h^2 + 16 taps) <= 2^18 2^17 / (8 sqrt(16)) = 2^30 units of its weights: int32 holds the sum.
+
+Source: Widrow and Hoff 1960 (LMS); cascades of such filters: Ashland, Monkey's Audio (2000); gains of stages by signs: RLS-LMS mode of MPEG-4 ALS (ISO/IEC 14496-3).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tersor.entropy.compiled import compiled
+from tersor.codecs.pcm_squares import WEIGHT_BITS, add_products, bit_length, dot, fade, solve
+from tersor.entropy.compiled import compiled, inlined
 from tersor.entropy.mixing import code_bit, code_mixed
 
 UNARY = 20
 JOINTS = 24
-ESCAPE_BITS = 33
+ESCAPE_BITS = 25
 N_INPUTS = 6
 CONTEXTS = (128, 32 * 9, 128, 48 * 3, 24 * 24, 40 * 9)
 SLOT_FIRST = tuple(int(n) for n in np.concatenate([[0], np.cumsum(CONTEXTS)])[:-1] * JOINTS)
@@ -30,11 +35,18 @@ N_ROWS = ROW_SINGLE + 1
 RATE = 2
 COUNT_MAX = 250
 
-OWN, CROSS, LONG, SHORT = 8, 16, 32, 16
-WEIGHT_BITS = 16
-OWN_SPEED, CROSS_SPEED, LONG_SPEED, SHORT_SPEED = 6, 5, 6, 5
 AVERAGE_BITS = 6
-VALUE_LIMIT = 1 << 25
+
+BLOCK = 64
+OWN, MATE = 24, 12  # values that the least squares see of a channel and of its mate
+TAPS = (512, 128, 32, 16)
+STAGES = len(TAPS)
+PAST = max(OWN, MATE, *TAPS)
+SPEED = 3  # filters take 2^-SPEED of the step that would undo an error
+GAIN_BITS, GAIN_STEP = 16, 64
+WEIGHT_LIMIT = 1 << 28
+ERROR_LIMIT = 1 << 18
+STAGE_LIMIT = 1 << 24
 
 
 @compiled
@@ -42,151 +54,170 @@ def level_of(v):  # pragma: no cover
     """Quarter octaves of a magnitude, v >= 0: 0 for 0, then 1 + floor(4 log2 v), by the two bits below the highest."""
     if v == 0:
         return 0
-    octave = 0
-    w = v
-    while w >= 8:
-        w >>= 1
-        octave += 1
-    while w < 4:
-        w <<= 1
-        octave -= 1
-    return 1 + 4 * (octave + 2) + (w - 4)
+    octave = bit_length(v) - 1
+    return 1 + 4 * octave + (((v << 2) >> octave) & 3)
 
 
 @compiled
-def predict(weights, history, at, taps):  # pragma: no cover
-    """Sum of weights and the last values before `at`, in units of the values."""
-    total = np.int64(0)
-    for i in range(taps):
-        total += np.int64(weights[i]) * np.int64(history[at - taps + i])
+def clip(v, low, high):  # pragma: no cover
+    """v, or the end of the range that it lies beyond."""
+    return min(max(v, low), high)
+
+
+@inlined
+def rounded(total):  # pragma: no cover
+    """Sum of weights times values, in units of the values."""
     return (total + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
 
 
-@compiled
-def adapt(weights, history, at, taps, error, power, speed):  # pragma: no cover
-    """One step of normalised LMS; power is the sum of squares of the history."""
-    factor = (error << (WEIGHT_BITS + 14 - speed)) // (power + 16 * taps)
-    factor = min(max(factor, -(1 << 30)), 1 << 30)
+@inlined
+def adapt(weights, history, row, at, taps, error, power):  # pragma: no cover
+    """One step of normalised LMS over the last values before `at`; power is the sum of their squares."""
+    factor = (clip(error, -ERROR_LIMIT, ERROR_LIMIT) << (40 - SPEED)) // (power + 16 * taps)
+    step = np.int32(clip(factor, -(1 << 31) + 1, (1 << 31) - 1))
     for i in range(taps):
-        weights[i] += np.int32((factor * np.int64(history[at - taps + i]) + (1 << 13)) >> 14)
+        w = np.int32(weights[row, i] + ((np.int64(step) * np.int64(history[row, np.uintp(at - taps + i)]) + (1 << 19)) >> 20))
+        weights[row, i] = np.int32(min(max(w, np.int32(-WEIGHT_LIMIT)), np.int32(WEIGHT_LIMIT)))
 
 
 @compiled
-def remember(history, power, c, at, taps, value):  # pragma: no cover
-    """Append a value and keep the sum of squares of the last `taps`."""
-    gone = np.int64(history[at])
-    power[c] += value * value - gone * gone
-    history[at + taps] = value
-
-
-@compiled
-def code_residual(io, buffer, model, slots, base, k, value):  # pragma: no cover
-    """Code an integer around the scale 2^k."""
-    size = abs(value)
-    upper = size >> k
-    got = 0
-    while got < UNARY:
-        for i in range(N_INPUTS):
-            slots[i] = base[i] + got
-        bit = code_mixed(io, buffer, model, slots, N_INPUTS, got, ROW_K_FIRST + min(k, 39), RATE, COUNT_MAX, 1 if upper > got else 0)
-        if not bit:
+def code_escape(io, buffer, model, slots, value):  # pragma: no cover
+    """Code an integer >= 0, mostly small, in Exp-Golomb form."""
+    exponent = 0
+    while exponent < ESCAPE_BITS:
+        slots[0] = ESCAPE_FIRST + exponent
+        if not code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, 1 if (value + 1) >> (exponent + 1) else 0):
             break
-        got += 1
-    if got == UNARY:
-        exponent = 0
-        rest = upper - UNARY + 1
-        while exponent < ESCAPE_BITS:
-            slots[0] = ESCAPE_FIRST + exponent
-            if not code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, 1 if rest >> (exponent + 1) else 0):
-                break
-            exponent += 1
-        out = np.int64(1)
-        for i in range(exponent - 1, -1, -1):
-            out = (out << 1) | code_bit(io, buffer, 32768, (rest >> i) & 1)
-        got += out - 1
-    out = np.int64(got)
-    for i in range(k - 1, -1, -1):
-        if i == k - 1 and got < 3:
-            slots[0] = base[0] + UNARY + got
-            bit = code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, (size >> i) & 1)
-        else:
-            bit = code_bit(io, buffer, 32768, (size >> i) & 1)
-        out = (out << 1) | bit
-    if out and code_bit(io, buffer, 32768, 1 if value < 0 else 0):
-        return -out
-    return out
+        exponent += 1
+    out = np.int64(1)
+    for i in range(exponent - 1, -1, -1):
+        out = (out << 1) | code_bit(io, buffer, 32768, ((value + 1) >> i) & 1)
+    return out - 1
 
 
 @compiled
-def code_pcm(io, buffer, model, x):  # pragma: no cover
-    """Code or decode samples x, int64 [n, C], in place."""
+def learn_squares(history, own, mate, now, n, sums, factor, shifts, rows, weights):  # pragma: no cover
+    """Take the n newest values after PAST into the sums of a channel and solve for its weights.
+
+    Args:
+        history: int32 [C, PAST + BLOCK].
+        own, mate: the channels.
+        now: 1 where the mate's value of the same time is known, else 0.
+        weights: int32, of the mate's values, then of the channel's, oldest first.
+    """
+    mates = len(weights) - OWN
+    x, y = PAST - OWN, PAST - mates + now
+    fade(sums)
+    add_products(sums, 0, 0, history, mate, y, mates, mate, y, mates, n, rows)
+    add_products(sums, mates, 0, history, own, x, OWN + 1, mate, y, mates, n, rows)
+    add_products(sums, mates, mates, history, own, x, OWN + 1, own, x, OWN + 1, n, rows)
+    solve(sums, factor, shifts, rows[0], weights)
+
+
+@compiled
+def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
+    """Code or decode samples x, int64 [n, C], in place; -2^bits <= x < 2^bits, bits <= 23.
+
+    It is one long function because calls with arrays count references, which took as long as the arithmetic.
+    """
     n, channels = x.shape
+    low, high = -(np.int64(1) << bits), (np.int64(1) << bits) - 1
+    mates = MATE if channels > 1 else 0
     slots = np.zeros(N_INPUTS, np.int64)
     base = np.zeros(N_INPUTS, np.int64)
-    ring = 4096
-    own_w = np.zeros((channels, OWN), np.int32)
-    own_h = np.zeros((channels, ring + OWN), np.int32)
-    own_power = np.zeros(channels, np.int64)
-    cross_w = np.zeros((channels, CROSS), np.int32)
-    white_h = np.zeros((channels, ring + CROSS), np.int32)
-    white_power = np.zeros(channels, np.int64)
-    long_w = np.zeros((channels, LONG), np.int32)
-    long_h = np.zeros((channels, ring + LONG), np.int32)
-    long_power = np.zeros(channels, np.int64)
-    short_w = np.zeros((channels, SHORT), np.int32)
-    short_h = np.zeros((channels, ring + SHORT), np.int32)
-    short_power = np.zeros(channels, np.int64)
+    history = np.zeros((channels, PAST + BLOCK), np.int32)
+    variables = mates + OWN + 1
+    square_weights = np.zeros((channels, variables - 1), np.int32)
+    sums = np.zeros((channels, variables, variables), np.int64)
+    factor = np.zeros((variables, variables), np.int32)
+    shifts = np.zeros(variables, np.int64)
+    rows = np.zeros((2, variables), np.int64)
+    left = np.zeros((STAGES * channels, PAST + BLOCK), np.int32)
+    weights = np.zeros((STAGES * channels, PAST), np.int32)
+    power = np.zeros(STAGES * channels, np.int64)
+    gain = np.full(STAGES * channels, 1 << GAIN_BITS, np.int64)
+    guess = np.zeros(STAGES, np.int64)
     fast = np.zeros(channels, np.int64)
     medium = np.zeros(channels, np.int64)
     slow = np.zeros(channels, np.int64)
     last = np.zeros((channels, 2), np.int64)
-    at = 0
-    for t in range(n):
-        if at == ring:
+    for first in range(0, n, BLOCK):
+        size_of_block = min(BLOCK, n - first)
+        for t in range(first, first + size_of_block):
+            at = PAST + t - first
             for c in range(channels):
-                own_h[c, :OWN] = own_h[c, ring:]
-                white_h[c, :CROSS] = white_h[c, ring:]
-                long_h[c, :LONG] = long_h[c, ring:]
-                short_h[c, :SHORT] = short_h[c, ring:]
-            at = 0
+                other = c ^ 1 if c ^ 1 < channels else (c - 1 if c else c)
+                now = 1 if other < c else 0
+                total = dot(square_weights, c, mates, history, c, at - OWN, OWN) + dot(square_weights, c, 0, history, other, at - mates + now, mates)
+                first_guess = clip(rounded(total), low, high)
+                total = np.int64(0)
+                for s in range(STAGES):
+                    row = s * channels + c
+                    guess[s] = clip(rounded(dot(weights, row, 0, left, row, at - TAPS[s], TAPS[s])), -STAGE_LIMIT, STAGE_LIMIT)
+                    total += gain[row] * guess[s]
+                prediction = clip(first_guess + (total >> GAIN_BITS), low, high)
+                # contexts: levels of recent magnitudes, of the last two, of the mate's last
+                lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
+                k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
+                mate = level_of(last[other, 0] << 4) if other != c else 0
+                base[0] = SLOT_FIRST[0] + min(lm, 127) * JOINTS
+                base[1] = SLOT_FIRST[1] + (min(lm >> 2, 31) * 9 + clip(lf - lm, -4, 4) + 4) * JOINTS
+                base[2] = SLOT_FIRST[2] + min(lf, 127) * JOINTS
+                base[3] = SLOT_FIRST[3] + (clip(mate - lm + 48, 0, 47) * 3 + min(c, 1) + now) * JOINTS
+                a1, a2 = level_of(last[c, 0] << 4), level_of(last[c, 1] << 4)
+                base[4] = SLOT_FIRST[4] + (clip((a1 - lm + 40) >> 1, 0, 23) * 24 + clip((a2 - lm + 40) >> 1, 0, 23)) * JOINTS
+                base[5] = SLOT_FIRST[5] + (min(ls >> 1, 39) * 9 + clip(lm - ls, -4, 4) + 4) * JOINTS
+                # quotient, remainder, sign
+                wanted = x[t, c] - prediction
+                size = abs(wanted)
+                upper, got = size >> k, np.int64(0)
+                while got < UNARY:
+                    for i in range(N_INPUTS):
+                        slots[i] = base[i] + got
+                    if not code_mixed(io, buffer, model, slots, N_INPUTS, got, ROW_K_FIRST + min(k, 39), RATE, COUNT_MAX, 1 if upper > got else 0):
+                        break
+                    got += 1
+                if got == UNARY:
+                    got += code_escape(io, buffer, model, slots, upper - UNARY)
+                coded = got
+                if k:
+                    bit = (size >> (k - 1)) & 1
+                    if got < 3:
+                        slots[0] = base[0] + UNARY + got
+                        bit = code_mixed(io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, bit)
+                    else:
+                        bit = code_bit(io, buffer, 32768, bit)
+                    coded = 2 * got + bit
+                for i in range(k - 2, -1, -1):
+                    coded = 2 * coded + code_bit(io, buffer, 32768, (size >> i) & 1)
+                residual = -coded if coded and code_bit(io, buffer, 32768, 1 if wanted < 0 else 0) else coded
+                # learn
+                value = clip(prediction + residual, low, high)
+                x[t, c] = value
+                size = min(coded, 1 << 26)
+                fast[c] += ((size << (AVERAGE_BITS + 4)) - fast[c] * 16 + 64) >> 7
+                medium[c] += ((size << (AVERAGE_BITS + 4)) - medium[c] * 16 + 256) >> 9
+                slow[c] += ((size << (AVERAGE_BITS + 4)) - slow[c] * 16 + 2048) >> 12
+                last[c, 1] = last[c, 0]
+                last[c, 0] = size
+                history[c, at] = value
+                turn = GAIN_STEP if residual > 0 else -GAIN_STEP if residual < 0 else 0
+                rest = value - first_guess
+                for s in range(STAGES):
+                    row = s * channels + c
+                    gone = np.int64(left[row, at - TAPS[s]])
+                    left[row, at] = rest
+                    square = rest * rest
+                    adapt(weights, left, row, at, TAPS[s], rest - guess[s], power[row])
+                    rest = clip(rest - ((gain[row] * guess[s]) >> GAIN_BITS), -STAGE_LIMIT, STAGE_LIMIT)
+                    power[row] += square - gone * gone
+                    gain[row] += turn if guess[s] > 0 else -turn if guess[s] < 0 else 0
+        if first + size_of_block == n:
+            break
         for c in range(channels):
             other = c ^ 1 if c ^ 1 < channels else (c - 1 if c else c)
-            now = 1 if other < c else 0
-            p0 = predict(own_w[c], own_h[c], at + OWN, OWN)
-            p1 = predict(cross_w[c], white_h[other], at + CROSS + now, CROSS) if other != c else 0
-            p2 = predict(long_w[c], long_h[c], at + LONG, LONG)
-            p3 = predict(short_w[c], short_h[c], at + SHORT, SHORT)
-            prediction = min(max(p0 + p1 + p2 + p3, -VALUE_LIMIT), VALUE_LIMIT)
-            lf, lm, ls = level_of(fast[c]), level_of(medium[c]), level_of(slow[c])
-            k = max(0, (lm - 1) // 4 - AVERAGE_BITS - 1)
-            mate = level_of(last[other, 0] << 4) if other != c else 0
-            base[0] = SLOT_FIRST[0] + min(lm, 127) * JOINTS
-            base[1] = SLOT_FIRST[1] + (min(lm >> 2, 31) * 9 + min(max(lf - lm, -4), 4) + 4) * JOINTS
-            base[2] = SLOT_FIRST[2] + min(lf, 127) * JOINTS
-            base[3] = SLOT_FIRST[3] + (min(max(mate - lm + 48, 0), 47) * 3 + min(c, 1) + (1 if other < c else 0)) * JOINTS
-            a1, a2 = level_of(last[c, 0] << 4), level_of(last[c, 1] << 4)
-            base[4] = SLOT_FIRST[4] + (min(max((a1 - lm + 40) >> 1, 0), 23) * 24 + min(max((a2 - lm + 40) >> 1, 0), 23)) * JOINTS
-            base[5] = SLOT_FIRST[5] + (min(ls >> 1, 39) * 9 + min(max(lm - ls, -4), 4) + 4) * JOINTS
-            residual = code_residual(io, buffer, model, slots, base, k, x[t, c] - prediction)
-            value = min(max(prediction + residual, -VALUE_LIMIT), VALUE_LIMIT)
-            x[t, c] = value
-            size = min(abs(residual), 1 << 26)
-            fast[c] += ((size << (AVERAGE_BITS + 4)) - fast[c] * 16 + 64) >> 7
-            medium[c] += ((size << (AVERAGE_BITS + 4)) - medium[c] * 16 + 256) >> 9
-            slow[c] += ((size << (AVERAGE_BITS + 4)) - slow[c] * 16 + 2048) >> 12
-            last[c, 1] = last[c, 0]
-            last[c, 0] = size
-            e0 = value - p0
-            e1 = e0 - p1
-            e2 = e1 - p2
-            e3 = e2 - p3
-            adapt(own_w[c], own_h[c], at + OWN, OWN, e0, own_power[c], OWN_SPEED)
-            if other != c:
-                adapt(cross_w[c], white_h[other], at + CROSS + now, CROSS, e1, white_power[other], CROSS_SPEED)
-            adapt(long_w[c], long_h[c], at + LONG, LONG, e2, long_power[c], LONG_SPEED)
-            adapt(short_w[c], short_h[c], at + SHORT, SHORT, e3, short_power[c], SHORT_SPEED)
-            remember(own_h[c], own_power, c, at, OWN, value)
-            remember(white_h[c], white_power, c, at, CROSS, e0)
-            remember(long_h[c], long_power, c, at, LONG, e1)
-            remember(short_h[c], short_power, c, at, SHORT, e2)
-        at += 1
+            learn_squares(history, c, other, 1 if other < c else 0, size_of_block, sums[c], factor, shifts, rows, square_weights[c])
+        for c in range(channels):
+            history[c, :PAST] = history[c, BLOCK:]
+        for row in range(STAGES * channels):
+            left[row, :PAST] = left[row, BLOCK:]

@@ -91,10 +91,9 @@ def code_mixed(io, buffer, model, slots, n, first, second, rate, count_max, bit)
         count_max: a slot forgets what is longer ago than this.
     """
     probabilities, counts, weights, stretch, squash, reciprocals = model
-    one, two = weights[first], weights[second]
     total = np.int64(0)
     for i in range(n):
-        total += np.int64(stretch[probabilities[slots[i]] >> (PROBABILITY_BITS - 12)]) * (np.int64(one[i]) + two[i])
+        total += np.int64(stretch[probabilities[slots[i]] >> (PROBABILITY_BITS - 12)]) * (np.int64(weights[first, i]) + weights[second, i])
     total >>= 17
     if total > STRETCH_MAX:
         total = np.int64(STRETCH_MAX)
@@ -108,10 +107,9 @@ def code_mixed(io, buffer, model, slots, n, first, second, rate, count_max, bit)
         slot = slots[i]
         q = np.int64(probabilities[slot])
         step = (stretch[q >> (PROBABILITY_BITS - 12)] * error + (1 << (MIX_SHIFT - 1))) >> MIX_SHIFT
-        one[i] += step
-        two[i] += step
+        weights[first, i] += step
+        weights[second, i] += step
         c = counts[slot]
         probabilities[slot] = q + (((target - q) * reciprocals[c]) >> 16)
-        if c < count_max:
-            counts[slot] = c + 1
+        counts[slot] = c + (1 if c < count_max else 0)
     return bit
