@@ -23,7 +23,7 @@ UNIT = 64
 LEVEL_BANDS = 12
 FINE_GAIN, COARSE_GAIN = 135, 200
 FINE_TILT, COARSE_TILT = 16, 32
-BANDS = 21
+BANDS = 22
 
 Ints = NDArray[np.int32]
 Exponents = NDArray[np.int64]
@@ -60,9 +60,9 @@ SPEECH = Profile(
     rise=42,
     fall=13,
     shrink=4,
-    offsets=(-44, -20, -17, -11, -3, 3, 10, 16, 18, 10, 3, 1, 2, 11, 23, 32, 39, 39, 39, 39, 39),
-    fill=(4, 0, 6, 10, 13, 15, 18, 20, 21, 21, 20, 22, 25, 25, 23, 21, 18, 18, 18, 18, 18),
-    fill_empty=(32, 34, 32, 34, 37, 37, 37, 37, 35, 32, 30, 27, 26, 26, 29, 30, 31, 31, 31, 31, 31),
+    offsets=(-44, -20, -17, -11, -3, 3, 10, 16, 18, 10, 3, 1, 2, 11, 23, 32, 39, 39, 39, 39, 39, 39),
+    fill=(4, 0, 6, 10, 13, 15, 18, 20, 21, 21, 20, 22, 25, 25, 23, 21, 18, 18, 18, 18, 18, 18),
+    fill_empty=(32, 34, 32, 34, 37, 37, 37, 37, 35, 32, 30, 27, 26, 26, 29, 30, 31, 31, 31, 31, 31, 31),
 )
 MUSIC = Profile(slope=20, time=36, shrink=3, fill=(32,) * BANDS, fill_empty=(45,) * BANDS)
 PROFILES = (SPEECH, MUSIC)
