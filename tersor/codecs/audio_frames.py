@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.audio_loops import ENVELOPE_MAX, N_SPLITS
+from tersor.codecs.audio_loops import N_SPLITS, choose_envelope
 from tersor.codecs.audio_shaping import ENVELOPE_EXPONENTS, EXPONENTS_PER_OCTAVE, OFFSET_EXPONENT, UNIT, Exponents, Ints, Profile, coded_bands, rms_of, steps_of
 from tersor.codecs.lapped import Floats, dct4, fold
 
@@ -19,7 +19,7 @@ BORDER = 16
 ANGLES = 64
 SPLIT_REFERENCE = 0.5
 SPLIT_FLOOR = 2.0
-HOLD = 0.65
+TOLERANCE = 0.65
 SYMBOL_MAX = 1 << 20
 NOISE_CAP = 0.4
 
@@ -81,15 +81,12 @@ def choose_splits(y: Floats, block: int, edges: NDArray[np.int64]) -> NDArray[np
 
 
 def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
-    """Root mean square of each band in three quarters of an octave (4.5 dB), held while it moves by less than `HOLD`, [C, T, bands]."""
+    """Root mean square of each band in three quarters of an octave (4.5 dB), within `TOLERANCE` of them what is cheapest to code, [C, T, bands]."""
     power = np.add.reduceat(x**2, edges[:-1], 2) / np.diff(edges)
-    level = (np.log2(np.maximum(power, 1e-9)) / 2 + OFFSET_EXPONENT) * (EXPONENTS_PER_OCTAVE / ENVELOPE_EXPONENTS)
-    out = np.empty(level.shape, np.int32)
-    held = np.round(level[:, 0])
-    for t in range(level.shape[1]):
-        held = np.where(np.abs(level[:, t] - held) <= HOLD, held, np.round(level[:, t]))
-        out[:, t] = held
-    return out.clip(0, ENVELOPE_MAX)
+    levels = (np.log2(np.maximum(power, 1e-9)) / 2 + OFFSET_EXPONENT) * (EXPONENTS_PER_OCTAVE / ENVELOPE_EXPONENTS)
+    out = np.zeros(levels.shape, np.int32)
+    choose_envelope(levels, TOLERANCE, out)
+    return out
 
 
 def quantise(x: Floats, envelope: Ints, exponents: Exponents, edges: NDArray[np.int64], rounding: float) -> Ints:

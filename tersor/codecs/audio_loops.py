@@ -65,6 +65,28 @@ def code_escape(io, buffer, model, slots, value):  # pragma: no cover
 
 
 @compiled
+def predict_envelope(envelope, c, t, b):  # pragma: no cover
+    """What the neighbours before lead to expect."""
+    left = envelope[c, t, b - 1] if b else 0
+    if not t:
+        return left
+    up_left = envelope[c, t - 1, b - 1] if b else 0
+    return clip((2 * envelope[c, t - 1, b] + left - up_left + 1) >> 1, 0, ENVELOPE_MAX)
+
+
+@compiled
+def choose_envelope(levels, tolerance, envelope):  # pragma: no cover
+    """Round levels, float64 [C, T, B], to what is predicted where that is within the tolerance, and towards it; encoders only."""
+    channels, frames, bands = levels.shape
+    for c in range(channels):
+        for t in range(frames):
+            for b in range(bands):
+                level = levels[c, t, b]
+                low, high = int(np.ceil(level - tolerance)), int(np.floor(level + tolerance))
+                envelope[c, t, b] = clip(clip(predict_envelope(envelope, c, t, b), low, high), 0, ENVELOPE_MAX)
+
+
+@compiled
 def code_envelope(io, buffer, model, slots, envelope, residuals, c, t, bands):  # pragma: no cover
     """The envelope of a channel of a frame: [C, T, B] of half octaves."""
     second = c & 1
@@ -74,9 +96,8 @@ def code_envelope(io, buffer, model, slots, envelope, residuals, c, t, bands):  
         left = envelope[c, t, b - 1] if b else 0
         up_left = envelope[c, t - 1, b - 1] if b and t else 0
         up_right = envelope[c, t - 1, b + 1] if t and b + 1 < bands else up
-        prediction = (2 * up + left - up_left + 1) >> 1 if t else left
+        prediction = predict_envelope(envelope, c, t, b)
         mate = residuals[c - 1, t, b] if second else residuals[c, t - 1, b] if t else 0
-        prediction = clip(prediction, 0, ENVELOPE_MAX)
         d1 = residuals[c, t, b - 1] if b else 0
         d2 = residuals[c, t, b - 2] if b > 1 else 0
         before = residuals[c, t - 1, b] if t else 0
