@@ -1,6 +1,7 @@
 """Train the networks of tersor's codecs.
 
-    python tools/train.py audio --data DIR --out runs/audio
+    python tools/train.py speech --data DIR --out runs/speech
+    python tools/train.py audio --data DIR --speech runs/speech/speech.safetensors --out runs/audio
     python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
 
 Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds weights, EMA, optimisers, generators and step).
@@ -63,6 +64,15 @@ def parse() -> argparse.Namespace:
     q.add_argument("--passes", type=int, default=2, help="over all files, another piece of each")
     q.add_argument("--seconds", type=float, default=6.0, help="of a file in a pass")
     q.add_argument("--count-max", type=int, default=60, help="how firmly the frozen slots stand")
+    q.add_argument("--seed", type=int, default=0)
+    q.add_argument("--speech", help="weights of the speech net, to go into the file")
+    q = sub.add_parser("speech", help="the net that decoders of speech run")
+    q.add_argument("--data", nargs="+", required=True, help="folders of training sounds; those in a folder called speech are used")
+    q.add_argument("--out", default="runs/speech", help="folder of checkpoint and weights")
+    q.add_argument("--steps", type=int, default=3000)
+    q.add_argument("--batch", type=int, default=3, help="pieces a step")
+    q.add_argument("--lr", type=float, default=2e-3)
+    q.add_argument("--every", type=int, default=150, help="steps between lines of the log and checkpoints")
     q.add_argument("--seed", type=int, default=0)
     return p.parse_args()
 
@@ -266,6 +276,10 @@ if __name__ == "__main__":
     arguments = parse()
     if arguments.codec == "audio":
         from train_audio import run
+
+        run(arguments)
+    elif arguments.codec == "speech":
+        from train_speech import run
 
         run(arguments)
     else:

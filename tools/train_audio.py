@@ -110,5 +110,6 @@ def run(args: argparse.Namespace) -> None:
                 json.dumps({"files": i + 1, "of": len(plan), "bits_per_sample": round(4 * size / samples, 4), "seconds": round(time.monotonic() - began, 1)}), flush=True
             )
             samples = size = 0
-    save_file(frozen(state, args.count_max), folder / "audio.safetensors")
+    speech = load_file(args.speech) if args.speech else {}
+    save_file({**frozen(state, args.count_max), **speech}, folder / "audio.safetensors")
     print(f"{folder / 'audio.safetensors'}: {(folder / 'audio.safetensors').stat().st_size} bytes")

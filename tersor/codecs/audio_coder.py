@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_edges, block_length
-from tersor.codecs.audio_frames import BORDER, analysis, choose_splits
+from tersor.codecs.audio_frames import BORDER, FULL_SCALE, analysis, choose_splits, speech_power
 from tersor.codecs.audio_header import AudioHeader
-from tersor.codecs.audio_refine import refine, speech_power
 from tersor.codecs.audio_segment import Frames, Shaping, decode_frames, encode_frames, estimated_bits, prepare
 from tersor.codecs.audio_shaping import MUSIC, PROFILES, SPEECH
 from tersor.codecs.lapped import Floats, fold
@@ -26,7 +25,6 @@ from tersor.errors import SignalError
 from tersor.timing import stage
 
 T = TypeVar("T")
-FULL_SCALE = 32768.0
 ROUNDING = 0.34
 SEARCH_STEPS = 8
 SEARCH_GAINS = (-160, 480)
@@ -163,7 +161,7 @@ class TransformEncoder:
 
     def _code(self) -> list[bytes]:
         frames, self._waiting = self._waiting, []
-        self._power = max(self._power, *(speech_power(f, self._rate) for f in frames))
+        self._power = max(self._power, *(speech_power(f.x, self._rate) for f in frames))
         if self._target.bitrate is None:
             return self._at(self._refined(frames, self._target.gain()), self._target.gain())
         seconds = sum(f.x.shape[1] for f in frames) * self._folder.block / self._rate
@@ -184,9 +182,11 @@ class TransformEncoder:
 
     def _refined(self, frames: list[Frames], gain: int) -> list[Frames]:
         """Frames that were listened to at a gain."""
+        from tersor.codecs.audio_refine import refine  # torch takes long to import, and music does without it
+
         shaping, seeds = self._shaping(gain), range(self._segments, self._segments + len(frames))
         self._segments += len(frames)
-        return self._each(lambda f, seed: refine(f, self._rate, shaping, ROUNDING, seed, self._power, self._passes), frames, seeds)
+        return self._each(lambda f, seed: refine(f, self._rate, shaping, ROUNDING, seed, self._power, self._passes, self._tables), frames, seeds)
 
     def _each(self, function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
         return list((self._pool.map if self._pool else map)(function, *arguments))

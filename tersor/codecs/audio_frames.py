@@ -15,6 +15,8 @@ from tersor.codecs.audio_loops import N_SPLITS, choose_envelope
 from tersor.codecs.audio_shaping import ENVELOPE_EXPONENTS, EXPONENTS_PER_OCTAVE, OFFSET_EXPONENT, UNIT, Exponents, Ints, Profile, coded_bands, rms_of, steps_of
 from tersor.codecs.lapped import Floats, dct4, fold
 
+FULL_SCALE = 32768.0
+SPEECH_HZ = (350, 3250)
 BORDER = 16
 ANGLES = 64
 SPLIT_REFERENCE = 0.5
@@ -87,6 +89,12 @@ def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
     out = np.zeros(levels.shape, np.int32)
     choose_envelope(levels, TOLERANCE, out)
     return out
+
+
+def speech_power(x: Floats, rate: int) -> float:
+    """Mean power of coefficients [C, T, block] between 350 and 3250 Hz in the first channel, full scale 1."""
+    first, stop = (round(2 * x.shape[2] * hz / rate) for hz in SPEECH_HZ)
+    return float((x[0, :, first:stop] ** 2).sum() / max(1, x[0].size)) / FULL_SCALE**2
 
 
 def quantise(x: Floats, envelope: Ints, exponents: Exponents, edges: NDArray[np.int64], rounding: float) -> Ints:

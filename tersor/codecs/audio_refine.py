@@ -14,29 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_edges
-from tersor.codecs.audio_frames import analysis, quantise, synthesis
+from tersor.codecs.audio_frames import FULL_SCALE, analysis, quantise, synthesis
 from tersor.codecs.audio_loudness import SPEECH_POWER, Loudness
 from tersor.codecs.audio_segment import Frames, Shaping, reconstruct
 from tersor.codecs.audio_shaping import coded_bands, steps_of
 from tersor.codecs.lapped import Floats
+from tersor.entropy.adaptive import AdaptiveTables
 from tersor.timing import stage
 
 STEP, GROWTH, CAUTION = 0.08, 1.2, 0.5
 SLOPE_MAX = 3.0
 REACH_SECONDS = 0.036
-SPEECH_HZ = (350, 3250)
-FULL_SCALE = 32768.0
 
 
-def speech_power(frames: Frames, rate: int) -> float:
-    """Mean power of the first channel between 350 and 3250 Hz, full scale 1."""
-    block = frames.x.shape[2]
-    first, stop = (round(2 * block * hz / rate) for hz in SPEECH_HZ)
-    x = frames.x[0, :, first:stop]
-    return float((x**2).sum() / max(1, frames.x[0].size)) / FULL_SCALE**2
-
-
-def refine(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int) -> Frames:
+def refine(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int, tables: AdaptiveTables) -> Frames:
     """Frames of one channel whose quantised coefficients sound more like them.
 
     Args:
@@ -47,10 +38,10 @@ def refine(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: i
     if not passes or power <= 0:
         return frames
     with stage("refine"), torch.enable_grad():
-        return replace(frames, x=_refined(frames, rate, shaping, rounding, seed, power, passes))
+        return replace(frames, x=_refined(frames, rate, shaping, rounding, seed, power, passes, tables))
 
 
-def _refined(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int) -> Floats:
+def _refined(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int, tables: AdaptiveTables) -> Floats:
     block = frames.x.shape[2]
     edges = band_edges(rate, block)
     exponents = shaping.exponents(frames.envelope, rate, block)
@@ -64,7 +55,7 @@ def _refined(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed:
     least: NDArray[np.float64] | None = None
     for i in range(passes + 1):
         q = quantise(x, frames.envelope, exponents, edges, rounding)
-        y = _tensor(synthesis(reconstruct(q, frames, rate, shaping, seed), frames.splits)[0]).requires_grad_()
+        y = _tensor(synthesis(reconstruct(q, frames, rate, shaping, seed, tables), frames.splits)[0]).requires_grad_()
         heard = ear.disturbance(y) ** 2
         local = nearness[:, : len(heard)] @ heard.detach().numpy()
         if least is None:

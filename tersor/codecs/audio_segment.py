@@ -142,12 +142,21 @@ def decode_frames(payload: bytes, rate: int, channels: int, frames: int, tables:
     """Samples [C, T block] whose outer borders are still folded."""
     shaping, coded, q = read_symbols(payload, rate, channels, frames, tables, name)
     with stage("synthesis"):
-        x = reconstruct(q, coded, rate, shaping, seed)
+        x = reconstruct(q, coded, rate, shaping, seed, tables)
         rotate(x, coded.angles, band_edges(rate, q.shape[2]), inverse=True)
         return synthesis(x, coded.splits)
 
 
-def reconstruct(q: Ints, frames: Frames, rate: int, shaping: Shaping, seed: int) -> Floats:
-    """Coefficients [C, T, block] from what was coded, channel pairs still rotated."""
+def reconstruct(q: Ints, frames: Frames, rate: int, shaping: Shaping, seed: int, tables: AdaptiveTables) -> Floats:
+    """Coefficients [C, T, block] from what was coded, channel pairs still rotated; those of speech as the net in the tables will have them."""
     block = q.shape[2]
-    return dequantise(q, frames.envelope, shaping.exponents(frames.envelope, rate, block), band_edges(rate, block), PROFILES[shaping.profile], seed)
+    edges, profile = band_edges(rate, block), PROFILES[shaping.profile]
+    exponents = shaping.exponents(frames.envelope, rate, block)
+    x = dequantise(q, frames.envelope, exponents, edges, profile, seed)
+    if profile.net:
+        from tersor.codecs.audio_enhance import enhance, features_of  # torch takes long to import, and music does without it
+        from tersor.models.audio import speech_net
+
+        with stage("net"):
+            enhance(speech_net(tables), x, q, features_of(q, frames.envelope, heights_of(frames.envelope, exponents), frames.splits, edges))
+    return x

@@ -42,6 +42,7 @@ class Profile:
         offsets: of the step's exponent in each band, 1/32 octave.
         fill: level of the noise among coded coefficients, of what the envelope leaves for it, 1/64, for each band.
         fill_empty: the same in bands that are not coded.
+        net: whether the decoder's net has the last word on magnitudes.
     """
 
     slope: int
@@ -52,9 +53,11 @@ class Profile:
     offsets: tuple[int, ...] = (0,) * BANDS
     fill: tuple[int, ...]
     fill_empty: tuple[int, ...]
+    net: bool = False
 
 
 SPEECH = Profile(
+    net=True,
     slope=28,
     time=37,
     rise=42,

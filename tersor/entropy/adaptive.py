@@ -22,13 +22,13 @@ ARITHMETIC = ("stretch", "squash", "reciprocals")
 Model = tuple[NDArray[Any], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AdaptiveTables:
-    """The frozen state of a release.
+    """The frozen state of a release; two are equal if they are the same object.
 
     Attributes:
         digest: first 4 bytes of the file's SHA-256; files carry it.
-        tensors: as in the file: "NAME.probabilities", "NAME.counts", "NAME.weights", the tables of the arithmetic, and tables of codecs.
+        tensors: as in the file: "NAME.probabilities", "NAME.counts", "NAME.weights", the tables of the arithmetic, and tables and nets of codecs.
     """
 
     digest: bytes
