@@ -104,7 +104,7 @@ def fold_border(left: Floats, right: Floats, block: int, inverse: bool = False) 
     """Fold, or unfold, the border between two segments, in place."""
     half = block // BORDER
     both = np.concatenate([left[:, -half:], right[:, :half]], 1)
-    fold(both, half, half, inverse)
+    fold(both, np.array([half]), half, inverse)
     left[:, -half:], right[:, :half] = both[:, :half], both[:, half:]
 
 

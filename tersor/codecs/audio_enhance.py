@@ -56,9 +56,13 @@ def features_of(q: Ints, envelope: Ints, heights: Exponents, splits: NDArray[np.
 
 
 @torch.no_grad()
-def enhance(net: SpeechNet, x: Floats, q: Ints, features: Tensor) -> None:
-    """Let the net change coefficients x [C, T, bins], in place."""
-    bins = features.shape[3]
-    octaves = net(features.to(memory_format=torch.channels_last))
+def octaves_of(net: SpeechNet, features: Tensor) -> Tensor:
+    """By which the net lets noise and other coefficients grow, [C, 2, T, K]."""
+    return torch.as_tensor(net(features.to(memory_format=torch.channels_last)))
+
+
+def grow(x: Floats, q: Ints, octaves: Tensor) -> None:
+    """Change coefficients x [C, T, bins] that stand for q, in place."""
+    bins = octaves.shape[3]
     head = torch.from_numpy(x[:, :, :bins].astype(np.float32))
     x[:, :, :bins] = grown(head, torch.from_numpy(q[:, :, :bins] == 0), octaves).numpy()

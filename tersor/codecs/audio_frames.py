@@ -6,8 +6,6 @@ overlap is a sixteenth of a block whatever the splits, so a segment needs only t
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,23 +24,17 @@ SYMBOL_MAX = 1 << 20
 NOISE_CAP = 0.4
 
 
-def split_blocks(splits: NDArray[np.uint8], block: int) -> list[int]:
-    """Lengths of all blocks of a segment."""
-    return [block >> s for s in splits.tolist() for _ in range(1 << s)]
-
-
-def fold_all(y: Floats, start: int, splits: NDArray[np.uint8], block: int, inverse: bool = False) -> None:
-    """Fold at the inner borders of a segment that begins at `start` of y [C, n], in place."""
-    lengths = split_blocks(splits, block)
-    at = start
-    for before, after in pairwise(lengths):
-        at += before
-        fold(y, at, min(before, after) // 2, inverse)
+def fold_all(y: Floats, splits: NDArray[np.uint8], block: int, inverse: bool = False) -> None:
+    """Fold at the inner borders of a segment y [C, n], in place."""
+    lengths = np.repeat(block >> splits.astype(np.int64), 1 << splits.astype(np.int64))
+    borders, halves = np.cumsum(lengths)[:-1], np.minimum(lengths[:-1], lengths[1:]) // 2
+    for half in np.unique(halves).tolist():
+        fold(y, borders[halves == half], half, inverse)
 
 
 def analysis(y: Floats, splits: NDArray[np.uint8], block: int) -> Floats:
     """Coefficients [C, T, block] of a segment y [C, T block] whose outer borders are folded; y is changed."""
-    fold_all(y, 0, splits, block)
+    fold_all(y, splits, block)
     frames = y.reshape(y.shape[0], -1, block)
     out = np.empty(frames.shape)
     for s in range(N_SPLITS):
@@ -63,7 +55,7 @@ def synthesis(x: Floats, splits: NDArray[np.uint8]) -> Floats:
             parts = x[:, at].reshape(channels, len(at), block >> s, 1 << s).swapaxes(2, 3)
             out[:, at] = dct4(np.ascontiguousarray(parts)).reshape(channels, len(at), block)
     y = out.reshape(channels, frames * block)
-    fold_all(y, 0, splits, block, inverse=True)
+    fold_all(y, splits, block, inverse=True)
     return y
 
 

@@ -14,16 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_edges
-from tersor.codecs.audio_frames import FULL_SCALE, analysis, quantise, synthesis
+from tersor.codecs.audio_enhance import features_of, grow, octaves_of
+from tersor.codecs.audio_frames import FULL_SCALE, analysis, dequantise, quantise, synthesis
+from tersor.codecs.audio_loops import NOT_CODED
 from tersor.codecs.audio_loudness import SPEECH_POWER, Loudness
-from tersor.codecs.audio_segment import Frames, Shaping, reconstruct
-from tersor.codecs.audio_shaping import coded_bands, steps_of
+from tersor.codecs.audio_segment import Frames, Shaping
+from tersor.codecs.audio_shaping import PROFILES, heights_of, steps_of
 from tersor.codecs.lapped import Floats
 from tersor.entropy.adaptive import AdaptiveTables
+from tersor.models.audio import speech_net
 from tersor.timing import stage
 
 STEP, GROWTH, CAUTION = 0.08, 1.2, 0.5
 SLOPE_MAX = 3.0
+NET_EVERY = 2
 REACH_SECONDS = 0.036
 
 
@@ -42,20 +46,26 @@ def refine(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: i
 
 
 def _refined(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: int, power: float, passes: int, tables: AdaptiveTables) -> Floats:
-    block = frames.x.shape[2]
+    block, profile = frames.x.shape[2], PROFILES[shaping.profile]
     edges = band_edges(rate, block)
     exponents = shaping.exponents(frames.envelope, rate, block)
-    steps = np.repeat(np.where(coded_bands(frames.envelope, exponents), steps_of(exponents), 0), np.diff(edges), 2)
+    heights = heights_of(frames.envelope, exponents)
+    steps = np.repeat(np.where(heights != NOT_CODED, steps_of(exponents), 0), np.diff(edges), 2)
     coded = np.maximum((steps > 0).sum(2, keepdims=True), 1)
     ear = Loudness(_tensor(synthesis(frames.x.copy(), frames.splits)[0]), rate, (SPEECH_POWER / power) ** 0.5)
     nearness = _nearness(frames.x.shape[1], block, -(-frames.x[0].size // ear.hop) + 2, ear.hop, rate)
+    net = speech_net(tables)
     best = frames.x.copy()
     x = best
     speed = np.full((1, len(frames.splits), 1), STEP)
     least: NDArray[np.float64] | None = None
     for i in range(passes + 1):
         q = quantise(x, frames.envelope, exponents, edges, rounding)
-        y = _tensor(synthesis(reconstruct(q, frames, rate, shaping, seed, tables), frames.splits)[0]).requires_grad_()
+        if i % NET_EVERY == 0:
+            octaves = octaves_of(net, features_of(q, frames.envelope, heights, frames.splits, edges))
+        decoded = dequantise(q, frames.envelope, exponents, edges, profile, seed)
+        grow(decoded, q, octaves)
+        y = _tensor(synthesis(decoded, frames.splits)[0]).requires_grad_()
         heard = ear.disturbance(y) ** 2
         local = nearness[:, : len(heard)] @ heard.detach().numpy()
         if least is None:

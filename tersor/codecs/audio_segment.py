@@ -154,9 +154,10 @@ def reconstruct(q: Ints, frames: Frames, rate: int, shaping: Shaping, seed: int,
     exponents = shaping.exponents(frames.envelope, rate, block)
     x = dequantise(q, frames.envelope, exponents, edges, profile, seed)
     if profile.net:
-        from tersor.codecs.audio_enhance import enhance, features_of  # torch takes long to import, and music does without it
+        from tersor.codecs.audio_enhance import features_of, grow, octaves_of  # torch takes long to import, and music does without it
         from tersor.models.audio import speech_net
 
         with stage("net"):
-            enhance(speech_net(tables), x, q, features_of(q, frames.envelope, heights_of(frames.envelope, exponents), frames.splits, edges))
+            features = features_of(q, frames.envelope, heights_of(frames.envelope, exponents), frames.splits, edges)
+            grow(x, q, octaves_of(speech_net(tables), features))
     return x

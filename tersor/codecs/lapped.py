@@ -44,14 +44,12 @@ def dct4(x: Floats) -> Floats:
     return out
 
 
-def fold(x: Floats, border: int, half: int, inverse: bool = False) -> None:
-    """Rotate the pairs within `half` samples of a border of x [channels, samples], in place."""
-    if not half:
-        return
+def fold(x: Floats, borders: NDArray[np.int64], half: int, inverse: bool = False) -> None:
+    """Rotate the pairs within `half` samples of borders [n] of x [channels, samples], in place; no sample may lie near two of them."""
     c, s = _slope(half)
-    right = x[:, border : border + half]
-    left = x[:, border - half : border][:, ::-1]
     s = s if inverse else -s
-    folded = c * right - s * left
-    left[:] = c * left + s * right
-    right[:] = folded
+    apart = np.arange(half)
+    before, after = borders[:, None] - 1 - apart, borders[:, None] + apart
+    left, right = x[:, before], x[:, after]
+    x[:, before] = c * left + s * right
+    x[:, after] = c * right - s * left
