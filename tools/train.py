@@ -70,6 +70,7 @@ def parse() -> argparse.Namespace:
     q.add_argument("--data", nargs="+", required=True, help="folders of training sounds; those in a folder called speech are used")
     q.add_argument("--out", default="runs/speech", help="folder of checkpoint and weights")
     q.add_argument("--steps", type=int, default=3000)
+    q.add_argument("--stop-at", type=int, help="save and stop at this step of the schedule")
     q.add_argument("--batch", type=int, default=3, help="pieces a step")
     q.add_argument("--lr", type=float, default=2e-3)
     q.add_argument("--every", type=int, default=150, help="steps between lines of the log and checkpoints")

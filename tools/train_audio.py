@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tersor.codecs import audio_loops, pcm_loops
@@ -94,6 +95,8 @@ def run(args: argparse.Namespace) -> None:
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     files = sorted(p for d in args.data for p in Path(d).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise SystemExit(f"{', '.join(args.data)}: no sounds here; give folders with {', '.join(sorted(SUFFIXES))}")
     plan = [(n, p) for n in range(args.passes) for p in random.Random(args.seed + n).sample(files, len(files))]
     checkpoint, done = folder / "state.safetensors", folder / "progress.json"
     first = json.loads(done.read_text())["files"] if done.exists() else 0
@@ -110,6 +113,18 @@ def run(args: argparse.Namespace) -> None:
                 json.dumps({"files": i + 1, "of": len(plan), "bits_per_sample": round(4 * size / samples, 4), "seconds": round(time.monotonic() - began, 1)}), flush=True
             )
             samples = size = 0
-    speech = load_file(args.speech) if args.speech else {}
-    save_file({**frozen(state, args.count_max), **speech}, folder / "audio.safetensors")
-    print(f"{folder / 'audio.safetensors'}: {(folder / 'audio.safetensors').stat().st_size} bytes")
+    card: dict[str, object] = {
+        "name": "audio-1",
+        "trained_on": f"{len(files)} sounds, {sum(p.parent.name == 'speech' for p in files)} of them speech",
+        "passes": args.passes,
+        "seconds_of_a_sound": args.seconds,
+        "licence": "Apache-2.0",
+    }
+    speech = {}
+    if args.speech:
+        speech = load_file(args.speech)
+        with safe_open(args.speech, "np") as f:
+            card["speech_net"] = json.loads((f.metadata() or {}).get("card", "{}"))
+    out = folder / "audio.safetensors"
+    save_file({**frozen(state, args.count_max), **speech}, out, {"card": json.dumps(card)})
+    print(f"{out}: {out.stat().st_size} bytes")

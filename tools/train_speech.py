@@ -120,7 +120,8 @@ def run(args: argparse.Namespace) -> None:
     if not paths:
         raise SystemExit(f"{', '.join(args.data)}: no sounds in a folder called speech")
     random.Random(args.seed).shuffle(paths)
-    held, train = pieces(paths[:HELD_OUT]), pieces(paths[HELD_OUT:])
+    kept = min(HELD_OUT, len(paths) // 2)
+    held, train = pieces(paths[:kept]), pieces(paths[kept:])
     torch.manual_seed(args.seed)
     net = SpeechNet()
     average = copy.deepcopy(net)
@@ -133,12 +134,13 @@ def run(args: argparse.Namespace) -> None:
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
     began, losses = time.monotonic(), []
-    for step in range(first, args.steps):
+    stop = min(args.steps, args.stop_at or args.steps)
+    for step in range(first, stop):
         rng = random.Random(f"{args.seed} {step}")
         for group in optimiser.param_groups:
             group["lr"] = args.lr * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * step / args.steps))
         optimiser.zero_grad()
-        for piece in rng.sample(train, args.batch):
+        for piece in rng.choices(train, k=args.batch):
             loss = loss_of(net, piece, rng.randint(*GAINS), rng.randrange(1000), rng.uniform(*LEVELS)) / args.batch
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(args.batch * float(loss.detach()))
@@ -147,11 +149,17 @@ def run(args: argparse.Namespace) -> None:
         with torch.no_grad():
             for a, b in zip(average.parameters(), net.parameters(), strict=True):
                 a.lerp_(b, 1 - EMA)
-        if step % args.every == args.every - 1 or step == args.steps - 1:
+        if step % args.every == args.every - 1 or step == stop - 1:
             with torch.no_grad():
                 dev = float(np.mean([float(loss_of(average, p, g, 0, 0.0)) for p in held for g in (110, 150, 200)]))
             line = {"step": step + 1, "loss": round(float(np.mean(losses)), 4), "held_out": round(dev, 4), "seconds": round(time.monotonic() - began)}
             print(json.dumps(line), flush=True)
             losses = []
             torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, checkpoint)
-            save_file({PREFIX + k: v.numpy() for k, v in average.state_dict().items()}, folder / "speech.safetensors")
+            card = {
+                "trained_on": f"{len(train)} pieces of {len(paths) - kept} sounds of speech",
+                "steps": step + 1,
+                "batch": args.batch,
+                "held_out": line["held_out"],
+            }
+            save_file({PREFIX + k: v.numpy() for k, v in average.state_dict().items()}, folder / "speech.safetensors", {"card": json.dumps(card)})

@@ -67,7 +67,7 @@ SPEECH = Profile(
     fill=(4, 0, 6, 10, 13, 15, 18, 20, 21, 21, 20, 22, 25, 25, 23, 21, 18, 18, 18, 18, 18, 18),
     fill_empty=(32, 34, 32, 34, 37, 37, 37, 37, 35, 32, 30, 27, 26, 26, 29, 30, 31, 31, 31, 31, 31, 31),
 )
-MUSIC = Profile(slope=20, time=36, shrink=3, fill=(32,) * BANDS, fill_empty=(45,) * BANDS)
+MUSIC = Profile(slope=20, time=36, rise=24, shrink=3, fill=(32,) * BANDS, fill_empty=(45,) * BANDS)
 PROFILES = (SPEECH, MUSIC)
 
 

@@ -11,6 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
+
+from tersor.codecs.audio_coder import Target, TransformDecoder, TransformEncoder
+from tersor.codecs.audio_header import AudioHeader
+from tersor.entropy.adaptive import tables_from
+from tersor.signals import Audio
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,3 +74,34 @@ def test_a_checkpoint_becomes_weights_to_use_and_to_start_from(photos: Path, tmp
     released = load_released(weights, "cpu")
     assert released.card["steps"] == 3
     train(photos, tmp_path / "again", 3, "--start-from", str(weights))
+
+
+@pytest.mark.slow
+def test_audio_trainers_resume_and_make_tables_that_decode(tmp_path: Path) -> None:
+    sounds = tmp_path / "sounds" / "speech"
+    sounds.mkdir(parents=True)
+    t = np.arange(16000) / 8000
+    for i in range(4):
+        buzz = np.sin(2 * np.pi * (100 + 20 * i) * t) ** 9 * (np.sin(3 * t + i) > -0.5)
+        Audio(samples=np.round(9000 * buzz).astype(np.int16)[:, None], rate=8000).save(sounds / f"{i}.wav")
+
+    def tool(codec: str, out: str, *more: str) -> None:
+        command = [sys.executable, str(ROOT / "tools" / "train.py"), codec, "--data", str(sounds.parent), "--out", str(tmp_path / out), *more]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+
+    tool("speech", "whole", "--steps", "4", "--batch", "1", "--every", "2")
+    tool("speech", "parts", "--steps", "4", "--batch", "1", "--every", "2", "--stop-at", "2")
+    tool("speech", "parts", "--steps", "4", "--batch", "1", "--every", "2")
+    whole, parts = (load_file(tmp_path / name / "speech.safetensors") for name in ("whole", "parts"))
+    assert all(np.array_equal(whole[k], parts[k]) for k in whole)
+    tool("audio", "tables", "--passes", "1", "--seconds", "1", "--speech", str(tmp_path / "whole" / "speech.safetensors"))
+    tables = tables_from(load_file(tmp_path / "tables" / "audio.safetensors"))
+    header = AudioHeader(
+        digest=bytes(4), mode="transform", rate=8000, channels=1, samples=16000, dtype=np.dtype(np.int16), bits=16, segment=16000, asked="bitrate", value=16.0
+    )
+    encoder, decoder = TransformEncoder(header, Target(bitrate=16, passes=1), tables=tables), TransformDecoder(header, tables)
+    x = np.round(9000 * np.sin(2 * np.pi * 130 * t) ** 9).astype(np.int16)[:, None]
+    (payload,) = [*encoder.push(x), *encoder.finish()]
+    y = np.concatenate([decoder.push(decoder.read(0, payload)), decoder.finish()])
+    assert y.shape == x.shape
+    assert ((x - y.astype(float)) ** 2).mean() < 0.05 * (x.astype(float) ** 2).mean()

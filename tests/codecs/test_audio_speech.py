@@ -1,0 +1,165 @@
+"""What is special about speech: where its noise lies, what the encoder hears, what the decoder's net may do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tersor.codecs.audio import AudioCodec
+from tersor.codecs.audio_bands import EDGES_HZ, band_edges, block_length
+from tersor.codecs.audio_enhance import BINS, features_of, grow, octaves_of
+from tersor.codecs.audio_frames import FULL_SCALE, analysis, choose_splits, envelope_of, quantise, speech_power, synthesis
+from tersor.codecs.audio_loops import NOT_CODED
+from tersor.codecs.audio_loudness import CRITICAL_BANDS, FINE_BANDS, SPEECH_POWER, Loudness
+from tersor.codecs.audio_refine import refine
+from tersor.codecs.audio_segment import Frames, Shaping, prepare, reconstruct
+from tersor.codecs.audio_shaping import MUSIC, PROFILES, SPEECH, heights_of, step_exponents
+from tersor.entropy.adaptive import adaptive_tables, arithmetic_tables, tables_from
+from tersor.errors import BitstreamError, SignalError, WeightsError
+from tersor.models.audio import NOISE_OCTAVES, SIZE_OCTAVES, SpeechNet, speech_net
+from tersor.signals import Audio
+
+RATE = 16000
+BLOCK = block_length(RATE)
+EDGES = band_edges(RATE, BLOCK)
+ROUNDING = 0.34
+
+
+def voice(seconds: float, seed: int = 0) -> np.ndarray:
+    """A buzz with moving formants and pauses, full scale 1."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    pitch = 2 * np.pi * np.cumsum(120 + 25 * np.sin(2 * np.pi * 0.7 * t)) / RATE
+    y = sum(np.sin(n * pitch) / n * np.exp(-(((n * 120 - 700 - 400 * np.sin(5 * t)) / 500) ** 2)) for n in range(1, 40))
+    y = y * (np.sin(2 * np.pi * 1.3 * t) > -0.3) + 0.002 * np.random.default_rng(seed).normal(size=len(t))
+    return np.asarray(0.2 * y)
+
+
+def frames_of(y: np.ndarray) -> Frames:
+    x = y[None, : len(y) // BLOCK * BLOCK] * FULL_SCALE
+    splits = choose_splits(x, BLOCK, EDGES)
+    return prepare(analysis(x.copy(), splits, BLOCK), splits, RATE)
+
+
+def ear_of(y: np.ndarray, bands: tuple[float, float] = FINE_BANDS) -> Loudness:
+    return Loudness(torch.from_numpy(y.astype(np.float32)), RATE, (SPEECH_POWER / float((y**2).mean())) ** 0.5, bands)
+
+
+def test_a_profile_has_a_number_for_every_band() -> None:
+    for profile in PROFILES:
+        for numbers in (profile.offsets, profile.fill, profile.fill_empty):
+            assert len(numbers) == len(EDGES_HZ)
+
+
+def test_steps_are_integers_and_lag_behind_onsets() -> None:
+    envelope = np.full((1, 6, len(EDGES) - 1), 10, np.int32)
+    envelope[0, 3:] = 20
+    speech = step_exponents(envelope, 0, SPEECH, RATE, BLOCK)
+    assert speech.dtype == np.int64
+    assert (speech[0, 3] < speech[0, 4]).all()  # just risen: finer
+    assert np.array_equal(speech[0, 4], speech[0, 5])
+    music = step_exponents(envelope, 0, MUSIC, RATE, BLOCK)
+    assert np.array_equal(music[0, 3], music[0, 4])
+    assert np.array_equal(step_exponents(envelope, 7, SPEECH, RATE, BLOCK) - speech, np.full_like(speech, 7))
+
+
+def test_pairs_of_channels_share_steps() -> None:
+    envelope = np.random.default_rng(0).integers(0, 30, (3, 9, len(EDGES) - 1)).astype(np.int32)
+    x = step_exponents(envelope, 50, MUSIC, RATE, BLOCK)
+    assert np.array_equal(x[0], x[1])
+    assert not np.array_equal(x[0], x[2])
+
+
+def test_envelopes_are_within_their_tolerance() -> None:
+    frames = frames_of(voice(2))
+    power = np.add.reduceat(frames.x**2, EDGES[:-1], 2) / np.diff(EDGES)
+    levels = (np.log2(power) / 2 + 4) * 4 / 3
+    inside = (levels > 0.7) & (levels < 62)
+    assert np.abs(frames.envelope - levels)[inside].max() <= 0.65 + 1e-9
+    assert np.array_equal(frames.envelope, envelope_of(frames.x, EDGES))
+
+
+def test_profiles_and_gains_that_are_not_are_errors() -> None:
+    for gain, profile in ((0, len(PROFILES)), (5000, 0)):
+        with pytest.raises(BitstreamError, match="allowed are"):
+            Shaping(gain=gain, profile=profile)
+
+
+@pytest.mark.parametrize("bands", [FINE_BANDS, CRITICAL_BANDS])
+def test_what_is_heard(bands: tuple[float, float]) -> None:
+    y = voice(2)
+    ear = ear_of(y, bands)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=len(y))
+
+    def heard(z: np.ndarray, coloured: bool = False) -> float:
+        return float(ear.disturbance(torch.from_numpy(z.astype(np.float32)), coloured).mean())
+
+    assert heard(y) < 0.2
+    assert heard(y) < heard(y + 1e-4 * noise) < heard(y + 1e-3 * noise) < heard(y + 1e-2 * noise)
+    quiet = y < np.inf
+    quiet[len(y) // 2 :] = False
+    assert heard(y * quiet) > heard(y)
+    spectrum = np.fft.rfft(y)
+    spectrum[len(spectrum) // 3 :] *= 0.3
+    dull = np.fft.irfft(spectrum, len(y))
+    assert heard(dull, coloured=True) < 0.7 * heard(dull)
+
+
+def test_listening_lowers_what_is_heard() -> None:
+    y = voice(3)
+    frames, tables, shaping = frames_of(y), adaptive_tables(), Shaping(gain=190, profile=0)
+    power = speech_power(frames.x, RATE)
+
+    def decoded(f: Frames) -> np.ndarray:
+        q = quantise(f.x, f.envelope, shaping.exponents(f.envelope, RATE, BLOCK), EDGES, ROUNDING)
+        return synthesis(reconstruct(q, frames, RATE, shaping, 5, tables), frames.splits)[0] / FULL_SCALE
+
+    refined = refine(frames, RATE, shaping, ROUNDING, 5, power, 6, tables)
+    ear = ear_of(synthesis(frames.x.copy(), frames.splits)[0] / FULL_SCALE)
+    before, after = ((ear.disturbance(torch.from_numpy(decoded(f).astype(np.float32))) ** 2).mean() for f in (frames, refined))
+    assert after < 0.95 * before
+    assert refine(frames, RATE, shaping, ROUNDING, 5, power, 0, tables) is frames
+    silent = dataclasses.replace(frames, x=np.zeros_like(frames.x))
+    assert refine(silent, RATE, shaping, ROUNDING, 5, 0.0, 6, tables) is silent
+
+
+def test_the_net_changes_magnitudes_within_bounds() -> None:
+    frames = frames_of(voice(1))
+    exponents = step_exponents(frames.envelope, 190, SPEECH, RATE, BLOCK)
+    heights = heights_of(frames.envelope, exponents)
+    assert (heights == NOT_CODED).any()
+    q = quantise(frames.x, frames.envelope, exponents, EDGES, ROUNDING)
+    features = features_of(q, frames.envelope, heights, frames.splits, EDGES)
+    assert features.shape == (1, 10, frames.x.shape[1], min(BINS, BLOCK))
+    assert torch.isfinite(features).all()
+    x = np.random.default_rng(0).normal(size=frames.x.shape)
+    same = x.copy()
+    grow(same, q, octaves_of(SpeechNet().eval(), features))
+    assert np.abs(same - x).max() < 1e-6  # a new net changes nothing
+    other = x.copy()
+    grow(other, q, octaves_of(speech_net(adaptive_tables()), features))
+    octaves = np.log2(other / x)
+    assert np.abs(octaves[q == 0]).max() <= NOISE_OCTAVES + 1e-5
+    assert np.abs(octaves[q != 0]).max() <= SIZE_OCTAVES + 1e-5
+    assert np.abs(octaves).max() > 0.1
+
+
+def test_tables_without_a_net_are_an_error() -> None:
+    with pytest.raises(WeightsError, match="net of speech"):
+        speech_net(tables_from(dict(arithmetic_tables())))
+
+
+def test_effort() -> None:
+    codec = AudioCodec()
+    sound = Audio(samples=np.round(32000 * voice(2)).astype(np.int16)[:, None], rate=RATE)
+    files = [codec.encode_batch([sound], quality=40, effort=e)[0] for e in (1, 3)]
+    assert files[0] != files[1]
+    assert abs(len(files[0]) / len(files[1]) - 1) < 0.1
+    stereo = Audio(samples=np.repeat(sound.samples, 2, 1), rate=RATE)
+    assert len({codec.encode_batch([stereo], quality=40, effort=e)[0][-500:] for e in (1, 3)}) == 1
+    for effort in (0, 10, 2.5):
+        with pytest.raises(SignalError, match="allowed are 1 to 9"):
+            codec.encode_batch([sound], effort=effort)
