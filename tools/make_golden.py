@@ -121,8 +121,8 @@ def audio_cases() -> dict[str, tuple[Audio, dict[str, float]]]:
         "voice-8k": (Audio(samples=whole[:4000, :1], rate=8000), {"bitrate": 12}),
         "stereo-q50": (Audio(samples=whole, rate=16000), {"quality": 50, "segment": 0.2}),
         "float-48k-q80": (Audio(samples=stereo[:6000].astype(np.float32), rate=48000), {"quality": 80}),
-        "lossless-stereo": (Audio(samples=whole[:3000], rate=44100), {"lossless": True}),
-        "lossless-24": (Audio(samples=(np.round(stereo[:2000] * 2**23).astype(np.int32) << 8), rate=96000, bits=24), {"lossless": True}),
+        "lossless-stereo": (Audio(samples=whole[:800], rate=44100), {"lossless": True}),
+        "lossless-24": (Audio(samples=(np.round(stereo[:600] * 2**23).astype(np.int32) << 8), rate=96000, bits=24), {"lossless": True}),
         "silence": (Audio(samples=np.zeros((1000, 2), np.int16), rate=11025), {"quality": 30}),
     }
 

@@ -17,7 +17,7 @@ GUESSED = "; it was taken for an image, since its name says nothing: for sound g
 OPTIONS = (
     *("quality", "target_bpp", "target_psnr", "effort", "tile"),
     *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
-    *("bitrate", "segment"),
+    *("bitrate", "content", "segment"),
 )
 
 

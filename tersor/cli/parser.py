@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     target.add_argument("--bitrate", type=float, metavar="KBPS", help="sound: kbit/s, within 3 %% over 10 s")
     q.add_argument("--variables", metavar="A,B", help="fields: only these variables of a file, and their coordinates (default all)")
     q.add_argument("--fill-value", type=float, metavar="X", help="fields: the value of missing cells, kept exactly and left out of the range")
+    q.add_argument("--content", choices=("speech", "music"), help="sound: what it is (default speech for one channel, music for more)")
     q.add_argument("--segment", type=float, metavar="S", help="sound: seconds that decode alone (default 5)")
     q.add_argument("--effort", type=int, metavar="1..9", help="images and speech: from 2, fit to what is encoded; above 3, slowly (default 3)")
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")

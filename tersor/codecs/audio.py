@@ -43,7 +43,7 @@ class AudioCodec:
     """
 
     wire_id = WIRE_ID
-    encode_options = ("rate", "quality", "bitrate", "lossless", "effort", "segment")
+    encode_options = ("rate", "quality", "bitrate", "lossless", "effort", "content", "segment")
     decode_options = ("start", "stop", "salvage")
 
     def __init__(self, device: str = "auto", batch: int | None = None) -> None:
@@ -61,6 +61,7 @@ class AudioCodec:
         bitrate: float | None = None,
         lossless: bool | None = None,
         effort: int = DEFAULT_EFFORT,
+        content: str | None = None,
         segment: float = SEGMENT_SECONDS,
         progress: Progress | None = None,
     ) -> list[bytes]:
@@ -73,13 +74,14 @@ class AudioCodec:
             bitrate: kbit/s, container included, within 3 % over 10 s.
             lossless: every bit of 8-, 16- or 24-bit integers.
             effort: 1..9; from 2 the encoder of speech (one channel) listens to what it made, each step twice as often.
+            content: "speech" or "music"; of one channel speech is expected, of more music.
             segment: seconds that decode alone, 0.1 to 20.
             progress: called with (samples done, samples in all).
 
         Raises:
             SignalError: a signal or option that cannot be coded.
         """
-        options, files = Options.of(quality, bitrate, lossless, effort), []
+        options, files = Options.of(quality, bitrate, lossless, effort, content), []
         for s in signals:
             source = audio_source(s, rate)
             header, payloads = self._coded(source, options, segment, progress)
@@ -97,12 +99,13 @@ class AudioCodec:
         bitrate: float | None = None,
         lossless: bool | None = None,
         effort: int = DEFAULT_EFFORT,
+        content: str | None = None,
         segment: float = SEGMENT_SECONDS,
         progress: Progress | None = None,
     ) -> int:
         """As `encode_batch`, one sound into a file that is empty, readable and seekable; -> its size. Memory depends on the segment."""
         source = audio_source(signal, rate)
-        header, payloads = self._coded(source, Options.of(quality, bitrate, lossless, effort), segment, progress)
+        header, payloads = self._coded(source, Options.of(quality, bitrate, lossless, effort, content), segment, progress)
         return container.write_to(file, WIRE_ID, header, pack_tags(source.tags), payloads)
 
     def _coded(self, source: Audio | AudioSource, options: Options, segment: float, progress: Progress | None) -> tuple[Callable[[], bytes], Iterator[bytes]]:
@@ -234,12 +237,13 @@ class AudioCodec:
         bitrate: float | None = None,
         lossless: bool | None = None,
         effort: int = DEFAULT_EFFORT,
+        content: str | None = None,
         segment: float = 0.5,
         keep: bool = True,
     ) -> AudioStream:
         """Encode sound as it comes: see `AudioStream`. Without `keep` it forgets packets that were given, and memory stays the same however long it goes on."""
         audio = Audio(samples=np.zeros((0, channels), dtype), rate=rate)
-        options = Options.of(quality, bitrate, lossless, effort)
+        options = Options.of(quality, bitrate, lossless, effort, content)
         return AudioStream(header_of(audio, options, segment), options, keep)
 
 

@@ -56,11 +56,13 @@ def from_floats(y: Floats, dtype: np.dtype[Any], bits: int) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the transform mode aims at: a quality 1..100, or a bit rate in kbit/s; and how often the encoder of speech listens to what it made."""
+    """What the transform mode aims at: a quality 1..100, or a bit rate in kbit/s; how often the encoder of speech listens to what it made; and the profile, if not
+    that of speech for one channel and of music for more."""
 
     quality: float | None = None
     bitrate: float | None = None
     passes: int = 0
+    profile: int | None = None
 
     def gain(self) -> int:
         """Of a quality."""
@@ -132,8 +134,8 @@ class TransformEncoder:
         self._waiting: list[Frames] = []
         self._bias = 1.0
         self._saved = -8.0 * FRONT_OVERHEAD
-        self.profile = PROFILES.index(SPEECH if header.channels == 1 else MUSIC)
-        self._passes = target.passes if header.channels == 1 else 0
+        self.profile = PROFILES.index(SPEECH if header.channels == 1 else MUSIC) if target.profile is None else target.profile
+        self._passes = target.passes if header.channels == 1 and PROFILES[self.profile].net else 0
         self._power, self._segments, self._growth = 0.0, 0, GROWTH if self._passes else 1.0
 
     def push(self, x: NDArray[Any]) -> list[bytes]:

@@ -23,19 +23,21 @@ QUALITY = 50.0
 MAX_BITRATE = 2000.0
 DEFAULT_EFFORT, MAX_EFFORT = 3, 9
 DEFAULT_PASSES = 6
+CONTENTS = ("speech", "music")  # the order of audio_shaping.PROFILES
 TAGS = "tags"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One of quality (1..100), bitrate (kbit/s) and lossless; effort."""
+    """One of quality (1..100), bitrate (kbit/s) and lossless; effort; content."""
 
     asked: str
     value: float
     effort: int = DEFAULT_EFFORT
+    content: str | None = None
 
     @classmethod
-    def of(cls, quality: float | None, bitrate: float | None, lossless: bool | None, effort: int = DEFAULT_EFFORT) -> Options:
+    def of(cls, quality: float | None, bitrate: float | None, lossless: bool | None, effort: int = DEFAULT_EFFORT, content: str | None = None) -> Options:
         """Raises: SignalError if they exclude each other or are out of range."""
         given = {k: v for k, v in {"quality": quality, "bitrate": bitrate, "lossless": lossless or None}.items() if v is not None}
         if len(given) > 1:
@@ -51,11 +53,14 @@ class Options:
             raise SignalError(f"bitrate is {value} kbit/s; allowed are 1 to {MAX_BITRATE:g}")
         if not isinstance(effort, int) or not 1 <= effort <= MAX_EFFORT:
             raise SignalError(f"effort is {effort!r}; allowed are 1 to {MAX_EFFORT}")
-        return cls(asked=asked, value=number, effort=effort)
+        if content not in (None, *CONTENTS):
+            raise SignalError(f"content is {content!r}; allowed are {' and '.join(CONTENTS)}")
+        return cls(asked=asked, value=number, effort=effort, content=content)
 
     def target(self) -> Target:
         passes = 0 if self.effort == 1 else DEFAULT_PASSES * 2 ** (self.effort - 2) // 2 ** (DEFAULT_EFFORT - 2)
-        return Target(quality=self.value, passes=passes) if self.asked == "quality" else Target(bitrate=self.value, passes=passes)
+        quality, bitrate = (self.value, None) if self.asked == "quality" else (None, self.value)
+        return Target(quality=quality, bitrate=bitrate, passes=passes, profile=None if self.content is None else CONTENTS.index(self.content))
 
 
 def header_of(source: Audio | AudioSource, options: Options, segment: float) -> AudioHeader:

@@ -39,9 +39,9 @@ OF_KIND = {"speech": ("pesq", "stoi", "si_sdr_db", "mel"), "music": ("si_sdr_db"
 SMALLER_IS_BETTER = ("mel",)
 
 
-def ours(codec: AudioCodec, audio: Audio, x: Floats, kbps: float) -> Coded:
+def ours(codec: AudioCodec, audio: Audio, x: Floats, kbps: float, kind: str) -> Coded:
     """Encode and decode with the audio codec."""
-    (file,) = codec.encode_batch([audio], bitrate=kbps)
+    (file,) = codec.encode_batch([audio], bitrate=kbps, content=kind)
     y = np.asarray(codec.decode_batch([file])[0])
     return Coded(payload_bytes=sum(Reader(file).chunk_lengths), file_bytes=len(file), y=_floats(y), mode="transform")
 
@@ -61,7 +61,7 @@ def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[floa
     x = _floats(audio.samples)
     rows = []
     for kbps in bitrates or BITRATES[kind]:
-        coded = [("tersor", ours(codec, audio, x, kbps))]
+        coded = [("tersor", ours(codec, audio, x, kbps, kind))]
         coded += [(name, run_anchor(name, x, audio.rate, kbps, mode)) for name in names for mode in modes(name)]
         for name, c in coded:
             quality = {m: METRICS[m](x, c.y, audio.rate) for m in metrics_of(kind, with_visqol)}

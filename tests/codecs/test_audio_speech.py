@@ -60,8 +60,8 @@ def test_steps_are_integers_and_lag_behind_onsets() -> None:
     assert speech.dtype == np.int64
     assert (speech[0, 3] < speech[0, 4]).all()  # just risen: finer
     assert np.array_equal(speech[0, 4], speech[0, 5])
-    music = step_exponents(envelope, 0, MUSIC, RATE, BLOCK)
-    assert np.array_equal(music[0, 3], music[0, 4])
+    level = step_exponents(envelope, 0, dataclasses.replace(MUSIC, rise=0), RATE, BLOCK)
+    assert np.array_equal(level[0, 3], level[0, 4])
     assert np.array_equal(step_exponents(envelope, 7, SPEECH, RATE, BLOCK) - speech, np.full_like(speech, 7))
 
 
@@ -152,7 +152,7 @@ def test_tables_without_a_net_are_an_error() -> None:
         speech_net(tables_from(dict(arithmetic_tables())))
 
 
-def test_effort() -> None:
+def test_effort_and_content() -> None:
     codec = AudioCodec()
     sound = Audio(samples=np.round(32000 * voice(2)).astype(np.int16)[:, None], rate=RATE)
     files = [codec.encode_batch([sound], quality=40, effort=e)[0] for e in (1, 3)]
@@ -160,6 +160,12 @@ def test_effort() -> None:
     assert abs(len(files[0]) / len(files[1]) - 1) < 0.1
     stereo = Audio(samples=np.repeat(sound.samples, 2, 1), rate=RATE)
     assert len({codec.encode_batch([stereo], quality=40, effort=e)[0][-500:] for e in (1, 3)}) == 1
+    as_music = codec.encode_batch([sound], quality=40, content="music")[0]
+    assert as_music == codec.encode_batch([sound], quality=40, content="music", effort=1)[0]
+    assert as_music != files[0]
+    assert codec.encode_batch([stereo], quality=40, content="speech")[0] != codec.encode_batch([stereo], quality=40)[0]
+    with pytest.raises(SignalError, match="speech and music"):
+        codec.encode_batch([sound], content="noise")
     for effort in (0, 10, 2.5):
         with pytest.raises(SignalError, match="allowed are 1 to 9"):
             codec.encode_batch([sound], effort=effort)
