@@ -41,7 +41,7 @@ class Loudness:
     """
 
     def __init__(self, x: Tensor, rate: int, gain: float, bands: tuple[float, float] = FINE_BANDS) -> None:
-        self.hop = max(1, round(rate * WINDOW_SECONDS / 2))
+        self.hop = 16 * max(1, round(rate * WINDOW_SECONDS / 32))  # lengths that transform fast
         n = 2 * self.hop
         self.window = torch.hann_window(n) * (gain * 512 / n)
         k = max(2, min(self.hop, int(TOP_HZ * n / rate)))

@@ -27,7 +27,7 @@ from tersor.timing import stage
 
 STEP, GROWTH, CAUTION = 0.08, 1.2, 0.5
 SLOPE_MAX = 3.0
-NET_EVERY = 2
+NET_EVERY = 3
 REACH_SECONDS = 0.036
 
 
