@@ -57,12 +57,12 @@ def features_of(q: Ints, envelope: Ints, heights: Exponents, splits: NDArray[np.
 
 @torch.no_grad()
 def octaves_of(net: SpeechNet, features: Tensor) -> Tensor:
-    """By which the net lets noise and other coefficients grow, [C, 2, T, K]."""
+    """By which the net lets the noise grow, [C, T, K]."""
     return torch.as_tensor(net(features.to(memory_format=torch.channels_last)))
 
 
 def grow(x: Floats, q: Ints, octaves: Tensor) -> None:
-    """Change coefficients x [C, T, bins] that stand for q, in place."""
-    bins = octaves.shape[3]
+    """Change the noise in coefficients x [C, T, bins] that stand for q, in place."""
+    bins = octaves.shape[2]
     head = torch.from_numpy(x[:, :, :bins].astype(np.float32))
     x[:, :, :bins] = grown(head, torch.from_numpy(q[:, :, :bins] == 0), octaves).numpy()

@@ -42,7 +42,7 @@ class Profile:
         offsets: of the step's exponent in each band, 1/32 octave.
         fill: level of the noise among coded coefficients, of what the envelope leaves for it, 1/64, for each band.
         fill_empty: the same in bands that are not coded.
-        net: whether the decoder's net has the last word on magnitudes.
+        net: whether the decoder's net has the last word on the noise.
     """
 
     slope: int

@@ -1,6 +1,6 @@
-"""The net that a decoder of speech runs: how strong the noise is in each zero, and how large each other coefficient.
+"""The net that a decoder of speech runs: how strong the noise is in each zero.
 
-It changes magnitudes only, by bounded factors; a net of zeros changes nothing. Floating point: nothing here selects a probability table.
+It changes the noise by bounded factors, never a coefficient that was coded; a net of zeros changes nothing. Floating point: nothing here selects a probability table.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ CHANNELS = 16
 LAYERS = 2
 KERNEL = (3, 5)
 FEATURES = 10
-NOISE_OCTAVES, SIZE_OCTAVES = 2.5, 0.8
+NOISE_OCTAVES = 2.5
 
 
 class SpeechNet(nn.Module):
-    """Features [N, FEATURES, T, K] -> octaves by which noise and coefficients grow, [N, 2, T, K]."""
+    """Features [N, FEATURES, T, K] -> octaves by which noise grows, [N, T, K]."""
 
     def __init__(self, channels: int = CHANNELS, layers: int = LAYERS) -> None:
         super().__init__()
         padding = (KERNEL[0] // 2, KERNEL[1] // 2)
         self.first = nn.Conv2d(FEATURES, channels, KERNEL, padding=padding)
         self.layers = nn.ModuleList(nn.Conv2d(channels, channels, KERNEL, padding=padding) for _ in range(layers))
-        self.last = nn.Conv2d(channels, 2, 1)
+        self.last = nn.Conv2d(channels, 1, 1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
@@ -40,13 +40,12 @@ class SpeechNet(nn.Module):
         x = F.gelu(self.first(x))
         for layer in self.layers:
             x = x + F.gelu(layer(x))
-        noise, size = self.last(x).unbind(1)
-        return torch.stack([NOISE_OCTAVES * torch.tanh(noise), SIZE_OCTAVES * torch.tanh(size)], 1)
+        return NOISE_OCTAVES * torch.tanh(self.last(x)[:, 0])
 
 
 def grown(x: Tensor, zero: Tensor, octaves: Tensor) -> Tensor:
-    """Coefficients [C, T, K] after the net's [C, 2, T, K]; `zero` says where noise stands."""
-    return x * torch.exp2(torch.where(zero, octaves[:, 0], octaves[:, 1]))
+    """Coefficients [C, T, K] after the net's octaves [C, T, K]; `zero` says where noise stands."""
+    return x * torch.exp2(torch.where(zero, octaves, torch.zeros_like(octaves)))
 
 
 @functools.cache
