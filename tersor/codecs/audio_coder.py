@@ -169,7 +169,7 @@ class TransformEncoder:
         seconds = sum(f.x.shape[1] for f in frames) * self._folder.block / self._rate
         wanted = max(self._target.bitrate * 1000 * seconds + self._saved, 1.0)
         gain, payloads = self._search(frames, wanted / self._growth)
-        if self._passes:
+        if self._passes:  # moving coefficients suits one gain, and costs a little
             before = _bits(payloads)
             frames = self._refined(frames, gain)
             payloads = self._at(frames, gain)
@@ -184,6 +184,8 @@ class TransformEncoder:
 
     def _refined(self, frames: list[Frames], gain: int) -> list[Frames]:
         """Frames that were listened to at a gain."""
+        if not self._passes:
+            return frames
         from tersor.codecs.audio_refine import refine  # torch takes long to import, and music does without it
 
         shaping, seeds = self._shaping(gain), range(self._segments, self._segments + len(frames))

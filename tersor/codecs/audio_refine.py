@@ -41,7 +41,7 @@ def refine(frames: Frames, rate: int, shaping: Shaping, rounding: float, seed: i
     """
     if not passes or power <= 0:
         return frames
-    with stage("refine"), torch.enable_grad():
+    with stage("refine"), torch.inference_mode(False), torch.enable_grad():
         return replace(frames, x=_refined(frames, rate, shaping, rounding, seed, power, passes, tables))
 
 

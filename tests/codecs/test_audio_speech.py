@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +160,8 @@ def test_effort_and_content() -> None:
     sound = Audio(samples=np.round(32000 * voice(2)).astype(np.int16)[:, None], rate=RATE)
     files = [codec.encode_batch([sound], quality=40, effort=e)[0] for e in (1, 3)]
     assert files[0] != files[1]
+    with torch.inference_mode():
+        assert codec.encode_batch([sound], quality=40)[0] == files[1]
     assert abs(len(files[0]) / len(files[1]) - 1) < 0.1
     stereo = Audio(samples=np.repeat(sound.samples, 2, 1), rate=RATE)
     assert len({codec.encode_batch([stereo], quality=40, effort=e)[0][-500:] for e in (1, 3)}) == 1
@@ -169,3 +174,10 @@ def test_effort_and_content() -> None:
     for effort in (0, 10, 2.5):
         with pytest.raises(SignalError, match="allowed are 1 to 9"):
             codec.encode_batch([sound], effort=effort)
+
+
+def test_music_needs_no_torch() -> None:
+    coding = "import numpy as np, tersor; tersor.decode(tersor.encode(np.zeros((900, 2), np.int16), codec='audio', rate=8000))"
+    script = f"{coding}; import sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "False"
