@@ -30,6 +30,7 @@ SEARCH_STEPS = 8
 SEARCH_GAINS = (-160, 480)
 SEARCH_PRECISION = 0.007
 REFINED_PRECISION = 0.015
+REFINEMENTS = 2
 GROWTH = 1.015
 GROUP = 4
 CHUNK_OVERHEAD = 6
@@ -165,18 +166,14 @@ class TransformEncoder:
         frames, self._waiting = self._waiting, []
         self._power = max(self._power, *(speech_power(f.x, self._rate) for f in frames))
         if self._target.bitrate is None:
-            return self._at(self._refined(frames, self._target.gain()), self._target.gain())
+            payloads = self._at(self._refined(frames, self._target.gain()), self._target.gain())
+            self._segments += len(frames)
+            return payloads
         seconds = sum(f.x.shape[1] for f in frames) * self._folder.block / self._rate
         wanted = max(self._target.bitrate * 1000 * seconds + self._saved, 1.0)
-        gain, payloads = self._search(frames, wanted / self._growth)
-        if self._passes:  # moving coefficients suits one gain, and costs a little
-            before = _bits(payloads)
-            frames = self._refined(frames, gain)
-            payloads = self._at(frames, gain)
-            self._growth = _bits(payloads) / before
-            if abs(math.log(_bits(payloads) / wanted)) > REFINED_PRECISION:
-                _, payloads = self._search(frames, wanted)
+        payloads = self._refined_search(frames, wanted) if self._passes else self._search(frames, wanted)[1]
         self._saved = wanted - _bits(payloads)
+        self._segments += len(frames)
         return payloads
 
     def _at(self, frames: list[Frames], gain: int) -> list[bytes]:
@@ -189,7 +186,6 @@ class TransformEncoder:
         from tersor.codecs.audio_refine import refine  # torch takes long to import, and music does without it
 
         shaping, seeds = self._shaping(gain), range(self._segments, self._segments + len(frames))
-        self._segments += len(frames)
         return self._each(lambda f, seed: refine(f, self._rate, shaping, ROUNDING, seed, self._power, self._passes, self._tables), frames, seeds)
 
     def _each(self, function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
@@ -212,6 +208,20 @@ class TransformEncoder:
                 break
             gain = self._gain_for(frames, wanted, low, high)
         return min(tried.items(), key=lambda t: abs(math.log(_bits(t[1]) / wanted)))
+
+    def _refined_search(self, frames: list[Frames], wanted: float) -> list[bytes]:
+        """The same of refined frames. Refining suits one gain and costs a little, so the search aims that much lower; once more, if it cost more than before."""
+        tried = []
+        for _ in range(REFINEMENTS):
+            gain, before = self._search(frames, wanted / self._growth)
+            refined = self._refined(frames, gain)
+            tried.append(self._at(refined, gain))
+            self._growth = _bits(tried[-1]) / _bits(before)
+            if abs(math.log(_bits(tried[-1]) / wanted)) < REFINED_PRECISION:
+                break
+        else:
+            tried.append(self._search(refined, wanted)[1])
+        return min(tried, key=lambda p: abs(math.log(_bits(p) / wanted)))
 
     def _estimate(self, frames: list[Frames], gain: int) -> float:
         return sum(estimated_bits(f, self._rate, self._shaping(gain)) for f in frames)
