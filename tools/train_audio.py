@@ -1,7 +1,7 @@
 """The audio trainer behind `tools/train.py audio`: the adaptive coder runs over the training sounds and what it knows at the end is frozen.
 
 Coding is learning here: every slot and weight moves toward what it sees. So training is coding the training set at many rates with one model that is never reset;
-what is saved is its state, with the counts cut so that a new sound can still move it. The state is saved after every file and picked up again.
+what is saved is its state, with the counts cut so that a new sound can still move it. The state is saved every 25 files and picked up again.
 """
 
 from __future__ import annotations
@@ -98,17 +98,20 @@ def run(args: argparse.Namespace) -> None:
     if not files:
         raise SystemExit(f"{', '.join(args.data)}: no sounds here; give folders with {', '.join(sorted(SUFFIXES))}")
     plan = [(n, p) for n in range(args.passes) for p in random.Random(args.seed + n).sample(files, len(files))]
-    checkpoint, done = folder / "state.safetensors", folder / "progress.json"
-    first = json.loads(done.read_text())["files"] if done.exists() else 0
-    state = dict(load_file(checkpoint)) if first else fresh()
+    checkpoint = folder / "state.safetensors"
+    first, state = 0, fresh()
+    if checkpoint.exists():
+        state = dict(load_file(checkpoint))
+        with safe_open(checkpoint, "np") as f:
+            first = int(f.metadata()["files"])
     began = time.monotonic()
     samples = size = 0
     for i, (_, path) in enumerate(plan[first:], first):
         n, b = learn(state, path, args.seconds, random.Random(f"{args.seed} {i}"))
         samples, size = samples + n, size + b
         if i % 25 == 24 or i == len(plan) - 1:
-            save_file(state, checkpoint)
-            done.write_text(json.dumps({"files": i + 1}))
+            save_file(state, checkpoint.with_suffix(".new"), {"files": str(i + 1)})
+            checkpoint.with_suffix(".new").replace(checkpoint)
             print(
                 json.dumps({"files": i + 1, "of": len(plan), "bits_per_sample": round(4 * size / samples, 4), "seconds": round(time.monotonic() - began, 1)}), flush=True
             )

@@ -122,11 +122,13 @@ def run(args: argparse.Namespace) -> None:
     random.Random(args.seed).shuffle(paths)
     kept = min(HELD_OUT, len(paths) // 2)
     held, train = pieces(paths[:kept]), pieces(paths[kept:])
+    if not train or not held:
+        raise SystemExit("too little speech: at least two sounds are needed that last a second and are not silent")
     torch.manual_seed(args.seed)
     net = SpeechNet()
     average = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), args.lr)
-    first, checkpoint = 0, folder / "checkpoint.pt"
+    first, checkpoint, beside = 0, folder / "checkpoint.pt", folder / "checkpoint.new"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         net.load_state_dict(state["net"])
@@ -155,7 +157,8 @@ def run(args: argparse.Namespace) -> None:
             line = {"step": step + 1, "loss": round(float(np.mean(losses)), 4), "held_out": round(dev, 4), "seconds": round(time.monotonic() - began)}
             print(json.dumps(line), flush=True)
             losses = []
-            torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, checkpoint)
+            torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, beside)
+            beside.replace(checkpoint)
             card = {
                 "trained_on": f"{len(train)} pieces of {len(paths) - kept} sounds of speech",
                 "steps": step + 1,

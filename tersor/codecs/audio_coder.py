@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tersor.codecs.audio_bands import band_edges, block_length
 from tersor.codecs.audio_frames import BORDER, FULL_SCALE, analysis, choose_splits, speech_power
-from tersor.codecs.audio_header import AudioHeader
+from tersor.codecs.audio_header import MAX_SEGMENT, AudioHeader
 from tersor.codecs.audio_segment import Frames, Shaping, decode_frames, encode_frames, estimated_bits, prepare
 from tersor.codecs.audio_shaping import MUSIC, PROFILES, SPEECH
 from tersor.codecs.lapped import Floats, fold
@@ -31,6 +31,7 @@ SEARCH_GAINS = (-160, 480)
 SEARCH_PRECISION = 0.007
 REFINED_PRECISION = 0.015
 REFINEMENTS = 2
+RESERVOIR_SECONDS = 1.0
 GROWTH = 1.015
 GROUP = 4
 CHUNK_OVERHEAD = 6
@@ -172,7 +173,7 @@ class TransformEncoder:
         seconds = sum(f.x.shape[1] for f in frames) * self._folder.block / self._rate
         wanted = max(self._target.bitrate * 1000 * seconds + self._saved, 1.0)
         payloads = self._refined_search(frames, wanted) if self._passes else self._search(frames, wanted)[1]
-        self._saved = wanted - _bits(payloads)
+        self._saved = min(wanted - _bits(payloads), self._target.bitrate * 1000 * RESERVOIR_SECONDS)
         self._segments += len(frames)
         return payloads
 
@@ -291,7 +292,10 @@ def check_segment(seconds: float, rate: int) -> int:
     if not 0.1 <= seconds <= 20:
         raise SignalError(f"segment is {seconds} s; allowed are 0.1 to 20")
     block = block_length(rate)
-    return max(1, round(seconds * rate / block)) * block
+    samples = max(1, round(seconds * rate / block)) * block
+    if samples > MAX_SEGMENT:
+        raise SignalError(f"segment is {seconds} s, {samples} samples at {rate} samples a second; allowed are {MAX_SEGMENT}: give a shorter one")
+    return samples
 
 
 Progress = Callable[[int, int], None]

@@ -88,7 +88,7 @@ def choose_envelope(levels, tolerance, envelope):  # pragma: no cover
 
 @compiled
 def code_envelope(io, buffer, model, slots, envelope, residuals, c, t, bands):  # pragma: no cover
-    """The envelope of a channel of a frame: [C, T, B] of half octaves."""
+    """The envelope of a channel of a frame: [C, T, B] in steps of 4.5 dB."""
     second = c & 1
     for b in range(bands):
         up = envelope[c, t - 1, b] if t else 0

@@ -43,7 +43,7 @@ class Loudness:
     def __init__(self, x: Tensor, rate: int, gain: float, bands: tuple[float, float] = FINE_BANDS) -> None:
         self.hop = 16 * max(1, round(rate * WINDOW_SECONDS / 32))  # lengths that transform fast
         n = 2 * self.hop
-        self.window = torch.hann_window(n) * (gain * 512 / n)
+        self.window = torch.hann_window(n, dtype=torch.float32, device="cpu") * (gain * 512 / n)
         k = max(2, min(self.hop, int(TOP_HZ * n / rate)))
         hz = np.arange(k) * rate / n
         band, width, centre = _bands(hz, bands)

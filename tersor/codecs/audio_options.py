@@ -21,6 +21,7 @@ from tersor.signals import Audio, AudioSource
 SEGMENT_SECONDS = 5.0
 QUALITY = 50.0
 MAX_BITRATE = 2000.0
+LOUDEST = 2.0**32
 DEFAULT_EFFORT, MAX_EFFORT = 3, 9
 DEFAULT_PASSES = 6
 CONTENTS = ("speech", "music")  # the order of audio_shaping.PROFILES
@@ -104,10 +105,12 @@ def pieces(source: Audio | AudioSource, length: int) -> Iterator[NDArray[Any]]:
 
 
 def check_finite(x: NDArray[Any], first: int) -> None:
-    """Raises: SignalError at the first sample that is not a finite number; `first` is the number of x[0]."""
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        at = np.argwhere(~np.isfinite(x))[0]
-        raise SignalError(f"sample {first + at[0]} of channel {at[1]} is {x[tuple(at)]}; only finite numbers can be coded: repair the signal first")
+    """Raises: SignalError at the first sample that is not a finite number or far too loud; `first` is the number of x[0]."""
+    if x.dtype.kind == "f" and not (fits := np.abs(x) <= LOUDEST).all():
+        at = np.argwhere(~fits)[0]
+        raise SignalError(
+            f"sample {first + at[0]} of channel {at[1]} is {x[tuple(at)]}; full scale is 1, allowed are finite numbers to {LOUDEST:g}: repair the signal first"
+        )
 
 
 def pack_tags(tags: Mapping[str, str]) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from tersor.codecs.audio_bands import block_length
 from tersor.codecs.audio_coder import TransformDecoder, TransformEncoder
 from tersor.codecs.audio_frames import BORDER
 from tersor.codecs.audio_header import WIRE_ID, AudioHeader
-from tersor.codecs.audio_options import Options
+from tersor.codecs.audio_options import Options, check_finite
 from tersor.codecs.pcm import decode_pcm, encode_pcm
 from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.adaptive import AdaptiveTables, adaptive_tables
@@ -98,8 +98,7 @@ class AudioStream:
         x = x[:, None] if x.ndim == 1 else x
         if x.dtype != self.header.dtype or x.ndim != 2 or x.shape[1] != self.header.channels:
             raise SignalError(f"the stream takes {self.header.dtype} [n, {self.header.channels}], not {x.dtype} {list(x.shape)}")
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise SignalError("samples are not finite numbers; repair the signal first")
+        check_finite(x, self._samples)
         if self._rest is not None:
             raise SignalError("the stream is finished; make another")
         self._samples += len(x)

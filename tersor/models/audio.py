@@ -58,6 +58,7 @@ def speech_net(tables: AdaptiveTables) -> SpeechNet:
     state = {k.removeprefix(PREFIX): torch.from_numpy(v.astype(np.float32)) for k, v in tables.tensors.items() if k.startswith(PREFIX)}
     if not state:
         raise WeightsError("the tables lack the net of speech; reinstall tersor")
-    net = SpeechNet(channels=len(state["first.bias"]), layers=sum(k.startswith("layers.") for k in state) // 2).eval().requires_grad_(False)
-    net.load_state_dict(state)
-    return net
+    with torch.device("meta"):  # no random numbers are drawn
+        net = SpeechNet(channels=len(state["first.bias"]), layers=sum(k.startswith("layers.") for k in state) // 2)
+    net.load_state_dict(state, assign=True)
+    return net.eval().requires_grad_(False)

@@ -181,3 +181,34 @@ def test_music_needs_no_torch() -> None:
     script = f"{coding}; import sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "False"
+
+
+def test_the_net_leaves_torch_as_it_is() -> None:
+    script = (
+        "import numpy as np, torch, tersor; torch.manual_seed(0); x = (9000 * np.sin(np.arange(8000) / 9)).astype(np.int16)\n"
+        "a = tersor.decode(tersor.encode(x, codec='audio', rate=8000, bitrate=16)); print(float(torch.rand(1)))\n"
+        "torch.set_default_dtype(torch.float64); b = tersor.decode(tersor.encode(x, codec='audio', rate=8000, bitrate=16)); print(np.array_equal(a, b))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    torch.manual_seed(0)
+    assert done.stdout.split() == [str(float(torch.rand(1))), "True"]
+
+
+def test_silence_does_not_pay_for_a_burst() -> None:
+    y = np.concatenate([np.zeros(20 * RATE), voice(4)])
+    sound = np.round(32000 * y).astype(np.int16)[:, None]
+    stream = AudioCodec().stream(rate=RATE, bitrate=16)
+    packets = stream.push(sound) + stream.end()
+    seconds = stream.header.segment / RATE
+    assert max(8 * len(p) / seconds for p in packets) < 16000 * (1 + 1.2 / seconds)
+    assert sum(8 * len(p) for p in packets[41:]) / 4 < 16000 * 1.4
+
+
+def test_segments_and_levels_that_do_not_fit_are_refused() -> None:
+    codec = AudioCodec()
+    with pytest.raises(SignalError, match="give a shorter one"):
+        codec.encode_batch([np.zeros(100, np.int16)], rate=768_000, segment=20)
+    with pytest.raises(SignalError, match="full scale is 1"):
+        codec.encode_batch([np.full(100, 1e13)], rate=8000)
+    with pytest.raises(SignalError, match="sample 7 "):
+        codec.stream(rate=8000, dtype=np.float32).push(np.array([[0.0]] * 7 + [[np.nan]], np.float32))
