@@ -24,6 +24,7 @@ fi
 keep lossless tools/evaluate.py lossless --data "$kodak"
 if [ -n "$sounds" ]; then
     keep audio-speech -m tersor eval --codec audio --data "$sounds/speech" --anchors opus,mp3,aac --bitrates 6,8,12,16,24,32 -o $out/audio/speech
+    keep audio-visqol -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,24 --visqol  # needs visqol-python[lattice]
     keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus,mp3,aac --bitrates 24,48,96 -o $out/audio/music
 fi
 if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds" --anchors "" --bitrates 24 --limit 6 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi
