@@ -27,7 +27,7 @@ if [ -n "$sounds" ]; then
     keep audio-visqol -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,24 --visqol  # needs visqol-python[lattice]
     keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus,mp3,aac --bitrates 24,48,96 -o $out/audio/music
 fi
-if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds" --anchors "" --bitrates 24 --limit 6 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi
+if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds/speech" --anchors "" --bitrates 24 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi
 keep audio-hour tools/evaluate.py hour
 keep effort tools/evaluate.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8

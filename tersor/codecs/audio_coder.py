@@ -296,6 +296,3 @@ def check_segment(seconds: float, rate: int) -> int:
     if samples > MAX_SEGMENT:
         raise SignalError(f"segment is {seconds} s, {samples} samples at {rate} samples a second; allowed are {MAX_SEGMENT}: give a shorter one")
     return samples
-
-
-Progress = Callable[[int, int], None]

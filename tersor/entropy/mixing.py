@@ -19,7 +19,6 @@ import numpy as np
 from tersor.entropy.compiled import compiled, inlined
 
 LOW, HIGH, CODE, AT, DECODING, LIMIT = range(6)
-IO_FIELDS = 6
 PROBABILITY_BITS = 22
 COUNT_MAX = 255
 STRETCH_MAX = 2047
