@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.field.codec import FieldCodec
-from tersor.codecs.field.options import Bound
+from tersor.codecs.field.options import ENCODE, Bound
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field
 
-BOUNDS = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless")
+BOUNDS = tuple(n for n, d in ENCODE.declared.items() if d.option.one_of == "target")
 
 
 def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
             f"the tersor codec has no option {', '.join(unknown)}; "
             f"it has {', '.join((*BOUNDS, 'fill_value'))}"
         )
-    fill = given.pop("fill_value", None)
-    if not given:
+    if not set(given) & set(BOUNDS):
         raise SignalError(f"the tersor codec needs a bound; give one of {', '.join(BOUNDS)}")
-    asked = Bound.of(given)
+    checked = ENCODE.check(given)
+    asked, fill = Bound.of(checked), checked.get("fill_value")
     plain: dict[str, Any] = {"lossless": True} if asked.mode == "lossless" else {asked.mode: asked.value}
     return plain | ({} if fill is None else {"fill_value": float(fill)})
 
