@@ -26,7 +26,6 @@ from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.segment import read_symbols
 from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.image.codec import ImageCodec
-from tersor.codecs.image.decode import DecodeJob
 from tersor.codecs.lossless.codec import LosslessCodec
 from tersor.datasets.image import render_screen
 from tersor.entropy.binary_tables import adaptive_tables
@@ -36,12 +35,9 @@ from tersor.testing.samples import picture
 
 def latent_digest(file: bytes, batch: int = 4, device: str = "cpu") -> str:
     """SHA-256 over y_hat (int32, Q8) of every tile: what must be the same on every machine."""
-    codec = ImageCodec(device, batch)
-    job = DecodeJob(container.Reader(file), device=device)
-    codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
     h = hashlib.sha256()
-    for t in sorted(job.latents):
-        h.update(job.latents[t].cpu().contiguous().numpy().astype("<i4").tobytes())
+    for y_hat in ImageCodec(device, batch).latents(file):
+        h.update(y_hat.cpu().contiguous().numpy().astype("<i4").tobytes())
     return h.hexdigest()
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tersor import container, registry
 from tersor.codecs.assembly import A, Coded, Job, Opened, S, Source, reading
 from tersor.codecs.options import Options
-from tersor.codecs.parallel import Progress, Team, shared_team
+from tersor.codecs.parallel import Progress, Team, shared_team, torch_threads
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
 
@@ -55,6 +55,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         self.batch = self.usual_batch if batch is None else batch
         if self.batch < 1:
             raise SignalError(f"batch is {batch}; it must be at least 1")
+        self._threads = threads
         self._own_team = None if threads is None else Team(threads)
 
     @property
@@ -229,4 +230,4 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         return out
 
     def _torch(self) -> contextlib.AbstractContextManager[None]:
-        return self.team.torch_threads(self.torch_in_team)
+        return torch_threads(1 if self._threads and self.torch_in_team else self._threads)
