@@ -21,7 +21,7 @@ import tersor
 from tersor import container
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.codec import AudioCodec
-from tersor.codecs.audio.decode import open_header
+from tersor.codecs.audio.header import AudioHeader
 from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.segment import read_symbols
 from tersor.codecs.field.codec import FieldCodec
@@ -105,7 +105,7 @@ def make_fields(folder: Path) -> int:
 def audio_digest(file: bytes) -> str:
     """SHA-256 over the integers of every segment: what must be the same on every machine."""
     reader = container.Reader(file)
-    header = open_header(reader)
+    header = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
     h, tables = hashlib.sha256(), adaptive_tables(header.digest)
     for i in range(header.n_segments):
         payload = reader.chunk(i)

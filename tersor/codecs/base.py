@@ -48,6 +48,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     encode_options: Options[E]
     decode_options: Options[D]
     usual_batch: ClassVar[int] = 1
+    opened_type: type[Opened[A]] = Opened
     torch_in_team: ClassVar[bool] = False  # whether torch runs inside the work that threads share
 
     def __init__(self, device: str = "auto", batch: int | None = None, threads: int | None = None) -> None:
@@ -55,7 +56,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         self.batch = self.usual_batch if batch is None else batch
         if self.batch < 1:
             raise SignalError(f"batch is {batch}; it must be at least 1")
-        self._threads = threads
+        self.threads = threads
         self._own_team = None if threads is None else Team(threads)
 
     @property
@@ -73,11 +74,15 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     # What a codec is
 
     @abstractmethod
-    def signal_of(self, x: Any, options: E) -> S:
-        """Anything people hold -> the signal, or a SignalError."""
+    def signal_of(self, x: Any, options: E) -> Any:
+        """Anything people hold -> what `chunks_of` takes: the signal, or a source that gives it bit by bit.
+
+        Raises:
+            SignalError: neither.
+        """
 
     @abstractmethod
-    def chunks_of(self, signal: S, options: E, progress: Progress | None) -> Coded:
+    def chunks_of(self, signal: Any, options: E, progress: Progress | None) -> Coded:
         """A signal -> a file, whose payloads are made as they are asked for."""
 
     @abstractmethod
@@ -170,7 +175,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         def walk(assembly: A) -> Iterator[NDArray[Any]]:
             return (piece for _, _, piece in self._walk([assembly], salvage, progress))
 
-        return Opened(lambda: self._assembly(reader, asked, salvage), walk)
+        return self.opened_type(lambda: self._assembly(reader, asked, salvage), walk)
 
     def _assembly(self, reader: Reader, options: D, salvage: bool) -> A:
         if reader.codec != self.wire_id:
@@ -230,4 +235,4 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         return out
 
     def _torch(self) -> contextlib.AbstractContextManager[None]:
-        return torch_threads(1 if self._threads and self.torch_in_team else self._threads)
+        return torch_threads(1 if self.threads and self.torch_in_team else self.threads)
