@@ -10,6 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """An attribute or data set with a type and no value (HDF5's null dataspace)."""
+
+    dtype: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """A numeric array; `np.asarray(field)` is its values.
@@ -80,14 +87,20 @@ def related(dims: Sequence[str], attributes: Mapping[str, Any]) -> tuple[str, ..
 def with_related(
     names: Iterable[str], fields: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]
 ) -> set[str]:
-    """The names, all that describe them, and what describes those; `fields`: dims and attributes by name."""
+    """The names, all that describe them, and what describes those; `fields`: dims and attributes by name.
+
+    In a group ("run/t") a name means one of the same group, or else one of the root.
+    """
     found: set[str] = set()
-    open_names = [n for n in names if n in fields]
-    while open_names:
-        name = open_names.pop()
+    waiting = [n for n in names if n in fields]
+    while waiting:
+        name = waiting.pop()
         if name not in found:
             found.add(name)
-            open_names += [n for n in related(*fields[name]) if n in fields]
+            group = name.rpartition("/")[0]
+            for word in related(*fields[name]):
+                inside = f"{group}/{word}" if group else word
+                waiting += [n for n in dict.fromkeys((inside, word)) if n in fields][:1]
     return found
 
 

@@ -313,6 +313,7 @@ class FieldCodec:
                     name=v.name,
                     dims=dims[v.name],
                     attributes=described.variables.get(v.name, {}),
+                    encoding=described.encodings.get(v.name, {}),
                 )
             first += v.n_blocks
         if len(out) == 1 and "" in out:
@@ -321,7 +322,12 @@ class FieldCodec:
             if name in wanted:
                 part = _by_dims(slices, text.dims) if isinstance(slices, dict) else None
                 out[name] = replace(text, values=text.values[part or ...])
-        return FieldSet(fields=out, attributes=described.attributes, asked=tuple(names or ()))
+        return FieldSet(
+            fields=out,
+            attributes=described.attributes,
+            encoding=described.encoding,
+            asked=tuple(names or ()),
+        )
 
     def decode_variable(
         self, v: Variable, chunk: Callable[[int], bytes], first: int, slices: Any, progress: Progress | None
