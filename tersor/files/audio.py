@@ -194,7 +194,8 @@ class AudioReader:
                     if start is not None:
                         if due is not None and start - due > GAP_SECONDS:
                             yield from self._gap(start - due)
-                        due = start + len(x) / self.rate
+                        due = start
+                    due = None if due is None else due + len(x) / self.rate
                     self.length += len(x)
                     if self._announced_md5:
                         self._md5.update(_flac_bytes(x, self.bits))
