@@ -20,8 +20,8 @@ from tersor.errors import BitstreamError, SignalError
 
 
 def levels_apart(x: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
-    """How far samples are apart: in 255ths of what integers of the type hold, of floats in 255ths of the range
-    of the reference. What is not finite must be the same: anything else is infinitely far.
+    """How far samples are apart, in 255ths of what integers of the type hold, or of the range that floats of
+    the reference have. What is not finite must be the same: anything else is infinitely far.
     """
     known = np.isfinite(reference)
     if reference.dtype.kind == "f":
