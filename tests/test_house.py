@@ -35,7 +35,7 @@ ARROWS = {
     "codecs/NAME": GROUND | {"entropy", "files", "models", "codecs"},
     "api": GROUND | {"registry"},
     "interop": GROUND | {"files", "codecs", "codecs/NAME", "api"},
-    "testing": GROUND,
+    "testing": GROUND | {"files", "datasets", "codecs/NAME", "api"},
     "evaluate": GROUND
     | {"entropy", "models", "files", "datasets", "codecs", "codecs/NAME", "testing", "api"},
     "cli": GROUND | {"registry", "files", "codecs/NAME", "api", "evaluate", "__init__"},
