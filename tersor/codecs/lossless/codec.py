@@ -8,7 +8,6 @@ before it at hand --> blocks
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,13 @@ from tersor.codecs.lossless.header import ARRAY, IMAGE8, IMAGE16, PICTURE8, PICT
 from tersor.codecs.parallel import Progress
 from tersor.entropy.magnitude_tables import file_digest
 from tersor.errors import SignalError
-from tersor.files.coerce import as_field, as_image
+from tersor.files.coerce import as_integers
 from tersor.signals import Field, Image
 from tersor.signals.image import SAMPLE_TYPES
 
 LOSSLESS = Bound(mode="lossless", value=0.0)
 BLOCK_CELLS = 1 << 21
 TRIAL_SIDE = 192
-IMAGE_METADATA = ("icc", "exif", "xmp")
 
 
 class LosslessCodec:
@@ -73,11 +71,7 @@ class LosslessCodec:
 
     def _encode(self, signal: Image | Field, block: int, progress: Progress | None) -> bytes:
         samples = signal.samples if isinstance(signal, Image) else signal.values
-        metadata = (
-            {k: v for k, v in signal.metadata.items() if k in IMAGE_METADATA}
-            if isinstance(signal, Image)
-            else {}
-        )
+        metadata = signal.metadata if isinstance(signal, Image) else {}
         if isinstance(signal, Image) or (channels_last(samples.shape) and samples.dtype in SAMPLE_TYPES):
             eight, deep = (IMAGE8, IMAGE16) if isinstance(signal, Image) else (PICTURE8, PICTURE16)
             kind = eight if samples.dtype.itemsize == 1 else deep
@@ -179,38 +173,3 @@ class LosslessCodec:
             )
         full = [*given, *[slice(None)] * (3 - len(given))]
         return full[0], full[1], full[2]
-
-
-def as_integers(x: Any) -> Image | Field:
-    """An image, or an array of integers.
-
-    Raises:
-        SignalError: floats, several variables, or an image whose samples were changed when it was read.
-    """
-    signal: Any = as_image(x) if _is_image(x) else as_field(x)
-    if isinstance(signal, Image):
-        if not signal.exact:
-            raise SignalError(
-                f"lossless coding needs the samples as they are: {'; '.join(signal.notes)}; "
-                "convert the file to PNG with a tool that keeps them"
-            )
-        return signal
-    if not isinstance(signal, Field):
-        raise SignalError(
-            f"lossless coding takes one array, not {len(signal.fields)} variables; "
-            "use codec='field' with lossless=True"
-        )
-    if signal.values.dtype.kind not in "iub":
-        raise SignalError(
-            f"the array is {signal.values.dtype}; lossless codes integers and booleans: "
-            "use codec='field' with lossless=True for floats"
-        )
-    return signal
-
-
-def _is_image(x: Any) -> bool:
-    if isinstance(x, (str, Path)):
-        return Path(x).suffix.lower() not in (".npy",)
-    return isinstance(x, (Image, bytes, bytearray, memoryview)) or "PIL" in {
-        c.__module__.split(".")[0] for c in type(x).__mro__
-    }
