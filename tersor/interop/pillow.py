@@ -5,10 +5,10 @@
     im.save("photo.tsr", quality=60)
 
 Opening reads the header only; samples are decoded when Pillow first needs them. 16-bit colour has no Pillow
-mode and is an error there; use tersor.open. Metadata follow Pillow's custom: what the image carries is saved;
-mode and is an error there; use tersor.open. Metadata follow the custom of Pillow: what the image carries is
-saved; `exif=None`, `icc_profile=None` and `xmp=None` leave it out, other values take its place. An option that
+mode and is an error there; use tersor.open. Metadata follow Pillow's custom: what the image carries is saved,
+but for what `exif=None`, `icc_profile=None` and `xmp=None` leave out and other values replace. An option that
 tersor has not is an error.
+"""
 
 from __future__ import annotations
 
