@@ -166,6 +166,10 @@ def _sound(metadata: Any, channels: int) -> tuple[dict[str, bytes], list[str]]:
         else:
             clean = exif_blocks.without_layout(exif) if exif_blocks.is_of_tiff(exif) else block
             out = {k: v for k, v in {**out, "exif": clean}.items() if v is not None}
+    for name, size in png.COLOUR_SIZES.items():
+        if name in out and len(out[name]) != size:
+            del out[name]
+            notes.append(f"{name} is damaged and left out")
     if "icc" in out and len(out["icc"]) < 128:
         del out["icc"]
         notes.append("the ICC profile is damaged and left out")

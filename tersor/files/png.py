@@ -27,6 +27,7 @@ AFTER_HEADER = 33  # F: magic, and the IHDR chunk of 25 bytes
 LAYOUTS = {1: "gray16be", 2: "ya16be", 3: "rgb48be", 4: "rgba64be"}  # FFmpeg's names, by channels
 # chunks that say how to show or name the samples; the bodies are metadata of a .tsr file under these names
 COLOUR_CHUNKS = ("gAMA", "cHRM", "sRGB", "cICP", "mDCV", "cLLI")
+COLOUR_SIZES = {"gAMA": 4, "cHRM": 32, "sRGB": 1, "cICP": 4, "mDCV": 24, "cLLI": 8}  # F: bytes
 # chunks that are read elsewhere, or say nothing that is left once the samples are read
 KNOWN_CHUNKS = frozenset(
     [*COLOUR_CHUNKS, "IHDR", "PLTE", "IDAT", "IEND", "tRNS", "iCCP", "eXIf", "pHYs", "tEXt", "zTXt", "iTXt"]
