@@ -106,7 +106,7 @@ def _resolution(im: Pil.Image) -> bytes | None:
     tags = getattr(im, "tag_v2", None)
     if tags is not None:
         x, y, unit = tags.get(282), tags.get(283), {1: "", 3: "cm"}.get(tags.get(296, 2), "inch")
-        return resolution_text(x, y, unit)
+        return resolution_text(x, y, unit) if unit or x != y else None
     dpi = im.info.get("dpi")
     # of a JPEG without a JFIF unit Pillow makes it up, or takes it from EXIF, where it stays
     if isinstance(dpi, tuple) and len(dpi) == 2 and (im.format != "JPEG" or im.info.get("jfif_unit")):
