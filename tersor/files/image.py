@@ -53,6 +53,13 @@ PLUGINS: tuple[tuple[str, Callable[[bytes], bool], str, str], ...] = (
         "pillow-heif",
     ),
 )
+# formats that hold pictures and nothing else; others of Pillow's are named by hand
+PICTURES = frozenset(
+    (
+        *("AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "JXL", "MPO"),
+        *("PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
+    )
+)
 PLUGIN_SUFFIXES = {".jxl": 0, ".heic": 1, ".heif": 1, ".hif": 1}
 RAW_SUFFIXES = frozenset(
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw")
@@ -90,6 +97,14 @@ def page_count(source: Path | bytes) -> int:
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     with _open(_bytes_of(source, name), source, name) as im:
         return _frames(im, name)
+
+
+def picture_suffixes() -> frozenset[str]:
+    """Of the files that Pillow and its installed plugins open as pictures, lower case."""
+    for _, _, module, _ in PLUGINS:
+        load_plugin(module)
+    found = Pil.registered_extensions()
+    return frozenset(s.lower() for s, kind in found.items() if kind in PICTURES and kind in Pil.OPEN)
 
 
 def read_pages(source: Path | bytes) -> Field | None:
