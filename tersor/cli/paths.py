@@ -123,8 +123,8 @@ class Outputs:
         self._taken: dict[Path, str] = {}  # -> suffix of the input that has it
 
     def claim(self, path: Path | None, name: str) -> Path | None:
-        """The path; or, if an input of this run has it whose name differs only in its suffix, the path with the
-        suffix of this input kept.
+        """The path; or, if an input of this run has it whose name differs only in its suffix, the path with
+        the suffix of this input kept.
 
         Raises:
             SignalError: neither is free.
