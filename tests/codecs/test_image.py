@@ -122,10 +122,11 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     (file,) = codec.encode_batch([picture], quality=60, tile=128)
     (tiled,) = codec.decode_batch([file])
     from tersor.codecs.image.options import DECODE
+    from tersor.codecs.image.symbols import latents
     from tersor.codecs.image.tiles import Window
 
     assembly = codec.assembly(container.Reader(file), DECODE.check({}))
-    for t, y_hat in enumerate(codec.latents(file)):
+    for t, y_hat in enumerate(latents(file)):
         plain = assembly.reader.chunk(t)[:1] == b"\1"
         assembly.place(t, (plain, y_hat))
     grid = assembly.header.grid

@@ -33,7 +33,7 @@ from tersor.codecs.audio.options import (
     AudioEncodeOptions,
     Target,
 )
-from tersor.codecs.audio.source import check_finite, header_of, pack_tags, pieces
+from tersor.codecs.audio.source import check_finite, header_of, metadata_of, pieces
 from tersor.codecs.audio.stream import AudioStream
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.parallel import Progress
@@ -90,7 +90,7 @@ class AudioCodec(ChunkCodec[Audio, AudioAssembly, AudioEncodeOptions, AudioDecod
             return replace(header, samples=samples).pack()
 
         self._bound_torch(header.channels)
-        return Coded(header=last_header, metadata=pack_tags(signal.tags), payloads=payloads())
+        return Coded(header=last_header, metadata=metadata_of(signal), payloads=payloads())
 
     def assembly(self, reader: Reader, options: AudioDecodeOptions) -> AudioAssembly:
         found = AudioAssembly(reader, options)

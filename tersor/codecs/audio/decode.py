@@ -16,7 +16,7 @@ from tersor.codecs.audio.options import AudioDecodeOptions
 from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.samples import from_floats, from_pcm
 from tersor.codecs.audio.segment import decode_frames
-from tersor.codecs.audio.source import unpack_tags
+from tersor.codecs.audio.source import unpack_layout, unpack_tags
 from tersor.container import Reader
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
 from tersor.errors import SignalError
@@ -34,7 +34,7 @@ class AudioAssembly(Assembly[Audio]):
     def __init__(self, reader: Reader, options: AudioDecodeOptions) -> None:
         self.header = h = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
         self._tables = adaptive_tables(h.digest)
-        self.tags = unpack_tags(reader.metadata)
+        self.tags, self.layout = unpack_tags(reader.metadata), unpack_layout(reader.metadata)
         self._first, self._last = first, last = span(h, options.get("start"), options.get("stop"))
         margin = h.segment // 16 if h.mode == "transform" else 0
         self._segments = (
@@ -98,7 +98,14 @@ class AudioAssembly(Assembly[Audio]):
     def finish(self) -> Audio:
         h = self.header
         samples = self.whole() if self.parts else np.empty(self.shape, h.dtype)
-        return Audio(samples=samples, rate=h.rate, bits=h.bits, tags=self.tags, notes=self.notes())
+        return Audio(
+            samples=samples,
+            rate=h.rate,
+            bits=h.bits,
+            tags=self.tags,
+            layout=self.layout,
+            notes=self.notes(),
+        )
 
 
 class OpenedAudio(Opened[AudioAssembly]):
@@ -125,6 +132,11 @@ class OpenedAudio(Opened[AudioAssembly]):
     @property
     def tags(self) -> Mapping[str, str]:
         return self.assembly.tags
+
+    @property
+    def layout(self) -> str:
+        """Of the channels; empty if it is the usual one."""
+        return self.assembly.layout
 
     @property
     def length(self) -> int:

@@ -20,7 +20,7 @@ from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Audio, AudioSource
 
 LOUDEST = 2.0**32
-TAGS = "tags"
+TAGS, LAYOUT = "tags", "layout"  # F: keys of the metadata
 
 
 def header_of(source: Audio | AudioSource, options: AudioEncodeOptions) -> AudioHeader:
@@ -83,12 +83,26 @@ def check_finite(x: NDArray[Any], first: int) -> None:
         )
 
 
-def pack_tags(tags: Mapping[str, str]) -> dict[str, bytes]:
-    return {TAGS: json.dumps(dict(tags), ensure_ascii=False).encode()} if tags else {}
+def metadata_of(source: Audio | AudioSource) -> dict[str, bytes]:
+    """Tags, and the layout of channels where it is not the usual one."""
+    tags, layout = source.tags, getattr(source, "layout", "")
+    packed = {TAGS: json.dumps(dict(tags), ensure_ascii=False).encode()} if tags else {}
+    return packed | ({LAYOUT: layout.encode()} if layout else {})
+
+
+def unpack_layout(metadata: Mapping[str, bytes]) -> str:
+    """Raises: BitstreamError if it is not a name."""
+    try:
+        layout = metadata.get(LAYOUT, b"").decode("ascii")
+    except UnicodeDecodeError as e:
+        raise BitstreamError("metadata: the layout is not a name; the file is damaged") from e
+    if len(layout) > 64:
+        raise BitstreamError("metadata: the layout is not a name; the file is damaged")
+    return layout
 
 
 def unpack_tags(metadata: Mapping[str, bytes]) -> dict[str, str]:
-    """Raises: BitstreamError if they are not what `pack_tags` makes."""
+    """Raises: BitstreamError if they are not what `metadata_of` makes."""
     if TAGS not in metadata:
         return {}
     try:

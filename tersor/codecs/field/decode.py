@@ -38,6 +38,7 @@ class Blocks:
         fill: what cells of damaged blocks become.
         tables: that the file was written with.
         axis: coded axis along which slabs follow each other.
+        rows: of the first axis, ascending, if not all of the window are wanted.
 
     Attributes:
         slabs: chunks of each, in order.
@@ -45,13 +46,21 @@ class Blocks:
     """
 
     def __init__(
-        self, v: Variable, first: int, window: Window, fill: float, tables: MagnitudeTables, axis: int = 0
+        self,
+        v: Variable,
+        first: int,
+        window: Window,
+        fill: float,
+        tables: MagnitudeTables,
+        axis: int = 0,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         self.v, self.fill, self._window, self._tables, self._axis = v, fill, window, tables, axis
         self._native = np.dtype(np.uint8) if v.dtype == np.bool_ else v.dtype.newbyteorder("=")
         self.shape = tuple(s.stop - s.start for s in window)
         places = v.blocks() if math.prod(self.shape) else iter(())
-        self._places = {first + i: (i, place) for i, place in enumerate(places) if _overlap(place, window)}
+        wanted = ((i, place) for i, place in enumerate(places) if _overlap(place, window))
+        self._places = {first + i: (i, p) for i, p in wanted if rows is None or _among(rows, p[0]).size}
         by_slab: dict[int, list[int]] = {}
         for chunk, (_, place) in self._places.items():
             by_slab.setdefault(place[axis].start, []).append(chunk)
@@ -102,13 +111,21 @@ class ArrayBlocks(Blocks):
 
     def __init__(self, v: Variable, first: int, slices: Any, own_fill: Any, tables: MagnitudeTables) -> None:
         self._planes = channels_last(v.shape)
-        super().__init__(v, first, window_of(slices, v), fill_of(v, own_fill), tables, int(self._planes))
+        self._rows = rows_of(slices, v)
+        self._asked = [s.stop - s.start for s in asked_of(slices, v)]
+        window, fill = window_of(slices, v), fill_of(v, own_fill)
+        super().__init__(v, first, window, fill, tables, int(self._planes), self._rows)
+        if self._rows is not None:
+            self.shape = (self._rows.size, *self.shape[1:])
         self._joined: NDArray[Any] | None = None
         self._at = 0
 
     def piece(self) -> NDArray[Any]:
-        """The slab whose blocks were placed."""
-        return self._as_it_was(self.slab())
+        """The slab whose blocks were placed; of merged axes the rows that were asked for."""
+        x = self.slab()
+        if self._rows is not None:
+            x = x[_among(self._rows, self._origin[0]) - self._origin[0].start]
+        return self._as_it_was(x)
 
     def _as_it_was(self, x: NDArray[Any]) -> NDArray[Any]:
         x = x.view(np.bool_) if self.v.dtype == np.bool_ else x.astype(self.v.dtype, copy=False)
@@ -127,7 +144,7 @@ class ArrayBlocks(Blocks):
     def whole(self) -> NDArray[Any]:
         """The array, or the window of it."""
         x = self._as_it_was(self.nothing()) if self._joined is None else self._joined
-        return x if len(self.v.shape) in range(1, 5) else x.reshape(self.v.shape)
+        return x if len(self.v.shape) in range(1, 5) else x.reshape(self._asked)
 
 
 class FieldAssembly(Assembly[Field | FieldSet]):
@@ -150,7 +167,8 @@ class FieldAssembly(Assembly[Field | FieldSet]):
         first = 0
         for v in header.variables:
             if v.name in self._wanted:
-                own = described.variables.get(v.name, {}).get("_FillValue")
+                attributes = described.variables.get(v.name, {})
+                own = attributes.get("_FillValue", attributes.get("missing_value"))
                 mine = by_dims(self._slices, dims[v.name])
                 self._blocks.append(ArrayBlocks(v, first, mine, own, tables))
             first += v.n_blocks
@@ -193,6 +211,7 @@ class FieldAssembly(Assembly[Field | FieldSet]):
                 name=b.v.name,
                 dims=self._dims[b.v.name],
                 attributes=described.variables.get(b.v.name, {}),
+                encoding=described.encodings.get(b.v.name, {}),
             )
             for b in self._blocks
         }
@@ -202,7 +221,13 @@ class FieldAssembly(Assembly[Field | FieldSet]):
             if name in self._wanted:
                 part = by_dims(self._slices, text.dims) if isinstance(self._slices, dict) else None
                 out[name] = replace(text, values=text.values[part or ...])
-        return FieldSet(fields=out, attributes=described.attributes, asked=self._asked, notes=notes)
+        return FieldSet(
+            fields=out,
+            attributes=described.attributes,
+            encoding=described.encoding,
+            asked=self._asked,
+            notes=notes,
+        )
 
 
 def _wanted(options: FieldDecodeOptions, dims: dict[str, tuple[str, ...]], described: Described) -> set[str]:
@@ -233,19 +258,13 @@ def by_dims(slices: Any, dims: tuple[str, ...]) -> Any:
     return tuple(slices.get(d, slice(None)) for d in dims) or None if isinstance(slices, dict) else slices
 
 
-def window_of(slices: Any, v: Variable) -> Window:
-    """Slices of an array as a window of its coded axes.
+def asked_of(slices: Any, v: Variable) -> list[slice]:
+    """What was asked for, along every axis of the array.
 
     Raises:
-        SignalError: they do not fit.
+        SignalError: no slices, too many, or with steps.
     """
-    if slices is None:
-        return tuple(slice(0, n) for n in v.axes)
-    if len(v.shape) not in range(1, 5):
-        raise SignalError(
-            f"slices of an array of {len(v.shape)} axes; blocks have at most 4: decode it whole"
-        )
-    given = slices if isinstance(slices, tuple) else (slices,)
+    given = () if slices is None else slices if isinstance(slices, tuple) else (slices,)
     if len(given) > len(v.shape) or not all(isinstance(s, slice) and s.step in (None, 1) for s in given):
         raise SignalError(
             f"slices {slices!r} do not fit an array of shape {v.shape}; give slice(start, "
@@ -255,7 +274,37 @@ def window_of(slices: Any, v: Variable) -> Window:
     for s, n in zip((*given, *[slice(None)] * (len(v.shape) - len(given))), v.shape, strict=True):
         start, stop, _ = s.indices(n)
         out.append(slice(start, max(start, stop)))
-    return (out[2], *out[:2]) if channels_last(v.shape) else tuple(out)
+    return out
+
+
+def window_of(slices: Any, v: Variable) -> Window:
+    """Slices of an array as a window of its coded axes; of merged axes the span that holds them.
+
+    Raises:
+        SignalError: they do not fit.
+    """
+    asked = asked_of(slices, v)
+    if not asked:
+        return tuple(slice(0, n) for n in v.axes)
+    if channels_last(v.shape):
+        return asked[2], *asked[:2]
+    rows = rows_of(slices, v)
+    if rows is None:
+        return tuple(asked)
+    return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0), *asked[-3:]
+
+
+def rows_of(slices: Any, v: Variable) -> NDArray[np.int64] | None:
+    """Of merged leading axes, the rows that were asked for; None where no axes are merged."""
+    if len(v.shape) <= 4:
+        return None
+    index = np.ix_(*(np.arange(s.start, s.stop) for s in asked_of(slices, v)[:-3]))
+    return np.ravel_multi_index(np.broadcast_arrays(*index), v.shape[:-3]).reshape(-1)
+
+
+def _among(rows: NDArray[np.int64], span: slice) -> NDArray[np.int64]:
+    first, last = np.searchsorted(rows, (span.start, span.stop))
+    return rows[first:last]
 
 
 def _common(a: slice, b: slice) -> slice:

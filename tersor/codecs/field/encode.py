@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.block_encode import encode_block
-from tersor.codecs.field.cells import fill_values
+from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.check import check
 from tersor.codecs.field.header import DTYPES, MAX_AXES, Variable
-from tersor.codecs.field.lattice import find_lattice
+from tersor.codecs.field.lattice import Lattice, find_lattice
 from tersor.codecs.field.options import Bound
 from tersor.codecs.field.pointwise import decode_pointwise, encode_pointwise
 from tersor.codecs.field.survey import Survey
@@ -89,7 +89,10 @@ class VariableEncoder:
             )
         self._field, self._asked, self._block = field, asked, block
         self._team, self._progress = team, progress
-        self._cells = Survey(x, fill_values(field.attributes.get("_FillValue"), fill_value))
+        missing = Missing.of(field.attributes, field.encoding, fill_value)
+        if asked.mode == "lossless":
+            missing = replace(missing, low=-math.inf, high=math.inf)  # nothing can leave a range
+        self._cells = Survey(x, missing)
 
     def encode(self) -> CodedVariable:
         """The array within its bound, or at its target.
@@ -123,15 +126,7 @@ class VariableEncoder:
 
         def work(place: tuple[slice, ...]) -> tuple[bytes, float]:
             block, special = cells.block(place)
-            payload = (
-                encode_pointwise(block, bound, special)
-                if pointwise
-                else encode_block(block, bound, special if special.any() else None, lattice)
-            )
-            decode = decode_pointwise if pointwise else decode_block
-            back = decode(payload, block.shape, block.dtype, "new block", magnitude_tables())
-            with stage("check"):
-                check(block, special, back, bound, pointwise)
+            payload, back = encode_checked(block, special, cells.missing, bound, pointwise, lattice)
             return payload, _squared_error(block, back, special) if measured else 0.0
 
         def payloads() -> Iterator[bytes]:
@@ -176,6 +171,36 @@ class VariableEncoder:
             f"a ratio of {self._asked.value:g} is out of reach: even at an error as large as the range the "
             f"file is larger than the {raw / self._asked.value:.0f} bytes wanted"
         )
+
+
+def encode_checked(
+    cells: NDArray[Any],
+    odd: NDArray[np.bool_],
+    missing: Missing,
+    bound: float,
+    pointwise: bool,
+    lattice: Lattice | None,
+) -> tuple[bytes, NDArray[Any]]:
+    """A block's payload, and what it decodes to: the bound holds, cells in `odd` are as they were, and no
+    other cell became what the variable calls missing or invalid (it is then kept aside as well).
+
+    Raises:
+        BoundError: a fault of this encoder.
+    """
+    decode = decode_pointwise if pointwise else decode_block
+    while True:
+        payload = (
+            encode_pointwise(cells, bound, odd)
+            if pointwise
+            else encode_block(cells, bound, odd if odd.any() else None, lattice)
+        )
+        back = decode(payload, cells.shape, cells.dtype, "new block", magnitude_tables())
+        with stage("check"):
+            check(cells, odd, back, bound, pointwise)
+            lost = missing.cells(back) & ~odd
+        if not lost.any():
+            return payload, back
+        odd = odd | lost  # grows at every turn, so this ends
 
 
 def _squared_error(x: NDArray[Any], y: NDArray[Any], special: NDArray[np.bool_]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.field.cells import special_cells
+from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.header import channels_last, coded_axes
 
 STRETCH_CELLS = 1 << 22  # G: large against the cost of a stretch, small against memory
@@ -22,18 +22,18 @@ class Survey:
 
     Args:
         values: any shape and dtype of header.DTYPES, either byte order.
-        fills: values that mark missing cells.
+        missing: which of its cells are kept aside.
 
     Attributes:
         axes: the coded shape, 1 to 4 axes.
         dtype: native; uint8 for booleans.
     """
 
-    def __init__(self, values: NDArray[Any], fills: NDArray[Any]) -> None:
+    def __init__(self, values: NDArray[Any], missing: Missing) -> None:
         self.axes = coded_axes(values.shape)
         planes = np.moveaxis(values, 2, 0) if channels_last(values.shape) else values
         self._x = planes.reshape(self.axes)
-        self._fills = fills
+        self.missing = missing
         native = values.dtype.newbyteorder("=")
         self.dtype = np.dtype(np.uint8) if native == np.bool_ else native
 
@@ -45,7 +45,7 @@ class Survey:
         """Cells of a block, contiguous, and which of them are kept bit by bit."""
         x = np.ascontiguousarray(self._x[place])
         x = x.view(np.uint8) if x.dtype == np.bool_ else x.astype(self.dtype, copy=False)
-        return x, special_cells(x, self._fills)
+        return x, self.missing.cells(x)
 
     def stretches(self) -> Iterator[NDArray[Any]]:
         """The cells that are not special, in order, [n] each."""

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tersor.codecs.assembly import Coded, Job, Source, reading
+from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.device import exact_convolutions, parts, pick_device
 from tersor.codecs.image.decode import Decoded, ImageAssembly, split_payload
@@ -223,19 +222,3 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
         rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
         out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
         return out
-
-    def latents(self, file: Source) -> list[Tensor]:
-        """The latents of each tile, int32 [M, h, w], Q8, without synthesis: the same integers on every
-        machine.
-
-        Raises:
-            BitstreamError: a damaged file, or one of another codec.
-        """
-        with reading(file, salvage=False) as reader:
-            a = self._assembly(reader, DECODE.check({}), salvage=False)
-            jobs = [Job(a, t) for t in range(len(a.header.grid))]
-            found: dict[int, Tensor] = {}
-            for group in self.groups(jobs):
-                for job, (_, y_hat) in zip(group, self._decoded(group, salvage=False), strict=True):
-                    found[job.chunk] = y_hat
-        return [found[t] for t in sorted(found)]
