@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 from tersor.codecs.field.header import FieldHeader
 from tersor.codecs.lossless.colour import TRANSFORMS
 from tersor.container import Reader
 from tersor.errors import BitstreamError
+from tersor.facts import Facts
 
 WIRE_ID = 5
 ARRAY, IMAGE8, IMAGE16, PICTURE8, PICTURE16 = range(5)
@@ -64,15 +65,16 @@ class LosslessHeader:
         return cls(kind=data[0], transform=TRANSFORMS[data[1]], field=field)
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     header = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths))
     v = header.field.variables[0]
+    image = header.kind in (IMAGE8, IMAGE16)
     if header.kind == ARRAY:
-        cells, size = v.shape, v.dtype.itemsize
-        facts: dict[str, Any] = {"array": f"{v.dtype} {list(v.shape)}, blocks of {list(v.block)}"}
+        shape, size = v.shape, v.dtype.itemsize
+        facts: dict[str, object] = {"type": str(v.dtype)}
     else:
-        cells, size = v.shape, header.bytes_per_sample
+        shape, size = (*v.shape[1:], v.shape[0]), header.bytes_per_sample
         facts = {
             "width": v.shape[2],
             "height": v.shape[1],
@@ -80,12 +82,19 @@ def describe(reader: Reader) -> dict[str, Any]:
             "bits_per_sample": 8 * header.bytes_per_sample,
             "colours": header.transform,
         }
-    raw = size
-    for n in cells:
-        raw *= n
-    return facts | {
-        "blocks": len(reader.chunk_lengths),
-        "tables": header.field.digest.hex(),
-        "raw_bytes": raw,
-        "ratio": round(raw / reader.size, 3),
-    }
+    raw = math.prod(shape, start=size)
+    return Facts.of(
+        reader,
+        codec="lossless",
+        signal="integers",
+        suffix=".png" if image else ".npy",
+        shape=shape,
+        extra=facts
+        | {
+            "block": list(v.block),
+            "blocks": len(reader.chunk_lengths),
+            "tables": header.field.digest.hex(),
+            "raw_bytes": raw,
+            "ratio": round(raw / reader.size, 3),
+        },
+    )

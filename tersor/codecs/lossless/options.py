@@ -15,7 +15,14 @@ class LosslessEncodeOptions(TypedDict, total=False):
 
     block: Annotated[
         int | None,
-        Option("most cells of a block", low=LEAST_BLOCK, high=MOST_BLOCK, default=BLOCK_CELLS, unit="cells"),
+        Option(
+            "most cells of a block",
+            low=LEAST_BLOCK,
+            high=MOST_BLOCK,
+            default=BLOCK_CELLS,
+            unit="cells",
+            flag="",
+        ),
     ]
 
 
