@@ -39,6 +39,8 @@ KEEPS: dict[str, frozenset[str]] = {
     "BMP": frozenset(["resolution"]),
     "JPEG2000": frozenset(["comment"]),
 }
+# whose readers follow EXIF; those of JPEG XL and HEIC follow boxes of their own
+TURNED_BY_READERS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF")
 WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC"}
 SEGMENT = 65533  # F: most bytes of a segment of JPEG after its length
 IPTC_FRAME = b"Photoshop 3.0\x008BIM\x04\x04\0\0"  # F: resource 0x0404 without a name
@@ -91,7 +93,7 @@ def image_file(image: Image, suffix: str) -> tuple[bytes, tuple[str, ...]]:
     """
     kind = _format(suffix)
     notes: list[str] = []
-    if "exif" not in KEEPS.get(kind, ()) and exif_blocks.orientation(image.metadata) != 1:
+    if kind not in TURNED_BY_READERS and exif_blocks.orientation(image.metadata) != 1:
         image = meta.upright(image)
         notes.append(f"turned upright, for a {suffix} file holds no orientation")
     metadata, damaged = _sound(image.metadata, image.samples.shape[2])
