@@ -118,8 +118,11 @@ def read_pages(source: Path | bytes) -> Field | None:
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     data = _bytes_of(source, name)
     try:
-        with _open(data, source, name) as im:
+        with warnings.catch_warnings(), _open(data, source, name) as im:
+            warnings.simplefilter("ignore")
             count, parts = _frames(im, name), PARTS.get(im.format or "", "frames")
+            if im.format == "TIFF" and count > 1 and tiff.chain_is_broken(data):
+                raise SignalError(f"{name}: {tiff.BROKEN}")
             if im.format in FIRST_STANDS_FOR_ALL or not tiff.several(im, count):
                 return tiff.numbers(data, name) if tiff.is_numbers(im) else None
             pages = [_read_opened(im, data, name, n + 1) for n in range(count)]
@@ -214,6 +217,8 @@ def _read_opened(im: Pil.Image, data: bytes, name: str, page: int | None) -> Ima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             notes, complete = _select(im, name, page)
+            if im.format == "TIFF" and tiff.chain_is_broken(data):
+                notes, complete = [*notes, tiff.BROKEN], False
             image = _read_selected(im, data, page, tuple(notes))
             return image if complete else replace(image, exact=False)
     except SignalError as e:

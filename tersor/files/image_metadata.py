@@ -34,6 +34,8 @@ HARMLESS_RESOURCES = {
     0x0424,
     0x0425,
 }  # copies of what is kept, digests
+# blocks that ImageMagick writes into text, and that are read as what they are
+READ_PROFILES = ("Raw profile type exif", "Raw profile type iptc", "Raw profile type xmp")
 CM_PER_INCH = Fraction(254, 100)
 
 
@@ -50,6 +52,7 @@ def of_pillow(im: Pil.Image, png: Png | None) -> tuple[dict[str, bytes], list[st
     if icc := info.get("icc_profile"):
         found["icc"] = bytes(icc)
     xmp = info.get("xmp") or info.get(XMP_KEYWORD)
+    xmp = xmp or _raw_profile(info, "xmp", rb".+")
     if xmp:
         found["xmp"] = xmp if isinstance(xmp, bytes) else str(xmp).encode()
     block, left_out = exif_blocks.of_pillow(im, exif_blocks.orientation_of_xmp(found.get("xmp")))
@@ -181,7 +184,7 @@ def _text(im: Pil.Image) -> list[list[str]]:
     """[keyword, text] or [keyword, text, language, keyword in it] of a PNG file."""
     out = []
     for key, value in (getattr(im, "text", None) or {}).items() if im.format == "PNG" else ():
-        if key == XMP_KEYWORD or key.startswith("Raw profile type "):
+        if key == XMP_KEYWORD or key in READ_PROFILES:
             continue
         extra = [str(getattr(value, a, None) or "") for a in ("lang", "tkey")]
         out.append([key, str(value), *(extra if any(extra) else [])])

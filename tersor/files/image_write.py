@@ -228,8 +228,14 @@ def _encoded(image: Image, held: dict[str, bytes], kind: str, suffix: str) -> by
         head = f"P{5 if s.shape[2] == 1 else 6}\n{image.width} {image.height}\n65535\n"
         return head.encode() + s.astype(">u2").tobytes()
     options = OPTIONS[kind](held) if kind in OPTIONS else {}
+    im = to_pil(Image(samples=s))
     try:
-        return _saved(to_pil(Image(samples=s)), kind, options)
+        if im.mode not in ("L", "LA"):
+            return _saved(im, kind, options)
+        try:
+            return _saved(im, kind, options)
+        except (OSError, ValueError):  # a format without grey, or without its alpha
+            return _saved(im.convert("RGB" if im.mode == "L" else "RGBA"), kind, options)
     except Exception as e:  # limits of the format
         raise SignalError(f"{kind} output cannot hold this image ({e!r}); write .png") from e
 
@@ -357,7 +363,7 @@ def _changed(data: bytes, image: Image, kind: str, suffix: str) -> list[str]:
         with Pil.open(io.BytesIO(data)) as im:
             im.load()
             if im.size != (image.width, image.height):
-                return [f"reduced to {im.width}x{im.height}, for a {suffix} file holds no more"]
+                return [f"resized to {im.width}x{im.height}, for a {suffix} file holds no other size"]
             mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.samples.shape[2]]
             deep = image.samples.dtype == np.uint16
             back = np.array(im).astype(np.uint16) if deep else np.array(im.convert(mode))

@@ -5,6 +5,7 @@ tifffile (the extra `pictures`), whose arrays are the file's own numbers.
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ UNREADABLE = (
     f"--codec field ({EXTRA})"
 )
 MOST_INFLATED = 5000  # G: of bytes a byte; deflate reaches 1032, LZW 1365
+BROKEN = "a page of this TIFF lies outside the file, which is damaged or cut short"
 REDUCED, MASK = 1, 4  # F: bits of NewSubfileType
 CAMERA_RAW = (32803, 34892)  # F: photometric senses CFA and LinearRaw
 GREY_FROM_WHITE, GREY, RGB = 0, 1, 2
@@ -28,6 +30,23 @@ GREY_FROM_WHITE, GREY, RGB = 0, 1, 2
 
 def is_tiff(data: bytes) -> bool:
     return data[:4] in PREFIXES
+
+
+def chain_is_broken(data: bytes) -> bool:
+    """Whether the directory of a page lies outside the file: it is damaged, or pages were cut off."""
+    order, big = ("<" if data[:2] == b"II" else ">"), 43 in data[2:4]
+    word, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    at, seen = struct.unpack_from(f"{order}{word}", data + bytes(16), 8 if big else 4)[0], set[int]()
+    while at and at not in seen:
+        seen.add(at)
+        size = struct.calcsize(f"<{count}")
+        if at + size > len(data):
+            return True
+        end = at + size + entry * struct.unpack_from(order + count, data, at)[0]
+        if end + struct.calcsize(f"<{word}") > len(data):
+            return True
+        at = struct.unpack_from(order + word, data, end)[0]
+    return False
 
 
 def others_are_copies(im: Pil.Image) -> bool:
@@ -137,6 +156,8 @@ def read_array(data: bytes) -> NDArray[Any]:
         SignalError: damaged, or pages of several sizes.
     """
     tifffile = _tifffile()
+    if chain_is_broken(data):
+        raise SignalError(BROKEN)
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             series = [s for s in file.series if not s.keyframe.is_reduced] or file.series

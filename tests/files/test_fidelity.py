@@ -4,7 +4,9 @@ in all modes, and over TIFF, PNM and JPEG 2000 of depths that Pillow reduces.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -273,3 +275,36 @@ def test_truncated_images_switched_on_is_no_exact_reading(monkeypatch: pytest.Mo
     assert "LOAD_TRUNCATED_IMAGES" in as_image(out.getvalue()).notes[0]
     with pytest.raises(SignalError, match="LOAD_TRUNCATED_IMAGES"):
         as_integers(out.getvalue())
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_pages_that_were_cut_off_are_missed(compression: str | None) -> None:
+    frames = [picture("RGB") for _ in range(5)]
+    out = io.BytesIO()
+    frames[0].save(out, "TIFF", save_all=True, append_images=frames[1:], compression=compression)
+    data = out.getvalue()
+    whole = as_integers(data)
+    assert isinstance(whole, Field)
+    assert whole.values.shape == (5, 12, 16, 3)
+    for cut in range(20, len(data) - 100, 97):
+        with pytest.raises(TersorError):
+            as_integers(data[:-cut])
+
+
+def test_damaged_files_are_an_error_or_a_picture_in_every_reader() -> None:
+    rng = np.random.default_rng(1)
+    deep = RNG.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    files = [tiff(deep, photometric="rgb"), tiff(deep[..., 1].view(np.int16)), tiff(deep[..., 0].astype("f4"))]
+    for kind in ("BMP", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "SGI", "QOI"):
+        out = io.BytesIO()
+        picture("RGB").save(out, kind)
+        files.append(out.getvalue())
+    for data in files:
+        for _ in range(25):
+            damaged = bytearray(data)
+            for at in rng.integers(0, min(len(data), 400), 4):
+                damaged[at] = rng.integers(0, 256)
+            for read in (read_image, as_integers):
+                with warnings.catch_warnings(), contextlib.suppress(TersorError):
+                    warnings.simplefilter("ignore")
+                    read(bytes(damaged))
