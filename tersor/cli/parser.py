@@ -177,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
         help="audio: measure ViSQOL too, slowly (pip install 'visqol-python[lattice]')",
     )
     q.add_argument("--bitrates", help="audio: comma-separated kbit/s (default 6 to 128)")
-    q.add_argument("--qualities", default="8,18,28,38,48,58,68,78,88", help="comma-separated 1..100")
+    q.add_argument("--qualities", help="images: comma-separated 1..100 (default 8 to 88)")
     q.add_argument("--effort", type=int, default=None)
     q.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spread")
     q.add_argument("--device", default="auto")
@@ -192,11 +192,11 @@ def parser() -> argparse.ArgumentParser:
         help="time encoding and decoding, with the split by stage",
         description="Time encoding and decoding; medians.",
     )
-    q.add_argument("--codec", default="image", help="image or field (default image)")
+    q.add_argument("--codec", default="image", help="image, field or audio (default image)")
     q.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of images, or of .npy files for --codec field; default: one that the command makes",
+        help="folder of images, of .npy files or of sounds; default: some that the command makes",
     )
     q.add_argument(
         "--rel-error",
@@ -208,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--device", default="auto")
     q.add_argument("--batch", type=int, default=4)
     q.add_argument("--quality", type=int, default=50)
-    q.add_argument("--limit", type=int, default=8, metavar="N", help="images or fields (default 8)")
+    q.add_argument("--limit", type=int, default=8, metavar="N", help="images, fields or sounds (default 8)")
     q.add_argument("--repeat", type=int, default=5)
     q.add_argument("--json", action="store_true")
     q.set_defaults(run=bench)
