@@ -294,7 +294,11 @@ def test_pages_that_were_cut_off_are_missed(compression: str | None) -> None:
 def test_damaged_files_are_an_error_or_a_picture_in_every_reader() -> None:
     rng = np.random.default_rng(1)
     deep = RNG.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
-    files = [tiff(deep, photometric="rgb"), tiff(deep[..., 1].view(np.int16)), tiff(deep[..., 0].astype("f4"))]
+    files = [
+        tiff(deep, photometric="rgb"),
+        tiff(deep[..., 1].view(np.int16)),
+        tiff(deep[..., 0].astype("f4")),
+    ]
     for kind in ("BMP", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "SGI", "QOI"):
         out = io.BytesIO()
         picture("RGB").save(out, kind)
