@@ -71,7 +71,7 @@ def find(paths: Paths, suffixes: Collection[str], limit: int | None, what: str) 
 def load_images(
     paths: Paths, limit: int | None, say: Callable[[str], None] = lambda line: None
 ) -> list[tuple[str, NDArray[np.uint8]]]:
-    """(name, uint8 [H, W, 3]) of each image of a folder, or of files; what cannot be read is left out and said."""
+    """(name, uint8 [H, W, 3]) of the images of a folder, or of files; those that cannot be read are said."""
     from tersor.datasets.image import image_paths, load_rgb
 
     if isinstance(paths, (str, Path)):

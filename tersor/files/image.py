@@ -82,8 +82,15 @@ def read_image(source: Path | bytes, page: int | None = None) -> Image:
     """
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     data = _bytes_of(source, name)
-    with _open(data, source, name) as im:
-        return _read_opened(im, data, name, page)
+    try:
+        with _open(data, source, name) as im:
+            return _read_opened(im, data, name, page)
+    except _NotForPillow:
+        found = deep.of_tiff(data, page or 1)
+        if found is None:
+            raise
+        note = "what this TIFF says besides its samples is left out, for Pillow cannot read it"
+        return Image(samples=found.samples, notes=(*found.notes, note), exact=found.exact)
 
 
 def page_count(source: Path | bytes) -> int:
@@ -95,6 +102,10 @@ def page_count(source: Path | bytes) -> int:
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     with _open(_bytes_of(source, name), source, name) as im:
         return _frames(im, name)
+
+
+class _NotForPillow(SignalError):
+    """A TIFF of a kind that Pillow does not know."""
 
 
 def picture_suffixes() -> frozenset[str]:
@@ -182,7 +193,7 @@ def _open(data: bytes, source: Path | bytes, name: str) -> Pil.Image:
                 f"{name}: not a {what} file that Pillow can read (with the package {package})"
             ) from e
         if tiff.is_tiff(data):
-            raise SignalError(f"{name}: {tiff.UNREADABLE}") from e
+            raise _NotForPillow(f"{name}: {tiff.UNREADABLE}") from e
         raise SignalError(f"{name}: not an image that Pillow can read") from e
     except Exception as e:  # damaged headers raise whatever comes to a parser; bombs raise here too
         raise SignalError(f"{name}: not an image that Pillow can read ({e})") from e

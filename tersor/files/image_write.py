@@ -19,7 +19,7 @@ from PIL import Image as Pil
 from tersor.errors import SignalError
 from tersor.files import exif as exif_blocks
 from tersor.files import image_metadata as meta
-from tersor.files import png
+from tersor.files import png, tiff
 from tersor.files.atomic import write_atomically
 from tersor.files.image_options import IPTC_FRAME, OPTIONS, SEGMENT, png_chunks, texts
 from tersor.signals import Image
@@ -43,7 +43,7 @@ WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC"}
 LOSSY = ("JPEG", "AVIF", "HEIF")
 PLUGIN_OF = {".jxl": "pillow_jxl", ".heic": "pillow_heif", ".heif": "pillow_heif"}
 KINDS_16_GREY = ("PNG", "TIFF", "PPM", "JPEG2000")
-KINDS_16_COLOUR = ("PNG", "PPM")
+KINDS_16_COLOUR = ("PNG", "PPM", "TIFF")
 
 
 def to_pil(image: Image) -> Pil.Image:
@@ -89,12 +89,16 @@ def image_file(image: Image, suffix: str) -> tuple[bytes, tuple[str, ...]]:
     """
     kind = _format(suffix)
     notes: list[str] = []
-    if kind not in TURNED_BY_READERS and exif_blocks.orientation(image.metadata) != 1:
+    keeps = KEEPS.get(kind, frozenset())
+    turns = kind in TURNED_BY_READERS
+    if kind == "TIFF" and image.samples.dtype == np.uint16 and image.samples.shape[2] > 1:
+        keeps, turns = keeps - {"exif"}, False  # written by tifffile
+    if not turns and exif_blocks.orientation(image.metadata) != 1:
         image = meta.upright(image)
         notes.append(f"turned upright, for a {suffix} file holds no orientation")
     metadata, damaged = _sound(image.metadata, image.samples.shape[2])
     notes += damaged
-    lost = [k for k in metadata if k not in KEEPS.get(kind, ())]
+    lost = [k for k in metadata if k not in keeps]
     held = {k: v for k, v in metadata.items() if k not in lost}
     held, too_long = _fitting(kind, held)
     if words := _words(lost, metadata):
@@ -204,6 +208,8 @@ def _encoded(image: Image, held: dict[str, bytes], kind: str, suffix: str) -> by
         kinds = KINDS_16_GREY if s.shape[2] == 1 else KINDS_16_COLOUR
         if kind not in kinds or (kind == "PPM" and s.shape[2] in (2, 4)):
             raise SignalError(f"{kind} output cannot hold this 16-bit image; write .png")
+        if kind == "TIFF" and s.shape[2] > 1:
+            return tiff.colour_bytes(s, held)
     if kind == "PNG":
         deep = s.dtype == np.uint16
         data = png.write_deep(s) if deep else _saved(to_pil(Image(samples=s)), "PNG", {})
