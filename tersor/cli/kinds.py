@@ -11,6 +11,7 @@ from typing import Any
 from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
 from tersor.files.atomic import prepared, write_output
+from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
 
 
 class Kind(ABC):
@@ -162,9 +163,7 @@ class IntegersKind(Kind):
 
 
 class AudioKind(Kind):
-    suffixes = frozenset(
-        {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
-    )
+    suffixes = frozenset(AUDIO_SUFFIXES)
     codec = "audio"
     at_once = False
 
@@ -210,13 +209,19 @@ class AudioKind(Kind):
         sound = codec.open(reader, **options)
         with atomic_file(path) as file:
             writer = AudioWriter(
-                file, path.suffix, sound.rate, sound.channels, sound.dtype, sound.bits, dict(sound.tags)
+                file,
+                path.suffix,
+                sound.rate,
+                sound.channels,
+                sound.dtype,
+                sound.bits,
+                dict(sound.tags),
+                sound.layout,
             )
             for x in sound.blocks():
                 writer.write(x)
             writer.close()
-        if writer.lost:
-            sound.notes += (f"a {path.suffix} file holds no {', '.join(writer.lost)}; .flac does",)
+        sound.notes += writer.notes
         return sound
 
 

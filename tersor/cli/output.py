@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from typing import Any
 
@@ -23,6 +24,27 @@ def fail(error: TersorError, name: str = "") -> int:
 
 def exit_code(codes: list[int], many: bool) -> int:
     return OK if not codes else ERROR if many else codes[0]
+
+
+class CompilingLine(logging.Handler):
+    """Says once on stderr what a first call waits for."""
+
+    said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.said:
+            self.said = True
+            print("tersor: compiling for this processor, once; it takes some seconds", file=sys.stderr)
+
+
+def say_when_compiling(quiet: bool) -> None:
+    """Listen to `entropy.compiled`, unless the command is quiet."""
+    log = logging.getLogger("tersor.compiled")
+    log.handlers.clear()
+    log.propagate = False
+    if not quiet:
+        log.addHandler(CompilingLine())
+        log.setLevel(logging.INFO)
 
 
 class Progress:
