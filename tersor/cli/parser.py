@@ -98,6 +98,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="1..9",
         help="images and speech: from 2, fit to what is encoded; above 3, slowly (default 3)",
     )
+    q.add_argument(
+        "--pages",
+        metavar="N|A-B|all",
+        help="pictures of several pages or frames: these, from 1, each to a file of its own",
+    )
+    q.add_argument(
+        "--strip",
+        action="store_true",
+        help="images: leave out EXIF, XMP, text and the like, but for what says how colours look",
+    )
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
@@ -122,6 +132,11 @@ def parser() -> argparse.ArgumentParser:
     )
     q.add_argument("--to", dest="stop", type=float, metavar="S", help="sound: up to this second")
     q.add_argument(
+        "--strip",
+        action="store_true",
+        help="images: leave out EXIF, XMP, text and the like, but for what says how colours look",
+    )
+    q.add_argument(
         "--salvage",
         action="store_true",
         help="fill damaged tiles, make damaged segments of sound silent, and say which, instead of failing",
@@ -130,7 +145,8 @@ def parser() -> argparse.ArgumentParser:
 
     q = files("info", "show what a .tsr file holds, without decoding", info)
     q.add_argument("--json", action="store_true", help="one JSON object a line")
-    files("verify", "check every checksum of .tsr files, without a model", verify)
+    q = files("verify", "check every checksum of .tsr files, without a model", verify)
+    q.add_argument("--json", action="store_true", help="one JSON object a line")
     q = sub.add_parser("list", help="list the codecs", description="List the codecs.")
     q.add_argument("--json", action="store_true", help="one JSON object a line")
     q.set_defaults(run=list_codecs)

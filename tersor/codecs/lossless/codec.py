@@ -16,7 +16,7 @@ from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.field.header import FieldHeader
 from tersor.codecs.lossless.decode import LosslessAssembly
-from tersor.codecs.lossless.encode import as_integers, encode_integers
+from tersor.codecs.lossless.encode import encode_integers
 from tersor.codecs.lossless.header import WIRE_ID, LosslessHeader
 from tersor.codecs.lossless.options import (
     BLOCK_CELLS,
@@ -28,9 +28,8 @@ from tersor.codecs.lossless.options import (
 from tersor.codecs.parallel import Progress
 from tersor.container import Reader
 from tersor.entropy.magnitude_tables import magnitude_tables
+from tersor.files.coerce import as_integers
 from tersor.signals import Field, Image
-
-IMAGE_METADATA = ("icc", "exif", "xmp")
 
 
 class LosslessCodec(
@@ -57,8 +56,7 @@ class LosslessCodec(
         kind, transform, coded = encode_integers(signal, block, self.team, progress)
         field = FieldHeader(digest=magnitude_tables().digest, variables=(coded.variable,))
         header = LosslessHeader(kind=kind, transform=transform, field=field)
-        own = signal.metadata if isinstance(signal, Image) else {}
-        metadata = {k: v for k, v in own.items() if k in IMAGE_METADATA}
+        metadata = signal.metadata if isinstance(signal, Image) else {}
         return Coded(header=header.pack, metadata=metadata, payloads=coded.payloads)
 
     def assembly(self, reader: Reader, options: LosslessDecodeOptions) -> LosslessAssembly:

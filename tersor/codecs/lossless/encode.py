@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,6 @@ from tersor.codecs.field.options import LOSSLESS
 from tersor.codecs.lossless.colour import TRANSFORMS, forward
 from tersor.codecs.lossless.header import ARRAY, IMAGE8, IMAGE16, PICTURE8, PICTURE16
 from tersor.codecs.parallel import Progress, Team
-from tersor.errors import SignalError
-from tersor.files.coerce import as_field, as_image
 from tersor.signals import Field, Image
 from tersor.signals.image import SAMPLE_TYPES
 
@@ -52,38 +49,3 @@ def _colours(planes: NDArray[Any], block: int, team: Team) -> tuple[str, NDArray
     sizes = {t: trial.encode().made().size for t, trial in trials.items()}
     best = min(TRANSFORMS, key=lambda t: sizes[t])
     return best, forward(planes, best)
-
-
-def as_integers(x: Any) -> Image | Field:
-    """An image, or an array of integers.
-
-    Raises:
-        SignalError: floats, several variables, or an image whose samples were changed when it was read.
-    """
-    signal: Any = as_image(x) if _is_image(x) else as_field(x)
-    if isinstance(signal, Image):
-        if not signal.exact:
-            raise SignalError(
-                f"lossless coding needs the samples as they are: {'; '.join(signal.notes)}; "
-                "convert the file to PNG with a tool that keeps them"
-            )
-        return signal
-    if not isinstance(signal, Field):
-        raise SignalError(
-            f"lossless coding takes one array, not {len(signal.fields)} variables; "
-            "use codec='field' with lossless=True"
-        )
-    if signal.values.dtype.kind not in "iub":
-        raise SignalError(
-            f"the array is {signal.values.dtype}; lossless codes integers and booleans: "
-            "use codec='field' with lossless=True for floats"
-        )
-    return signal
-
-
-def _is_image(x: Any) -> bool:
-    if isinstance(x, (str, Path)):
-        return Path(x).suffix.lower() not in (".npy",)
-    return isinstance(x, (Image, bytes, bytearray, memoryview)) or "PIL" in {
-        c.__module__.split(".")[0] for c in type(x).__mro__
-    }
