@@ -214,7 +214,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
                     yield a, part, a.piece(part)
 
     def decoded(self, group: Sequence[Job[A]], salvage: bool = False) -> list[Any]:
-        """Read and decode a group: what each chunk decodes to; None for one that is damaged and to be filled."""
+        """Read and decode a group: what each chunk decodes to; None for what is damaged and to be filled."""
         read: dict[int, Job[A]] = {}
         for n, job in enumerate(group):
             try:
