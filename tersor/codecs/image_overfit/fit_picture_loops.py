@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tersor.codecs.image_overfit.fit_math_loops import exp2, fast
-from tersor.codecs.image_overfit.fit_rate_loops import BLOCK, clear, fill, gate, outer, positive, product, row_sums
+from tersor.codecs.image_overfit.fit_rate_loops import gate, layer, outer, positive, product, row_sums
 
 f = np.float32
 ZERO, ONE, HALF = f(0), f(1), f(0.5)
+BLOCK = 128
 
 
 class Synthesis(NamedTuple):
@@ -55,21 +56,22 @@ def quantise(first, last, rows, y, noise, start, gain, deviation, scale, twice_p
     """
     for i in range(first, last):
         a, b, n = rows[i]
-        s = start[i]
+        source, to, slopes, plane = y[a : a + n], q[a : a + n], dq[a : a + n], planes[b : b + n]
+        random = noise[start[i] : start[i] + n]
         if twice_per_t == ZERO:
             for p in range(n):
-                v = np.floor(y[a + p] * gain + HALF)
-                q[a + p] = v
-                planes[b + p] = v
+                v = np.floor(source[p] * gain + HALF)
+                to[p] = v
+                plane[p] = v
             continue
         for p in range(n):
-            x = y[a + p] * gain
+            x = source[p] * gain
             v, d = soft_round(x, np.floor(x) + HALF, scale, twice_per_t)
-            x = v + deviation * noise[s + p]
+            x = v + deviation * random[p]
             v, d2 = soft_round(x, np.floor(x) + HALF, scale, twice_per_t)
-            q[a + p] = v
-            dq[a + p] = d * d2 * slope
-            planes[b + p] = v
+            to[p] = v
+            slopes[p] = d * d2 * slope
+            plane[p] = v
 
 
 @fast
@@ -77,18 +79,22 @@ def adam(first, last, rows, y, m, v, dq, gy, factor, gplanes, b1, b2, step, root
     """One step of Adam on the latents; gy [parts, ...] are gradients of the rate, gplanes of the distortion. Clears gy."""
     for i in range(first, last):
         a, b, n = rows[i]
+        sums = gy[0, a : a + n]
         for k in range(1, gy.shape[0]):
+            more = gy[k, a : a + n]
             for p in range(n):
-                gy[0, a + p] += gy[k, a + p]
-                gy[k, a + p] = ZERO
+                sums[p] += more[p]
+                more[p] = ZERO
+        latents, means, squares = y[a : a + n], m[a : a + n], v[a : a + n]
+        slopes, plane = dq[a : a + n], gplanes[b : b + n]
         for p in range(n):
-            g = (gy[0, a + p] * factor + gplanes[b + p]) * dq[a + p]
-            gy[0, a + p] = ZERO
-            mm = b1 * m[a + p] + (ONE - b1) * g
-            vv = b2 * v[a + p] + (ONE - b2) * g * g
-            m[a + p] = mm
-            v[a + p] = vv
-            y[a + p] = min(max(y[a + p] - step * mm / (np.sqrt(vv) * root + f(1e-12)), -limit), limit)
+            g = (sums[p] * factor + plane[p]) * slopes[p]
+            sums[p] = ZERO
+            mm = b1 * means[p] + (ONE - b1) * g
+            vv = b2 * squares[p] + (ONE - b2) * g * g
+            means[p] = mm
+            squares[p] = vv
+            latents[p] = min(max(latents[p] - step * mm / (np.sqrt(vv) * root + f(1e-12)), -limit), limit)
 
 
 @fast
@@ -206,17 +212,17 @@ def pointwise(first, last, z, net, u):  # pragma: no cover
         for c in range(0, width, BLOCK):
             n = min(BLOCK, width - c)
             for j in range(8):
+                source = z[j, r, c : c + n]
                 for p in range(n):
-                    x[j, p] = z[j, r, c + p]
-            fill(net.c1, a, n)
-            product(net.v1, x, a, n)
+                    x[j, p] = source[p]
+            layer(net.v1, net.c1, x, a, n)
             positive(a, hidden, n)
-            fill(net.c2, out, n)
-            product(net.v2, a, out, n)
-            product(net.t, x, out, n)
+            layer(net.v2, net.c2, a, out, n)
+            product(net.t, x, out, n, 0)
             for o in range(colours):
+                to = u[o, r + 1, c + 1 : c + 1 + n]
                 for p in range(n):
-                    u[o, r + 1, c + 1 + p] = out[o, p]
+                    to[p] = out[o, p]
         repeat_border(u, r, height, width)
 
 
@@ -352,30 +358,31 @@ def pointwise_back(first, last, z, net, g, gz, grad):  # pragma: no cover
     hidden, colours = net.v1.shape[0], g.shape[0]
     v1t, v2t, tt = np.ascontiguousarray(net.v1.T), np.ascontiguousarray(net.v2.T), np.ascontiguousarray(net.t.T)
     x, a, ga = np.zeros((8, BLOCK), f), np.zeros((hidden, BLOCK), f), np.zeros((hidden, BLOCK), f)
+    none = np.zeros(max(hidden, 8), f)
     go, gx = np.zeros((4, BLOCK), f), np.zeros((8, BLOCK), f)
     for r in range(first, last):
         for c in range(0, width, BLOCK):
             n = min(BLOCK, width - c)
             for j in range(8):
+                source = z[j, r, c : c + n]
                 for p in range(n):
-                    x[j, p] = z[j, r, c + p]
-            fill(net.c1, a, n)
-            product(net.v1, x, a, n)
+                    x[j, p] = source[p]
+            layer(net.v1, net.c1, x, a, n)
             positive(a, hidden, n)
             for o in range(colours):
+                source = g[o, r + 2, c + 2 : c + 2 + n]
                 for p in range(n):
-                    go[o, p] = g[o, r + 2, c + 2 + p]
+                    go[o, p] = source[p]
             outer(go, a, grad.v2, n)
             row_sums(go, grad.c2, n)
             outer(go, x, grad.t, n)
-            clear(ga, hidden, n)
-            product(v2t, go, ga, n)
+            layer(v2t, none, go, ga, n)
             gate(ga, a, hidden, n)
             outer(ga, x, grad.v1, n)
             row_sums(ga, grad.c1, n)
-            clear(gx, 8, n)
-            product(v1t, ga, gx, n)
-            product(tt, go, gx, n)
+            layer(v1t, none, ga, gx, n)
+            product(tt, go, gx, n, 0)
             for j in range(8):
+                to = gz[j, r, c : c + n]
                 for p in range(n):
-                    gz[j, r, c + p] = gx[j, p]
+                    to[p] = gx[j, p]

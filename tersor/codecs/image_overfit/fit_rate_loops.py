@@ -44,11 +44,29 @@ class Entropy(NamedTuple):
 
 
 @fast
-def product(w, x, out, n):  # pragma: no cover
-    """out[:, :n] += w x; sides of w are multiples of 4."""
+def layer(w, b, x, out, n):  # pragma: no cover
+    """out[:, :n] = w x + b; sides of w are multiples of 4."""
+    for o in range(0, w.shape[0], 4):
+        a0, a1, a2, a3 = w[o, 0], w[o, 1], w[o, 2], w[o, 3]
+        b0, b1, b2, b3 = w[o + 1, 0], w[o + 1, 1], w[o + 1, 2], w[o + 1, 3]
+        c0, c1, c2, c3 = w[o + 2, 0], w[o + 2, 1], w[o + 2, 2], w[o + 2, 3]
+        d0, d1, d2, d3 = w[o + 3, 0], w[o + 3, 1], w[o + 3, 2], w[o + 3, 3]
+        e0, e1, e2, e3 = b[o], b[o + 1], b[o + 2], b[o + 3]
+        for p in range(n):
+            x0, x1, x2, x3 = x[0, p], x[1, p], x[2, p], x[3, p]
+            out[o, p] = e0 + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+            out[o + 1, p] = e1 + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+            out[o + 2, p] = e2 + c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+            out[o + 3, p] = e3 + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+    product(w, x, out, n, 4)
+
+
+@fast
+def product(w, x, out, n, start):  # pragma: no cover
+    """out[:, :n] += w x, of inputs from `start` on; sides of w are multiples of 4."""
     rows, columns = w.shape
     for o in range(0, rows, 4):
-        for i in range(0, columns, 4):
+        for i in range(start, columns, 4):
             a0, a1, a2, a3 = w[o, i], w[o, i + 1], w[o, i + 2], w[o, i + 3]
             b0, b1, b2, b3 = w[o + 1, i], w[o + 1, i + 1], w[o + 1, i + 2], w[o + 1, i + 3]
             c0, c1, c2, c3 = w[o + 2, i], w[o + 2, i + 1], w[o + 2, i + 2], w[o + 2, i + 3]
@@ -117,21 +135,6 @@ def row_sums(g, db, n):  # pragma: no cover
 
 
 @fast
-def fill(b, out, n):  # pragma: no cover
-    """out[o, :n] = b[o]."""
-    for o in range(b.shape[0]):
-        for p in range(n):
-            out[o, p] = b[o]
-
-
-@fast
-def clear(out, rows, n):  # pragma: no cover
-    for o in range(rows):
-        for p in range(n):
-            out[o, p] = ZERO
-
-
-@fast
 def positive(x, rows, n):  # pragma: no cover
     """ReLU in place."""
     for o in range(rows):
@@ -185,8 +188,9 @@ def gather(blocks, segments, b, y, offset, stride, reach, x):  # pragma: no cove
         base = offset[grid] + r * s + c
         for k in range(reach.shape[0]):
             q = base + reach[k, 0] * s + reach[k, 1]
+            source, to = y[q : q + n], x[k, at : at + n]
             for p in range(n):
-                x[k, at + p] = y[q + p]
+                to[p] = source[p]
         at += n
     return at
 
@@ -199,59 +203,65 @@ def coarser(blocks, segments, b, y, offset, stride, parents, wf, bf, x, t):  # p
         grid, r, c, n = segments[j]
         nv = parents[grid]
         for k in range(wf.shape[0]):
-            if nv == 0:
-                for p in range(n):
-                    x[k, at + p] = bf[k]
-                continue
-            a = 0
-            m = ((n - 1) >> nv) + 1
-            for p in range(m):
-                t[0, p] = ZERO
+            to = x[k, at : at + n]
+            for p in range(n):
+                to[p] = bf[k]
+            now, then = t[0], t[1]
+            for p in range(((n - 1) >> nv) + 1):
+                now[p] = ZERO
             for sh in range(nv, 0, -1):
                 m = ((n - 1) >> sh) + 1
                 q = offset[grid + sh] + (r >> sh) * stride[grid + sh] + (c >> sh)
                 w = wf[k, sh - 1]
+                source = y[q : q + m]
                 for p in range(m):
-                    t[a, p] += w * y[q + p]
-                m2 = ((n - 1) >> (sh - 1)) + 1
-                for p in range(m2 >> 1):
-                    t[1 - a, 2 * p] = t[a, p]
-                    t[1 - a, 2 * p + 1] = t[a, p]
-                if m2 & 1:
-                    t[1 - a, m2 - 1] = t[a, m - 1]
-                a = 1 - a
-            for p in range(n):
-                x[k, at + p] = t[a, p] + bf[k]
+                    now[p] += w * source[p]
+                if sh == 1:
+                    for p in range(n >> 1):
+                        to[2 * p] += now[p]
+                        to[2 * p + 1] += now[p]
+                    if n & 1:
+                        to[n - 1] += now[m - 1]
+                else:
+                    m2 = ((n - 1) >> (sh - 1)) + 1
+                    for p in range(m2 >> 1):
+                        then[2 * p] = now[p]
+                        then[2 * p + 1] = now[p]
+                    if m2 & 1:
+                        then[m2 - 1] = now[m - 1]
+                    now, then = then, now
         at += n
 
 
 @fast
 def coarser_back(blocks, segments, b, y, offset, stride, parents, wf, g, gy, gwf, gbf, t):  # pragma: no cover
-    """Gradient of `coarser`: g [F, ...] is halved step by step."""
+    """Gradient of `coarser`: g [F, ...] is halved step by step. t: scratch [2, 256]."""
     at = 0
     for j in range(blocks[b, 0], blocks[b, 1]):
         grid, r, c, n = segments[j]
-        nv = parents[grid]
         for k in range(wf.shape[0]):
+            now, then = t[0], t[1]
+            source = g[k, at : at + n]
             a = ZERO
             for p in range(n):
-                a += g[k, at + p]
-                t[p] = g[k, at + p]
+                a += source[p]
+                now[p] = source[p]
             gbf[k] += a
             m = n
-            for sh in range(1, nv + 1):
-                h = m >> 1
-                for p in range(h):
-                    t[p] = t[2 * p] + t[2 * p + 1]
+            for sh in range(1, parents[grid] + 1):
+                for p in range(m >> 1):
+                    then[p] = now[2 * p] + now[2 * p + 1]
                 if m & 1:
-                    t[h] = t[m - 1]
+                    then[m >> 1] = now[m - 1]
                 m = (m + 1) >> 1
+                now, then = then, now
                 q = offset[grid + sh] + (r >> sh) * stride[grid + sh] + (c >> sh)
                 w = wf[k, sh - 1]
+                values, gradient = y[q : q + m], gy[q : q + m]
                 a = ZERO
                 for p in range(m):
-                    a += t[p] * y[q + p]
-                    gy[q + p] += w * t[p]
+                    a += now[p] * values[p]
+                    gradient[p] += w * now[p]
                 gwf[k, sh - 1] += a
         at += n
 
@@ -273,58 +283,57 @@ def rate(first, last, blocks, segments, y, offset, stride, parents, count, reach
     x, h1, h2 = np.zeros((size, BLOCK), f), np.zeros((size, BLOCK), f), np.zeros((size, BLOCK), f)
     ga, gb = np.zeros((size, BLOCK), f), np.zeros((size, BLOCK), f)
     out, go = np.zeros((4, BLOCK), f), np.zeros((4, BLOCK), f)
+    none = np.zeros(size, f)
     t, cur = np.zeros((2, BLOCK), f), np.zeros(BLOCK, f)
     for b in range(first, last):
         grid = segments[blocks[b, 0], 0]
         level = grid % count
         n = gather(blocks, segments, b, y, offset, stride, reach, x)
         coarser(blocks, segments, b, y, offset, stride, parents, net.wf[level], net.bf[level], x[around:], t)
-        fill(net.b1, h1, n)
-        product(w1, x, h1, n)
+        layer(w1, net.b1, x, h1, n)
         positive(h1, size, n)
-        fill(net.b2, h2, n)
-        product(w2, h1, h2, n)
+        layer(w2, net.b2, h1, h2, n)
         positive(h2, size, n)
-        fill(net.b3, out, n)
-        product(net.w3, h2, out, n)
-        product(net.s, x, out, n)
+        layer(net.w3, net.b3, h2, out, n)
+        product(net.s, x, out, n, 0)
         at = 0
         for j in range(blocks[b, 0], blocks[b, 1]):
             q = offset[grid] + segments[j, 1] * stride[grid] + segments[j, 2]
-            for p in range(segments[j, 3]):
-                cur[at + p] = y[q + p]
-            at += segments[j, 3]
+            m = segments[j, 3]
+            source, to = y[q : q + m], cur[at : at + m]
+            for p in range(m):
+                to[p] = source[p]
+            at += m
         bits[level] += laplace(cur, out, go, n)
         if not want:
             continue
         outer(go, h2, grad.w3, n)
         outer(go, x, grad.s, n)
         row_sums(go, grad.b3, n)
-        clear(ga, size, n)
-        product(w3t, go, ga, n)
+        layer(w3t, none, go, ga, n)
         gate(ga, h2, size, n)
         outer(ga, h1, grad.w2, n)
         row_sums(ga, grad.b2, n)
-        clear(gb, size, n)
-        product(w2t, ga, gb, n)
+        layer(w2t, none, ga, gb, n)
         gate(gb, h1, size, n)
         outer(gb, x, grad.w1, n)
         row_sums(gb, grad.b1, n)
-        clear(ga, size, n)
-        product(w1t, gb, ga, n)
-        product(st, go, ga, n)
+        layer(w1t, none, gb, ga, n)
+        product(st, go, ga, n, 0)
         at = 0
         for j in range(blocks[b, 0], blocks[b, 1]):
             s = stride[grid]
             base = offset[grid] + segments[j, 1] * s + segments[j, 2]
             m = segments[j, 3]
+            to, source = gy[base : base + m], go[0, at : at + m]
             for p in range(m):
-                gy[base + p] -= go[0, at + p]
+                to[p] -= source[p]
             for k in range(around):
                 q = base + reach[k, 0] * s + reach[k, 1]
+                to, source = gy[q : q + m], ga[k, at : at + m]
                 for p in range(m):
-                    gy[q + p] += ga[k, at + p]
+                    to[p] += source[p]
             at += m
         coarser_back(
-            blocks, segments, b, y, offset, stride, parents, net.wf[level], ga[around:], gy, grad.wf[level], grad.bf[level], cur
+            blocks, segments, b, y, offset, stride, parents, net.wf[level], ga[around:], gy, grad.wf[level], grad.bf[level], t
         )
