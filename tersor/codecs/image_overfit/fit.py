@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.helpers import side_by_side
+from tersor.codecs.parallel import side_by_side
 from tersor.codecs.image_overfit import fit_picture_loops as picture
 from tersor.codecs.image_overfit import fit_rate_loops as rate_loops
 from tersor.codecs.image_overfit.layout import LEVELS, PAD, Grids, Tiling, level_size
