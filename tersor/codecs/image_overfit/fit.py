@@ -28,6 +28,7 @@ GAIN = 16.0  # G: latents are stored as y / 16, so that one learning rate suits 
 NOISE_POOL = 1 << 20  # G: random numbers that rows draw from, each at a random place
 LATENT_LIMIT = 127  # F: latents are bytes
 LATENTS_A_PART = 1 << 17  # G
+BAND = 16  # rows of a sampled band
 
 
 @dataclass(slots=True)
@@ -160,12 +161,67 @@ class Fit:
             temperature: of soft rounding; 0 rounds, and gives latents no gradient.
         """
         self._quantise(temperature, deviation)
-        return self._pass(lam, True)
+        entropy, synthesis = self._padded(self.parameters)
+        self._upsample(0)
+        grads = [(np.zeros(LEVELS), _zeros(entropy)) for _ in self._block_parts]
+        finest = [lambda c=c: self._up(0, c, c + 1) for c in range(len(self.stack[1]))]
+        rates = [
+            lambda i=i: self._rate(self._block_table, self._block_parts[i], entropy, i, *grads[i], True)
+            for i in range(len(grads))
+        ]
+        side_by_side(lambda task: task(), [*finest, *rates])
+        bits = sum((g[0] for g in grads), np.zeros(LEVELS))
+        result = Result(bits, self._distortion(synthesis, 2 / self.target.size))
+        ends = [_zeros(synthesis) for _ in self._picture_parts]
+        self._back(synthesis, ends)
+        out = self._sum_up([g[1] for g in grads], ENTROPY, lam / self.pixels) | self._sum_up(ends, SYNTHESIS, 1)
+        out["k"] = self._up_back(self.parameters["k"])
+        if not temperature:
+            self._gy.fill(0)
+        return result, out
 
     def evaluate(self) -> Result:
         """Rounded latents, pixels of 8 bits."""
+        self.round()
+        return Result(self.rate(), self.distortion())
+
+    def round(self) -> None:
+        """Set q to the rounded latents, for `rate` and `distortion`."""
         self._quantise(0, 0)
-        return self._pass(0, False)[0]
+
+    def rate(self, every: int = 1) -> NDArray[np.float64]:
+        """Bits of q by level, of every so many blocks."""
+        entropy, _ = self._padded(self.parameters)
+        blocks = np.ascontiguousarray(self._block_table[::every])
+        none = _zeros(entropy)
+        parts = _edges(np.ones(len(blocks)), len(self._block_parts))
+
+        def part(edge: tuple[int, int]) -> NDArray[np.float64]:
+            bits = np.zeros(LEVELS)
+            self._rate(blocks, edge, entropy, 0, bits, none, False)
+            return bits
+
+        return np.asarray(sum(side_by_side(part, parts)))
+
+    def distortion(self, upsample: bool = True, every: int = 1) -> float:
+        """Mean squared error of pixels of 8 bits; of every so many bands of 16 rows, and with the planes of the last call unless `upsample`."""
+        _, synthesis = self._padded(self.parameters)
+        if upsample:
+            self._upsample(0)
+            side_by_side(lambda c: self._up(0, c, c + 1), range(len(self.stack[1])))
+        if every == 1:
+            return self._distortion(synthesis, 0)
+        height = self.target.shape[1]
+        u, w = self._u
+
+        def band(top: int) -> float:
+            bottom = min(top + BAND, height)
+            picture.pointwise(max(top - 2, 0), min(bottom + 2, height), self.stack[0], synthesis, u)
+            picture.first_end(max(top - 1, 0), min(bottom + 1, height), u, synthesis, w)
+            return picture.second_end(top, bottom, w, synthesis, self.target, np.float32(0), self._g[0]) / (bottom - top)
+
+        bands = side_by_side(band, range(0, height, BAND * every))
+        return sum(bands) / len(bands) / (self.target.size / height)
 
     def move(self, lam: float, rate: float, b1: float, b2: float) -> None:
         """Adam on the latents."""
@@ -192,37 +248,26 @@ class Fit:
 
         side_by_side(part, self._row_parts)
 
-    def _pass(self, lam: float, want: bool) -> tuple[Result, Parameters]:
-        entropy, synthesis = self._padded(self.parameters)
+    def _upsample(self, last: int) -> None:
+        """Planes of all levels but `last`, from the coarsest on."""
+        for level in range(LEVELS - 2, last, -1):
+            self._up(level, 0, len(self.stack[level + 1]))
+
+    def _rate(self, blocks: Any, edge: tuple[int, int], net: Any, part: int, bits: Any, grad: Any, want: bool) -> None:
         g = self.grids
-        kernels = self.parameters["k"]
-        for level in range(LEVELS - 2, 0, -1):
-            self._up(level, kernels[level], 0, self.stack[level + 1].shape[0])
-        rate_parts = [(np.zeros(LEVELS), _zeros(entropy), i, edge) for i, edge in enumerate(self._block_parts)]
+        rate_loops.rate(
+            *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach, net,
+            self._gy[part], grad, want, bits,
+        )  # fmt: skip
 
-        def rate(bits: NDArray[np.float64], grad: Any, i: int, edge: tuple[int, int]) -> None:
-            rate_loops.rate(
-                *edge, self._block_table, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach,
-                entropy, self._gy[i], grad, want, bits,
-            )  # fmt: skip
-
-        tasks: list[Callable[[], object]] = [lambda c=c: self._up(0, kernels[0], c, c + 1) for c in range(self.stack[1].shape[0])]
-        tasks += [lambda p=p: rate(*p) for p in rate_parts]
-        side_by_side(lambda task: task(), tasks)
-        bits = sum((p[0] for p in rate_parts), np.zeros(LEVELS))
+    def _distortion(self, net: picture.Synthesis, slope: float) -> float:
+        """Mean squared error, from the planes at full resolution; keeps what the way back needs."""
         u, w = self._u
-        self._over_rows(lambda a, b: picture.pointwise(a, b, self.stack[0], synthesis, u))
-        self._over_rows(lambda a, b: picture.first_end(a, b, u, synthesis, w))
-        slope = np.float32(2 / self.target.size if want else 0)
-        squares = self._over_rows(lambda a, b: picture.second_end(a, b, w, synthesis, self.target, slope, self._g[0]))
-        result = Result(bits, sum(squares) / self.target.size)
-        if not want:
-            return result, {}
-        grads = [_zeros(synthesis) for _ in self._picture_parts]
-        self._back(synthesis, grads)
-        out = self._sum_up([p[1] for p in rate_parts], ENTROPY, lam / self.pixels) | self._sum_up(grads, SYNTHESIS, 1)
-        out["k"] = self._up_back(kernels)
-        return result, out
+        s = np.float32(slope)
+        self._over_rows(lambda a, b: picture.pointwise(a, b, self.stack[0], net, u))
+        self._over_rows(lambda a, b: picture.first_end(a, b, u, net, w))
+        squares = self._over_rows(lambda a, b: picture.second_end(a, b, w, net, self.target, s, self._g[0]))
+        return float(sum(squares)) / self.target.size
 
     def _over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
         return side_by_side(lambda edge: work(*edge), self._picture_parts)
@@ -239,10 +284,11 @@ class Fit:
         """Planes of a level that are not upsampled."""
         return int(level >= self.shape.first)
 
-    def _up(self, level: int, k: Floats, first: int, last: int) -> None:
+    def _up(self, level: int, first: int, last: int) -> None:
+        """Upsample channels first..last of the next coarser level's planes."""
         source = self.stack[level + 1]
         to = self.stack[level][self._own(level) : self._own(level) + len(source)]
-        picture.up(first, last, source, k, to, self.scratch[level])
+        picture.up(first, last, source, self.parameters["k"][level], to, self.scratch[level])
 
     def _up_back(self, kernels: Floats) -> Floats:
         gradient = np.zeros_like(kernels)
