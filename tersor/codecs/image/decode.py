@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor import container
-from tersor.codecs.image.alpha import decode_alpha
+from tersor.codecs.alpha import decode_alpha
 from tersor.codecs.image.header import WIRE_ID, ImageHeader
 from tersor.codecs.image.tiles import PATCH, Rect, Window
 from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
@@ -156,7 +156,7 @@ class DecodeJob:
             chunk = len(self.header.grid) + t
             try:
                 plane = decode_alpha(
-                    self.reader.chunk(chunk), area, self.header.deep, f"chunk {chunk} (alpha of tile {t})"
+                    self.reader.chunk(chunk), (area.height, area.width), self.header.deep, f"chunk {chunk} (alpha of tile {t})"
                 )
             except BitstreamError:
                 if not self.salvage:
