@@ -117,6 +117,7 @@ class _Course:
     def soft_phase(self) -> None:
         """Latents and networks together."""
         clock = self.clock
+        every = max(1, clock.iterations // schedule.STEERINGS)
         while clock.way < schedule.SOFT and not self.stopped:
             way = clock.way
             rate = schedule.rates(way, clock.done)
@@ -125,9 +126,9 @@ class _Course:
             self.optimiser.step(self.fit.parameters, gradients, schedule.NETWORK_RATE * rate)
             clock.done += 1
             self._look(float(result.bits.sum()) / self.fit.pixels, result.mse)
-            if clock.done % schedule.STEER_EVERY == 0 and schedule.STEER_FROM < way < schedule.STEER_UNTIL:
-                bpp, mse = self._figures if self._figures is not None else (0, 0)
-                self.lam = self.target.steer(self.lam, bpp + NETWORK_BITS / self.fit.pixels, mse)
+            if self.target.given and clock.done % every == 0 and schedule.STEER_FROM < way < schedule.STEER_UNTIL:
+                now = self.fit.evaluate()
+                self.lam = self.target.steer(self.lam, (float(now.bits.sum()) + NETWORK_BITS) / self.fit.pixels, now.mse)
 
     def still_phase(self) -> Quantised:
         """Latents rounded; the networks become integers."""

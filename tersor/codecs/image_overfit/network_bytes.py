@@ -56,4 +56,7 @@ def read_network(chunk: bytes, shape: Shape) -> Quantised:
                 raise BitstreamError(f"chunk 0 (network): the code of {name} is not one; the file is damaged")
             values[name] = np.zeros(mask.shape, np.int32)
             values[name][mask] = part
-    return Quantised(values, steps)
+    network = Quantised(values, steps)
+    if write_network(network, shape) != chunk:
+        raise BitstreamError("chunk 0 (network): its values are written otherwise; the file is damaged")
+    return network

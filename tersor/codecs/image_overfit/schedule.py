@@ -21,8 +21,10 @@ END_RATE = 0.02  # G: of the cosine, as a part of the start
 STILL_RATE = 0.07  # G: of the networks while the latents are still, as a part of the start
 WARM_UP = 20  # G: iterations of rising rates
 TEMPERATURES, DEVIATIONS = (0.35, 0.1), (0.22, 0.15)  # G: of soft rounding and noise, from start to end
-STEER_EVERY, STEER_FROM, STEER_UNTIL = 25, 0.05, 0.85  # G
-STEER_POWER = 0.5  # G: lambda moves by this power of the miss
+STEERINGS = 24  # G: times that lambda is adapted
+STEER_FROM, STEER_UNTIL = 0.2, 0.88  # G: of the way
+STEER_POWER, STEER_LIMIT = 0.8, 1.5  # G: lambda moves by this power of the miss, at most this much at once
+LAMBDA_MIN, LAMBDA_MAX = 1e-5, 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,13 +39,15 @@ class Target:
     bpp: float | None = None
     mse: float | None = None
 
+    @property
+    def given(self) -> bool:
+        return self.bpp is not None or self.mse is not None
+
     def steer(self, lam: float, bpp: float, mse: float) -> float:
-        """A better lambda, from what the last iterations gave."""
-        if self.bpp is not None:
-            lam *= (bpp / self.bpp) ** STEER_POWER
-        elif self.mse is not None:
-            lam *= (self.mse / mse) ** STEER_POWER
-        return min(max(lam, 1e-7), 1.0)
+        """A better lambda, from what rounded latents give now."""
+        miss = bpp / self.bpp if self.bpp is not None else (self.mse or mse) / mse
+        factor = min(max(miss**STEER_POWER, 1 / STEER_LIMIT), STEER_LIMIT)
+        return min(max(lam * factor, LAMBDA_MIN), LAMBDA_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
