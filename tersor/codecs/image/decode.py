@@ -150,7 +150,10 @@ class DecodeJob:
             chunk = len(self.header.grid) + t
             try:
                 plane = decode_alpha(
-                    self.reader.chunk(chunk), (area.height, area.width), self.header.deep, f"chunk {chunk} (alpha of tile {t})"
+                    self.reader.chunk(chunk),
+                    (area.height, area.width),
+                    self.header.deep,
+                    f"chunk {chunk} (alpha of tile {t})",
                 )
             except BitstreamError:
                 if not self.salvage:

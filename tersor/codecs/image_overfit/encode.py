@@ -1,13 +1,12 @@
 """A picture to the chunks of its file: fit, freeze, code, check.
 
-    samples --float, 0..1--> Fit: latents and networks --schedule--> rounded latents, networks as integers
-            --LatentCoder with the integer networks--> payload of each tile
-    payloads --the decoder's own path--> samples, from which the reported error comes
+samples --float, 0..1--> Fit: latents and networks --schedule--> rounded latents, networks as integers
+        --LatentCoder with the integer networks--> payload of each tile
+payloads --the decoder's own path--> samples, from which the reported error comes
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import log10
 from typing import Any
@@ -24,13 +23,12 @@ from tersor.codecs.image_overfit.latents import LatentCoder, Latents
 from tersor.codecs.image_overfit.network import PRESETS, Floats, Shape, initial
 from tersor.codecs.image_overfit.network_bytes import write_network
 from tersor.codecs.image_overfit.optimise import Soap
-from tersor.codecs.image_overfit.options import EncodeOptions
+from tersor.codecs.image_overfit.options import Plan
 from tersor.codecs.image_overfit.quantise import STAGES, Freezer
-from tersor.codecs.image_overfit.schedule import Clock, Status, Target
-from tersor.codecs.parallel import side_by_side
+from tersor.codecs.image_overfit.schedule import Clock, Status
+from tersor.codecs.parallel import Progress, side_by_side
 from tersor.signals import Image
 
-Watch = Callable[[Status], bool | None]
 SEED = 0
 NETWORK_BITS = 6000  # G: what networks take, for a target in bits before they are coded
 WATCH_EVERY = 10
@@ -54,32 +52,29 @@ class Fitted:
     iterations: int
 
 
-def encode_image(image: Image, o: EncodeOptions, watch: Watch | None) -> tuple[OverfitHeader, list[bytes], Fitted]:
-    """Header and chunks of a picture.
-
-    Args:
-        watch: called every few iterations; True ends the fit, and what there is is written.
-    """
+def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[OverfitHeader, list[bytes]]:
+    """Header and chunks of a picture."""
     channels = image.samples.shape[2]
-    around, features, hidden = PRESETS[o.networks]
-    shape = Shape(around=around, features=features, hidden=hidden, colours=3 if channels >= 3 else 1, first=0)
+    around, features, hidden = PRESETS[plan.preset]
+    colours = 3 if channels >= 3 else 1
+    shape = Shape(around=around, features=features, hidden=hidden, colours=colours, first=0)
     header = OverfitHeader(
         width=image.width,
         height=image.height,
-        tile=o.tile,
-        colour=channels >= 3,
+        tile=plan.tile,
+        colour=colours == 3,
         alpha=channels in (2, 4),
         deep=image.bits_per_sample == 16,
         shape=shape,
     )
-    fitted = fit_picture(target_of(image, shape.colours), o, shape, watch)
+    fitted = fit_picture(target_of(image, colours), plan, shape, progress)
     coder = LatentCoder(fitted.network.fixed(shape), shape)
     chunks = [write_network(fitted.network, shape), *side_by_side(coder.encode, fitted.tiles)]
     if header.alpha:
         for t in range(len(header.tiling)):
             top, left, bottom, right = header.tiling.box(t)
             chunks.append(encode_alpha(image.samples[top:bottom, left:right, -1]))
-    return header, chunks, fitted
+    return header, chunks
 
 
 def target_of(image: Image, colours: int) -> Floats:
@@ -88,11 +83,11 @@ def target_of(image: Image, colours: int) -> Floats:
     return np.ascontiguousarray(image.samples[..., :colours].transpose(2, 0, 1).astype(np.float32) / peak)
 
 
-def fit_picture(target: Floats, o: EncodeOptions, shape: Shape, watch: Watch | None) -> Fitted:
+def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:
     """Fit, freeze and refine; target float32 [C, H, W], 0..1."""
     rng = np.random.default_rng(SEED)
-    fit = Fit(target, o.tile, shape, initial(shape, rng), rng)
-    course = _Course(fit, o, watch)
+    fit = Fit(target, plan.tile, shape, initial(shape, rng), rng)
+    course = _Course(fit, plan, progress)
     course.soft_phase()
     network = course.still_phase()
     g = fit.grids
@@ -104,13 +99,12 @@ def fit_picture(target: Floats, o: EncodeOptions, shape: Shape, watch: Watch | N
 class _Course:
     """One fit on its way."""
 
-    def __init__(self, fit: Fit, o: EncodeOptions, watch: Watch | None) -> None:
-        self.fit, self.watch = fit, watch
-        self.lam = o.lam
-        self.target = Target(bpp=o.target_bpp, mse=None if o.target_psnr is None else 10 ** (-o.target_psnr / 10))
-        self.clock = Clock(o.steps, o.time_limit)
+    def __init__(self, fit: Fit, plan: Plan, progress: Progress | None) -> None:
+        self.fit, self.plan, self.progress = fit, plan, progress
+        self.lam = plan.lam
+        self.clock = Clock(plan.iterations, plan.time_limit)
         self.optimiser = Soap()
-        self.second_beta = 0.999 if o.steps >= 800 else 0.99
+        self.second_beta = 0.999 if plan.iterations >= 800 else 0.99
         self.stopped = False
         self._figures: NDArray[Any] | None = None
 
@@ -126,9 +120,15 @@ class _Course:
             self.optimiser.step(self.fit.parameters, gradients, schedule.NETWORK_RATE * rate)
             clock.done += 1
             self._look(float(result.bits.sum()) / self.fit.pixels, result.mse)
-            if self.target.given and clock.done % every == 0 and schedule.STEER_FROM < way < schedule.STEER_UNTIL:
+            if (
+                self.plan.target.given
+                and clock.done % every == 0
+                and schedule.STEER_FROM < way < schedule.STEER_UNTIL
+            ):
                 now = self.fit.evaluate()
-                self.lam = self.target.steer(self.lam, (float(now.bits.sum()) + NETWORK_BITS) / self.fit.pixels, now.mse)
+                self.lam = self.plan.target.steer(
+                    self.lam, (float(now.bits.sum()) + NETWORK_BITS) / self.fit.pixels, now.mse
+                )
 
     def still_phase(self) -> Quantised:
         """Latents rounded; the networks become integers."""
@@ -155,7 +155,9 @@ class _Course:
         old = now if self._figures is None else self._figures
         self._figures = SMOOTHING * old + (1 - SMOOTHING) * now
         clock = self.clock
-        if self.watch is None or clock.done % WATCH_EVERY:
+        if self.progress:
+            self.progress(clock.done, clock.iterations)
+        if self.plan.watch is None or clock.done % WATCH_EVERY:
             return
         bpp, mse = self._figures
         status = Status(
@@ -167,4 +169,4 @@ class _Course:
             seconds=clock.seconds,
             seconds_left=clock.seconds_left,
         )
-        self.stopped |= bool(self.watch(status))
+        self.stopped |= bool(self.plan.watch(status))

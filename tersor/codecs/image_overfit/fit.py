@@ -65,7 +65,9 @@ class Fit:
         rng: of the noise.
     """
 
-    def __init__(self, target: Floats, tile: int, shape: Shape, parameters: Parameters, rng: np.random.Generator) -> None:
+    def __init__(
+        self, target: Floats, tile: int, shape: Shape, parameters: Parameters, rng: np.random.Generator
+    ) -> None:
         self.target, self.shape, self.parameters, self.rng = target, shape, parameters, rng
         colours, height, width = target.shape
         self.pixels = height * width
@@ -89,7 +91,10 @@ class Fit:
     def _planes(self) -> None:
         """Levels as planes [channels, h, w] in one flat array: a level's own plane, then those of all coarser ones, upsampled."""
         _, height, width = self.target.shape
-        shapes = [(LEVELS - max(v, self.shape.first), level_size(height, v), level_size(width, v)) for v in range(LEVELS)]
+        shapes = [
+            (LEVELS - max(v, self.shape.first), level_size(height, v), level_size(width, v))
+            for v in range(LEVELS)
+        ]
         shapes[0] = (8, height, width)
         starts = [0, *np.cumsum([c * h * w for c, h, w in shapes]).tolist()]
         flat, gradient = (np.zeros(starts[-1], np.float32) for _ in range(2))
@@ -98,7 +103,10 @@ class Fit:
         self.flat, self.gflat = flat, gradient
         self.stack = [flat[a:b].reshape(s) for a, b, s in cuts]
         self.gstack = [gradient[a:b].reshape(s) for a, b, s in cuts]
-        self.scratch = [np.zeros((s.shape[0], d.shape[1], s.shape[2]), np.float32) for d, s in itertools.pairwise(self.stack)]
+        self.scratch = [
+            np.zeros((s.shape[0], d.shape[1], s.shape[2]), np.float32)
+            for d, s in itertools.pairwise(self.stack)
+        ]
 
     def _rows(self) -> None:
         """Where each row of each grid lies in the padded array and in its level's plane."""
@@ -142,7 +150,12 @@ class Fit:
 
     def _padded(self, source: Parameters) -> tuple[rate_loops.Entropy, picture.Synthesis]:
         """The networks with the sides the loops want."""
-        sides = {"wf": (self.shape.levels, self.shape.features, 8), "w3": (4, self.shape.width), "s": (4, self.shape.width), "b3": (4,)}
+        sides = {
+            "wf": (self.shape.levels, self.shape.features, 8),
+            "w3": (4, self.shape.width),
+            "s": (4, self.shape.width),
+            "b3": (4,),
+        }
         sides |= {"v1": (self.shape.hidden, 8), "v2": (4, self.shape.hidden), "c2": (4,), "t": (4, 8)}
 
         def pad(name: str) -> Floats:
@@ -174,7 +187,9 @@ class Fit:
         result = Result(bits, self._distortion(synthesis, 2 / self.target.size))
         ends = [_zeros(synthesis) for _ in self._picture_parts]
         self._back(synthesis, ends)
-        out = self._sum_up([g[1] for g in grads], ENTROPY, lam / self.pixels) | self._sum_up(ends, SYNTHESIS, 1)
+        out = self._sum_up([g[1] for g in grads], ENTROPY, lam / self.pixels) | self._sum_up(
+            ends, SYNTHESIS, 1
+        )
         out["k"] = self._up_back(self.parameters["k"])
         if not temperature:
             self._gy.fill(0)
@@ -218,7 +233,9 @@ class Fit:
             bottom = min(top + BAND, height)
             picture.pointwise(max(top - 2, 0), min(bottom + 2, height), self.stack[0], synthesis, u)
             picture.first_end(max(top - 1, 0), min(bottom + 1, height), u, synthesis, w)
-            return picture.second_end(top, bottom, w, synthesis, self.target, np.float32(0), self._g[0]) / (bottom - top)
+            return picture.second_end(top, bottom, w, synthesis, self.target, np.float32(0), self._g[0]) / (
+                bottom - top
+            )
 
         bands = side_by_side(band, range(0, height, BAND * every))
         return sum(bands) / len(bands) / (self.target.size / height)
@@ -232,19 +249,40 @@ class Fit:
         one, two = np.float32(b1), np.float32(b2)
 
         def part(edge: tuple[int, int]) -> None:
-            picture.adam(*edge, self.rows, self.y, self.m, self.v, self.dq, self._gy, factor, self.gflat, one, two, step, root, limit)
+            picture.adam(
+                *edge,
+                self.rows,
+                self.y,
+                self.m,
+                self.v,
+                self.dq,
+                self._gy,
+                factor,
+                self.gflat,
+                one,
+                two,
+                step,
+                root,
+                limit,
+            )
 
         side_by_side(part, self._row_parts)
 
     def _quantise(self, temperature: float, deviation: float) -> None:
-        start = self.rng.integers(0, NOISE_POOL, len(self.rows)) if temperature else np.zeros(len(self.rows), np.int64)
+        start = (
+            self.rng.integers(0, NOISE_POOL, len(self.rows))
+            if temperature
+            else np.zeros(len(self.rows), np.int64)
+        )
         soft = 0.0 if not temperature else 0.5 / np.tanh(0.5 / temperature)
         twice = 0.0 if not temperature else 2 * 1.4426950408889634 / temperature
         slope = 0.0 if not temperature else (soft / temperature) ** 2 * GAIN
         numbers = [np.float32(v) for v in (GAIN, deviation, soft, twice, slope)]
 
         def part(edge: tuple[int, int]) -> None:
-            picture.quantise(*edge, self.rows, self.y, self._noise, start, *numbers, self.q, self.dq, self.flat)
+            picture.quantise(
+                *edge, self.rows, self.y, self._noise, start, *numbers, self.q, self.dq, self.flat
+            )
 
         side_by_side(part, self._row_parts)
 
@@ -253,7 +291,9 @@ class Fit:
         for level in range(LEVELS - 2, last, -1):
             self._up(level, 0, len(self.stack[level + 1]))
 
-    def _rate(self, blocks: Any, edge: tuple[int, int], net: Any, part: int, bits: Any, grad: Any, want: bool) -> None:
+    def _rate(
+        self, blocks: Any, edge: tuple[int, int], net: Any, part: int, bits: Any, grad: Any, want: bool
+    ) -> None:
         g = self.grids
         rate_loops.rate(
             *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach, net,
@@ -278,7 +318,9 @@ class Fit:
         jobs = list(zip(self._picture_parts, grads, strict=True))
         side_by_side(lambda j: picture.conv_back(*j[0], w, net.k2, g2, j[1].k2, j[1].d2, True, g1), jobs)
         side_by_side(lambda j: picture.conv_back(*j[0], u, net.k1, g1, j[1].k1, j[1].d1, False, g2), jobs)
-        side_by_side(lambda j: picture.pointwise_back(*j[0], self.stack[0], net, g2, self.gstack[0], j[1]), jobs)
+        side_by_side(
+            lambda j: picture.pointwise_back(*j[0], self.stack[0], net, g2, self.gstack[0], j[1]), jobs
+        )
 
     def _own(self, level: int) -> int:
         """Planes of a level that are not upsampled."""
@@ -297,7 +339,14 @@ class Fit:
             g, gx = self.gstack[level][own : own + len(source)], self.gstack[level + 1]
             parts = [np.zeros(4, np.float32) for _ in source]
 
-            def back(c: int, level: int = level, source: Floats = source, g: Floats = g, gx: Floats = gx, parts: list[Floats] = parts) -> None:
+            def back(
+                c: int,
+                level: int = level,
+                source: Floats = source,
+                g: Floats = g,
+                gx: Floats = gx,
+                parts: list[Floats] = parts,
+            ) -> None:
                 picture.up_back(c, c + 1, source, kernels[level], self.scratch[level], g, gx, parts[c])
 
             if level < 2:

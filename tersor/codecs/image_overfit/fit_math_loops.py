@@ -13,7 +13,12 @@ f = np.float32
 
 def fast(loop):
     """Compile an encoder's loop: sums may be reordered, which the vector units need."""
-    return njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}, error_model="numpy")(loop)
+    return njit(
+        cache=True,
+        nogil=True,
+        fastmath={"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
+        error_model="numpy",
+    )(loop)
 
 
 @fast
@@ -23,8 +28,12 @@ def exp2(x):  # pragma: no cover
     r = x - n
     # Taylor series of 2^r about 1/2, to degree 6
     r = (r - f(0.5)) * f(0.6931471805599453)
-    e = f(1) + r * (f(1) + r * (f(0.5) + r * (f(1 / 6) + r * (f(1 / 24) + r * (f(1 / 120) + r * f(1 / 720))))))
-    return e * f(1.4142135623730951) * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    e = f(1) + r * (
+        f(1) + r * (f(0.5) + r * (f(1 / 6) + r * (f(1 / 24) + r * (f(1 / 120) + r * f(1 / 720)))))
+    )
+    return (
+        e * f(1.4142135623730951) * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    )
 
 
 @fast
@@ -35,4 +44,6 @@ def log2(x):  # pragma: no cover
     m = np.int32(i - np.int32(k << np.int32(23))).view(np.float32)  # sqrt(1/2) .. sqrt(2)
     z = (m - f(1)) / (m + f(1))
     s = z * z
-    return f(k) + z * f(2.885390081777927) * (f(1) + s * (f(1 / 3) + s * (f(0.2) + s * (f(1 / 7) + s * f(1 / 9)))))
+    return f(k) + z * f(2.885390081777927) * (
+        f(1) + s * (f(1 / 3) + s * (f(0.2) + s * (f(1 / 7) + s * f(1 / 9))))
+    )

@@ -49,7 +49,9 @@ def soft_round(x, r, scale, twice_per_t):  # pragma: no cover
 
 
 @fast
-def quantise(first, last, rows, y, noise, start, gain, deviation, scale, twice_per_t, slope, q, dq, planes):  # pragma: no cover
+def quantise(
+    first, last, rows, y, noise, start, gain, deviation, scale, twice_per_t, slope, q, dq, planes
+):  # pragma: no cover
     """q = sr(sr(gain y) + deviation noise) and dq/dy, row by row; q also goes to its level's plane.
 
     rows: int64 [n, 3], (offset in y, offset in planes, length); start: of a row's noise. With twice_per_t = 0, q = round(gain y).
@@ -112,7 +114,9 @@ def up(first, last, x, k, out, t):  # pragma: no cover
                 t[ch, 2 * r, p] = a * x[ch, r0, p] + b * x[ch, r1, p] + c * x[ch, r, p] + d * x[ch, r3, p]
             if 2 * r + 1 < height:
                 for p in range(w):
-                    t[ch, 2 * r + 1, p] = d * x[ch, r1, p] + c * x[ch, r, p] + b * x[ch, r3, p] + a * x[ch, r4, p]
+                    t[ch, 2 * r + 1, p] = (
+                        d * x[ch, r1, p] + c * x[ch, r, p] + b * x[ch, r3, p] + a * x[ch, r4, p]
+                    )
         for r in range(height):
             for p in range(w):
                 buf[p + 2] = t[ch, r, p]
@@ -356,7 +360,11 @@ def pointwise_back(first, last, z, net, g, gz, grad):  # pragma: no cover
     """Gradient of `pointwise`, rows first..last: g [C, H + 4, W + 4] -> gz [8, H, W] (set) and the weights."""
     width = z.shape[2]
     hidden, colours = net.v1.shape[0], g.shape[0]
-    v1t, v2t, tt = np.ascontiguousarray(net.v1.T), np.ascontiguousarray(net.v2.T), np.ascontiguousarray(net.t.T)
+    v1t, v2t, tt = (
+        np.ascontiguousarray(net.v1.T),
+        np.ascontiguousarray(net.v2.T),
+        np.ascontiguousarray(net.t.T),
+    )
     x, a, ga = np.zeros((8, BLOCK), f), np.zeros((hidden, BLOCK), f), np.zeros((hidden, BLOCK), f)
     none = np.zeros(max(hidden, 8), f)
     go, gx = np.zeros((4, BLOCK), f), np.zeros((8, BLOCK), f)

@@ -267,7 +267,9 @@ def coarser_back(blocks, segments, b, y, offset, stride, parents, wf, g, gy, gwf
 
 
 @fast
-def rate(first, last, blocks, segments, y, offset, stride, parents, count, reach, net, gy, grad, want, bits):  # pragma: no cover
+def rate(
+    first, last, blocks, segments, y, offset, stride, parents, count, reach, net, gy, grad, want, bits
+):  # pragma: no cover
     """Bits of blocks first..last, added to bits [levels]; with `want` their gradient is added to gy (as y) and grad (as net).
 
     blocks: int64 [n, 2], segments of a block; segments: int64 [m, 4], (grid, row, column, length).
@@ -335,5 +337,17 @@ def rate(first, last, blocks, segments, y, offset, stride, parents, count, reach
                     to[p] += source[p]
             at += m
         coarser_back(
-            blocks, segments, b, y, offset, stride, parents, net.wf[level], ga[around:], gy, grad.wf[level], grad.bf[level], t
+            blocks,
+            segments,
+            b,
+            y,
+            offset,
+            stride,
+            parents,
+            net.wf[level],
+            ga[around:],
+            gy,
+            grad.wf[level],
+            grad.bf[level],
+            t,
         )

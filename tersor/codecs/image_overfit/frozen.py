@@ -29,7 +29,20 @@ GROUPS = (
     ("k1", "k2"),
 )  # fmt: skip
 # F: fraction bits of a tensor in the decoder
-BITS = {"wf": 8, "w1": 8, "w2": 8, "w3": 8, "s": 8, "bf": 14, "b1": 14, "b2": 14, "b3": 14, "k": 10, "v1": 10, "v2": 10}
+BITS = {
+    "wf": 8,
+    "w1": 8,
+    "w2": 8,
+    "w3": 8,
+    "s": 8,
+    "bf": 14,
+    "b1": 14,
+    "b2": 14,
+    "b3": 14,
+    "k": 10,
+    "v1": 10,
+    "v2": 10,
+}
 BITS |= {"t": 12, "c1": 18, "c2": 20, "d1": 22, "d2": 22, "k1": 10, "k2": 10}
 STEP_MAX = {g: min(12, *(BITS[n] for n in g)) for g in GROUPS}  # F: largest e of a group
 ENTROPY_LIMIT = 32767  # F: activations of the entropy network, 6 fraction bits
@@ -66,7 +79,9 @@ class Quantised:
                 if name == "k":
                     value += np.array(TAPS)
                 if np.abs(value).max(initial=0) > SUM_LIMIT:
-                    raise BitstreamError(f"network: a weight of {name} needs more than 32 bits; the file is damaged")
+                    raise BitstreamError(
+                        f"network: a weight of {name} needs more than 32 bits; the file is damaged"
+                    )
                 out[name] = value.astype(np.int32)
         check(out, shape)
         return out

@@ -82,7 +82,9 @@ class OverfitHeader:
         around, features, hidden, first = r.take(4)
         r.end()
         if width * height > MAX_PIXELS:
-            raise LimitExceededError(f"image-overfit header: {width}x{height} is more than {MAX_PIXELS} pixels")
+            raise LimitExceededError(
+                f"image-overfit header: {width}x{height} is more than {MAX_PIXELS} pixels"
+            )
         d = around + features
         if not (
             width and height and tile and flags < 8 and first <= MAX_FIRST

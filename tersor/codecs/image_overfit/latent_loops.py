@@ -85,7 +85,25 @@ def features(levels, offset, height, width, wf, bf, out):  # pragma: no cover
 
 @compiled
 def code_level(
-    grid, height, width, reach, feature, w1, b1, w2, b2, w3, b3, s, cumulative, start, radius, state, words, symbols, decoding
+    grid,
+    height,
+    width,
+    reach,
+    feature,
+    w1,
+    b1,
+    w2,
+    b2,
+    w3,
+    b3,
+    s,
+    cumulative,
+    start,
+    radius,
+    state,
+    words,
+    symbols,
+    decoding,
 ):  # pragma: no cover
     """Decode a grid, or list what its latents are to be coded by; -> False if the code is damaged.
 
@@ -98,7 +116,11 @@ def code_level(
     """
     around, size = reach.shape[0], b1.size
     wave = np.zeros((WAVES, height + 2 * EDGE), np.int32)
-    x, h1, h2 = np.zeros((size, BLOCK), np.int32), np.zeros((size, BLOCK), np.int32), np.zeros((size, BLOCK), np.int32)
+    x, h1, h2 = (
+        np.zeros((size, BLOCK), np.int32),
+        np.zeros((size, BLOCK), np.int32),
+        np.zeros((size, BLOCK), np.int32),
+    )
     out = np.zeros((4, BLOCK), np.int32)
     n_symbols = 0
     for t in range(width + SLOPE * (height - 1)):

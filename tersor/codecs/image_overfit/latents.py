@@ -32,7 +32,9 @@ class LatentCoder:
 
     def __init__(self, fixed: dict[str, NDArray[np.int32]], shape: Shape) -> None:
         self.shape = shape
-        self.fixed = fixed | {k: np.concatenate([fixed[k], np.zeros_like(fixed[k])]) for k in ("w3", "s")}  # 4 rows
+        self.fixed = fixed | {
+            k: np.concatenate([fixed[k], np.zeros_like(fixed[k])]) for k in ("w3", "s")
+        }  # 4 rows
 
     @cached_property
     def _reach(self) -> NDArray[np.int64]:
@@ -61,12 +63,16 @@ class LatentCoder:
         grids = Grids([size], self.shape.first)
         levels = [np.zeros((int(h), int(w)), np.int8) for h, w in zip(grids.height, grids.width, strict=True)]
         if not payload or payload[0] >> len(levels):
-            raise BitstreamError(f"{name}: it begins with {payload[:1].hex() or 'nothing'}, which is no set of levels; the file is damaged")
+            raise BitstreamError(
+                f"{name}: it begins with {payload[:1].hex() or 'nothing'}, which is no set of levels; the file is damaged"
+            )
         kept, code = payload[0], payload[1:]
         if not kept and not code:
             return levels
         if len(code) < 8 or len(code) % 4:
-            raise TruncatedError(f"{name}: {len(code)} bytes of code; at least 8 and a multiple of 4 are needed; the file is damaged")
+            raise TruncatedError(
+                f"{name}: {len(code)} bytes of code; at least 8 and a multiple of 4 are needed; the file is damaged"
+            )
         words = np.frombuffer(code, "<u4").astype(np.uint32)
         state = np.array([int(words[0]) << 32 | int(words[1]), 2], np.uint64)
         fine = state[0] >= loops.LOW
@@ -74,10 +80,14 @@ class LatentCoder:
             if fine and kept >> i & 1:
                 fine = self._level(levels, i, state, words, np.zeros((0, 2), np.uint32), True)
         if not fine or state[0] != loops.LOW or state[1] != len(words):
-            raise BitstreamError(f"{name}: the code of its latents is damaged, or was written with another network")
+            raise BitstreamError(
+                f"{name}: the code of its latents is damaged, or was written with another network"
+            )
         return levels
 
-    def _level(self, levels: list[Latents], i: int, state: Any, words: Any, symbols: Any, decoding: bool) -> bool:
+    def _level(
+        self, levels: list[Latents], i: int, state: Any, words: Any, symbols: Any, decoding: bool
+    ) -> bool:
         w, h = self.fixed, levels[i].shape
         feature = self._features(levels, i)
         t = tables()

@@ -25,7 +25,12 @@ REACH = (
     ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (0, -3), (-2, -1), (-2, 1), (-1, 2), (-2, -2))
     + ((-2, 2), (-3, 0), (-1, -3), (-3, -1), (-3, 1), (-2, 3))
 )  # fmt: skip
-BICUBIC = (-0.0234, 0.2266, 0.8672, -0.0703)  # F: what the taps start from, in the encoder and as the zero of their code
+BICUBIC = (
+    -0.0234,
+    0.2266,
+    0.8672,
+    -0.0703,
+)  # F: what the taps start from, in the encoder and as the zero of their code
 ENTROPY = ("wf", "bf", "w1", "b1", "w2", "b2", "w3", "b3", "s")
 SYNTHESIS = ("v1", "c1", "v2", "c2", "t", "k1", "d1", "k2", "d2")
 

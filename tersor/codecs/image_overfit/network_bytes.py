@@ -1,6 +1,6 @@
 """The networks of one picture to bytes and back: for each group its step, then its integers by the adaptive binary code.
 
-    chunk = e of 11 groups, a byte each | binary code of all values, group by group, tensor by tensor
+chunk = e of 11 groups, a byte each | binary code of all values, group by group, tensor by tensor
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def read_network(chunk: bytes, shape: Shape) -> Quantised:
         BitstreamError: the chunk is not such a network.
     """
     if len(chunk) < len(GROUPS):
-        raise TruncatedError(f"chunk 0 (network): {len(chunk)} bytes, at least {len(GROUPS)} are needed; the file is damaged")
+        raise TruncatedError(
+            f"chunk 0 (network): {len(chunk)} bytes, at least {len(GROUPS)} are needed; the file is damaged"
+        )
     steps = dict(zip(GROUPS, chunk, strict=False))
     for group, e in steps.items():
         if e > STEP_MAX[group]:
