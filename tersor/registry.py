@@ -85,7 +85,7 @@ BUILT_IN = (
     CodecEntry(
         name="image-overfit",
         wire_id=7,
-        summary="pictures at the best rate: a small network fitted to each, minutes to encode; same pixels everywhere",
+        summary="pictures at the best rate: networks fitted to each, minutes to encode; exact pixels",
         codec="tersor.codecs.image_overfit.codec:ImageOverfitCodec",
         describe="tersor.codecs.image_overfit.header:describe",
     ),

@@ -42,6 +42,13 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "draft" / "image_overfit"
 SMALL = Shape(around=6, features=2, hidden=8, colours=3, first=0)
 
+PRINT_DIGESTS = """
+import hashlib, json, sys
+from tersor.codecs.image_overfit.codec import ImageOverfitCodec
+images = zip(sys.argv[1:], ImageOverfitCodec().decode_batch(sys.argv[1:]))
+print(json.dumps({path: hashlib.sha256(x.samples.tobytes()).hexdigest() for path, x in images}))
+"""
+
 
 class TestContract(CodecContract):
     encode_options = {"iterations": 60, "preset": "fast", "quality": 40}  # noqa: RUF012
@@ -303,19 +310,16 @@ def test_sums_stay_inside_their_bounds() -> None:
 
 
 def test_uncompiled_decoding_and_golden_files(tmp_path: Path, codec: ImageOverfitCodec) -> None:
-    """The draft's golden files, compiled and as plain Python. (Their bytes may change until a release freezes the format.)"""
+    """The draft's golden files, compiled and as plain Python. (Their bytes may change until a release freezes
+    the format.)
+    """
     expected = json.loads((GOLDEN / "samples.json").read_text())
     assert expected
-    code = (
-        "import sys, hashlib, json, pathlib; from tersor.codecs.image_overfit.codec import ImageOverfitCodec as C;"
-        "print(json.dumps({p: hashlib.sha256(C().decode_batch([pathlib.Path(p).read_bytes()])[0].samples.tobytes()).hexdigest()"
-        " for p in sys.argv[1:]}))"
-    )
     paths = [str(GOLDEN / f"{name}.tsr") for name in expected]
     for extra in ({}, {"NUMBA_DISABLE_JIT": "1"}):
         environment = os.environ | extra | {"PYTHONPATH": str(ROOT)}
         run = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code, *paths],
+            [sys.executable, "-W", "error", "-c", PRINT_DIGESTS, *paths],
             env=environment,
             capture_output=True,
             text=True,

@@ -1,6 +1,6 @@
 """Overfitted pictures: latents and two tiny networks fitted to one picture and shipped in its file.
 
-    Image --fit: minutes--> latents, entropy network, synthesis --> network chunk, one chunk a tile (and its alpha)
+    Image --fit: minutes--> latents, entropy network, synthesis --> network chunk, a chunk a tile (its alpha)
     chunks --integers alone--> Image, the same pixels on every machine
 
 The encoder is slow and the decoder is not; the rate is the best of tersor's image codecs from about 0.2

@@ -1,7 +1,7 @@
 """Chunks of a file to a picture: whole, a region, or what damage has left of it.
 
 network chunk --> LatentCoder, Synthesis
-payloads of the tiles that a band's window touches --> int8 levels --> planes of windows --> samples of the band
+    payloads of the tiles that a band's window touches --> int8 levels --> planes --> samples of the band
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
                                 q --upsampling, synthesis--> x, squared error
     loss = mean squared error + lambda * bits / pixels (samples in 0..1)
 
-The work is cut into parts that depend on the picture alone, and their sums are added in order: the result does not depend on
-the number of threads.
+The work is cut into parts that depend on the picture alone, and their sums are added in order: the result
+does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.parallel import side_by_side
 from tersor.codecs.image_overfit import fit_picture_loops as picture
 from tersor.codecs.image_overfit import fit_rate_loops as rate_loops
 from tersor.codecs.image_overfit.layout import LEVELS, PAD, Grids, Tiling, level_size
 from tersor.codecs.image_overfit.network import ENTROPY, REACH, SYNTHESIS, Floats, Parameters, Shape
+from tersor.codecs.parallel import side_by_side
 
-GAIN = 16.0  # G: latents are stored as y / 16, so that one learning rate suits them and the networks (Cool-Chic 5)
+GAIN = 16.0  # G: latents are stored as y / 16: one learning rate suits them and the networks (Cool-Chic 5)
 NOISE_POOL = 1 << 20  # G: random numbers that rows draw from, each at a random place
 LATENT_LIMIT = 127  # F: latents are bytes
 LATENTS_A_PART = 1 << 17  # G
@@ -89,7 +89,9 @@ class Fit:
         self._g = [np.zeros((colours, height + 4, width + 4), np.float32) for _ in range(2)]
 
     def _planes(self) -> None:
-        """Levels as planes [channels, h, w] in one flat array: a level's own plane, then those of all coarser ones, upsampled."""
+        """Levels as planes [channels, h, w] in one flat array: a level's own plane, then those of all coarser
+        ones, upsampled.
+        """
         _, height, width = self.target.shape
         shapes = [
             (LEVELS - max(v, self.shape.first), level_size(height, v), level_size(width, v))
@@ -168,7 +170,8 @@ class Fit:
         return rate_loops.Entropy(*map(pad, ENTROPY)), picture.Synthesis(*map(pad, SYNTHESIS))
 
     def step(self, lam: float, temperature: float, deviation: float) -> tuple[Result, Parameters]:
-        """One soft-rounded, noisy forward and backward pass; -> (result, gradient of the networks). `move` uses that of the latents.
+        """One soft-rounded, noisy forward and backward pass; -> (result, gradient of the networks). `move`
+        uses that of the latents.
 
         Args:
             temperature: of soft rounding; 0 rounds, and gives latents no gradient.
@@ -177,12 +180,16 @@ class Fit:
         entropy, synthesis = self._padded(self.parameters)
         self._upsample(0)
         grads = [(np.zeros(LEVELS), _zeros(entropy)) for _ in self._block_parts]
-        finest = [lambda c=c: self._up(0, c, c + 1) for c in range(len(self.stack[1]))]
-        rates = [
-            lambda i=i: self._rate(self._block_table, self._block_parts[i], entropy, i, *grads[i], True)
-            for i in range(len(grads))
-        ]
-        side_by_side(lambda task: task(), [*finest, *rates])
+        finest = len(self.stack[1])
+
+        def work(i: int) -> None:  # planes of the finest level, then the rate: independent of each other
+            if i < finest:
+                self._up(0, i, i + 1)
+            else:
+                part = i - finest
+                self._rate(self._block_table, self._block_parts[part], entropy, part, *grads[part], True)
+
+        side_by_side(work, range(finest + len(grads)))
         bits = sum((g[0] for g in grads), np.zeros(LEVELS))
         result = Result(bits, self._distortion(synthesis, 2 / self.target.size))
         ends = [_zeros(synthesis) for _ in self._picture_parts]
@@ -219,7 +226,9 @@ class Fit:
         return np.asarray(sum(side_by_side(part, parts)))
 
     def distortion(self, upsample: bool = True, every: int = 1) -> float:
-        """Mean squared error of pixels of 8 bits; of every so many bands of 16 rows, and with the planes of the last call unless `upsample`."""
+        """Mean squared error of pixels of 8 bits; of every so many bands of 16 rows, and with the planes of
+        the last call unless `upsample`.
+        """
         _, synthesis = self._padded(self.parameters)
         if upsample:
             self._upsample(0)
@@ -296,8 +305,8 @@ class Fit:
     ) -> None:
         g = self.grids
         rate_loops.rate(
-            *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach, net,
-            self._gy[part], grad, want, bits,
+            *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach,
+            net, self._gy[part], grad, want, bits,
         )  # fmt: skip
 
     def _distortion(self, net: picture.Synthesis, slope: float) -> float:
@@ -370,4 +379,4 @@ def _zeros(net: Any) -> Any:
     return type(net)(*(np.zeros_like(v) for v in net))
 
 
-assert PAD > max(max(-r, abs(c)) for r, c in REACH)
+assert max(max(-r, abs(c)) for r, c in REACH) < PAD

@@ -1,6 +1,7 @@
 """Exponential and logarithm that compile to vector code, and how the encoder's loops are compiled.
 
-Good to about 2e-7 (relative), in float32. The encoder alone uses them; no decoder's decision depends on a float.
+Good to about 2e-7 (relative), in float32. The encoder alone uses them; no decoder's decision depends on a
+float.
 """
 
 from __future__ import annotations

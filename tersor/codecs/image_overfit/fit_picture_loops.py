@@ -1,12 +1,14 @@
-"""From latents to pixels and the gradient back: upsampling, pointwise synthesis, 3x3 ends; float32, for the encoder.
+"""From latents to pixels and the gradient back: upsampling, pointwise synthesis, 3x3 ends; float32, for the
+encoder.
 
     levels, coarse to fine:  z = (level, up(z of the coarser level))      --> z [8, pixels]
     u = v2 relu(v1 z + c1) + t z + c2     w = relu(u + conv1(u))     x = w + conv2(w)
 
-The same arithmetic in integers is in synthesis_loops.py. Each function works on a range of rows, channels or blocks, so that
-several threads share a picture; gradients of weights go to arrays of the caller's own.
+The same arithmetic in integers is in synthesis_loops.py. Each function works on a range of rows, channels or
+blocks, so that several threads share a picture; gradients of weights go to arrays of the caller's own.
 
-Source: Cool-Chic 3 and later (learned separable upsampling, 2411.19249; synthesis with a linear bypass and 3x3 residual ends).
+Source: Cool-Chic 3 and later (learned separable upsampling, 2411.19249; synthesis with a linear bypass and
+3x3 residual ends).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ BLOCK = 128
 
 
 class Synthesis(NamedTuple):
-    """Weights of the synthesis, or their gradient; C colours (1 or 3), H hidden channels, sides of matrices padded to multiples of 4.
+    """Weights of the synthesis, or their gradient; C colours (1 or 3), H hidden channels, sides of matrices
+    padded to multiples of 4.
 
     v1 [H, 8], c1 [H]; v2 [4, H], c2 [4]; t [4, 8]; k1, k2 [C, C, 3, 3], d1, d2 [C].
     """
@@ -54,7 +57,8 @@ def quantise(
 ):  # pragma: no cover
     """q = sr(sr(gain y) + deviation noise) and dq/dy, row by row; q also goes to its level's plane.
 
-    rows: int64 [n, 3], (offset in y, offset in planes, length); start: of a row's noise. With twice_per_t = 0, q = round(gain y).
+    rows: int64 [n, 3], (offset in y, offset in planes, length); start: of a row's noise. With twice_per_t =
+    0, q = round(gain y).
     """
     for i in range(first, last):
         a, b, n = rows[i]
@@ -78,7 +82,9 @@ def quantise(
 
 @fast
 def adam(first, last, rows, y, m, v, dq, gy, factor, gplanes, b1, b2, step, root, limit):  # pragma: no cover
-    """One step of Adam on the latents; gy [parts, ...] are gradients of the rate, gplanes of the distortion. Clears gy."""
+    """One step of Adam on the latents; gy [parts, ...] are gradients of the rate, gplanes of the distortion.
+    Clears gy.
+    """
     for i in range(first, last):
         a, b, n = rows[i]
         sums = gy[0, a : a + n]
@@ -101,7 +107,9 @@ def adam(first, last, rows, y, m, v, dq, gy, factor, gplanes, b1, b2, step, root
 
 @fast
 def up(first, last, x, k, out, t):  # pragma: no cover
-    """Channels first..last of x [C, h, w] to out [C, H, W], H = 2 h or 2 h - 1; k: 4 taps of the even phase, mirrored for the odd one; t: scratch [C, H, w]."""
+    """Channels first..last of x [C, h, w] to out [C, H, W], H = 2 h or 2 h - 1; k: 4 taps of the even phase,
+    mirrored for the odd one; t: scratch [C, H, w].
+    """
     h, w = x.shape[1], x.shape[2]
     height, width = out.shape[1], out.shape[2]
     a, b, c, d = k[0], k[1], k[2], k[3]
@@ -272,7 +280,8 @@ def first_end(first, last, u, net, w):  # pragma: no cover
 
 @fast
 def second_end(first, last, w, net, target, slope, g):  # pragma: no cover
-    """Squared error of x = w + conv2(w) over rows first..last against target [C, H, W]; g [C, H + 4, W + 4] = slope (x - target).
+    """Squared error of x = w + conv2(w) over rows first..last against target [C, H, W]; g [C, H + 4, W + 4] =
+    slope (x - target).
 
     With slope = 0 the error is that of x rounded to 8 bits, and g is left alone.
     """
@@ -298,7 +307,9 @@ def second_end(first, last, w, net, target, slope, g):  # pragma: no cover
 
 @fast
 def conv_back_row(g, k, c, r, acc):  # pragma: no cover
-    """acc [W + 2] += gradient of row r (-1 .. H) of input c, with its border; g [C, H + 4, W + 4] has zeros around it."""
+    """acc [W + 2] += gradient of row r (-1 .. H) of input c, with its border; g [C, H + 4, W + 4] has zeros
+    around it.
+    """
     n = acc.size
     for o in range(g.shape[0]):
         for dy in range(3):
@@ -332,7 +343,8 @@ def conv_weights_row(x, g, r, gk, gd):  # pragma: no cover
 
 @fast
 def conv_back(first, last, x, k, g, gk, gd, gated, out):  # pragma: no cover
-    """Gradient of x + conv(x), rows first..last: g [C, H + 4, W + 4] -> out (same padding, set) and the weights.
+    """Gradient of x + conv(x), rows first..last: g [C, H + 4, W + 4] -> out (same padding, set) and the
+    weights.
 
     gated: x came out of a ReLU; where it is not positive, out is 0.
     """

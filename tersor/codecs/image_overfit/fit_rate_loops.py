@@ -1,12 +1,15 @@
-"""Rate of all latents and its gradient: the entropy network forward and backward, in one pass over blocks that stay in cache.
+"""Rate of all latents and its gradient: the entropy network forward and backward, in one pass over blocks
+that stay in cache.
 
-    q --causal neighbours, co-located coarser latents--> x [D, n] --2 residual layers + bypass--> mu, log2 b --> bits of q
+    q --causal neighbours, co-located coarser latents--> x [D, n]
+    x --2 residual layers + bypass--> mu, log2 b --> bits of q
 
-A block is up to 256 latents of one grid; every activation of it lies in the second-level cache. Matrix products hold 4 x 4
-weights in registers. Arrays are float32; sums may differ in their last bits between machines, which the encoder may: what the
-decoder repeats is in latent_loops.py.
+A block is up to 256 latents of one grid; every activation of it lies in the second-level cache. Matrix
+products hold 4 x 4 weights in registers. Arrays are float32; sums may differ in their last bits between
+machines, which the encoder may: what the decoder repeats is in latent_loops.py.
 
-Source: Cool-Chic (Ladune et al. 2023; version 5 for contexts of coarser levels); the density is a Laplace over unit bins.
+Source: Cool-Chic (Ladune et al. 2023; version 5 for contexts of coarser levels); the density is a Laplace
+over unit bins.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ SCALE_LIMIT = f(6)  # log2 b lies within +-6, as in the tables
 class Entropy(NamedTuple):
     """Weights of the entropy network, or their gradient; rows and columns padded to multiples of 4.
 
-    wf [levels, F, 8], bf [levels, F]: of the co-located coarser latents, nearest first; w1, w2 [D, D], b1, b2 [D]: residual layers;
-    w3, s [4, D], b3 [4]: outputs (mu, log2 b, unused, unused) from the second layer and straight from x.
+    wf [levels, F, 8], bf [levels, F]: of the co-located coarser latents, nearest first; w1, w2 [D, D], b1, b2
+    [D]: residual layers; w3, s [4, D], b3 [4]: outputs (mu, log2 b, unused, unused) from the second layer and
+    straight from x.
     """
 
     wf: np.ndarray
@@ -197,7 +201,9 @@ def gather(blocks, segments, b, y, offset, stride, reach, x):  # pragma: no cove
 
 @fast
 def coarser(blocks, segments, b, y, offset, stride, parents, wf, bf, x, t):  # pragma: no cover
-    """Features of the co-located coarser latents to x [F, ...]: from the coarsest on, each spread to twice as many. t: scratch [2, 256]."""
+    """Features of the co-located coarser latents to x [F, ...]: from the coarsest on, each spread to twice as
+    many. t: scratch [2, 256].
+    """
     at = 0
     for j in range(blocks[b, 0], blocks[b, 1]):
         grid, r, c, n = segments[j]
@@ -270,7 +276,8 @@ def coarser_back(blocks, segments, b, y, offset, stride, parents, wf, g, gy, gwf
 def rate(
     first, last, blocks, segments, y, offset, stride, parents, count, reach, net, gy, grad, want, bits
 ):  # pragma: no cover
-    """Bits of blocks first..last, added to bits [levels]; with `want` their gradient is added to gy (as y) and grad (as net).
+    """Bits of blocks first..last, added to bits [levels]; with `want` their gradient is added to gy (as y)
+    and grad (as net).
 
     blocks: int64 [n, 2], segments of a block; segments: int64 [m, 4], (grid, row, column, length).
     """

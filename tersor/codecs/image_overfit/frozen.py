@@ -1,14 +1,17 @@
-"""The networks of one picture as integers: what a file holds, what a decoder runs, and the bounds that make it exact.
+"""The networks of one picture as integers: what a file holds, what a decoder runs, and the bounds that make
+it exact.
 
-Every parameter is an integer n times a step 2^-e; parameters of a group share e. A decoder turns n into fixed point with the
-fraction bits of its tensor, w = n 2^(bits - e), so every layer has the same shifts whatever the steps.
+Every parameter is an integer n times a step 2^-e; parameters of a group share e. A decoder turns n into fixed
+point with the fraction bits of its tensor, w = n 2^(bits - e), so every layer has the same shifts whatever
+the steps.
 
     tensor      fraction bits       tensor      fraction bits
     wf w1 w2 w3 s     8             v1 v2           10
     bf b1 b2 b3      14             t               12
     k                10             c1 18, c2 20, d1 d2 22, k1 k2 10
 
-Sums are 32-bit; `check` refuses networks whose sums could leave 32 bits, so that none can overflow, whoever wrote the file.
+Sums are 32-bit; `check` refuses networks whose sums could leave 32 bits, so that none can overflow, whoever
+wrote the file.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ from tersor.errors import BitstreamError
 
 Integers = NDArray[np.int32]
 # F: tensors that share a step
-GROUPS = (
-    ("wf",), ("bf", "b1", "b2", "b3"), ("w1", "w2"), ("w3", "s"), ("k",), ("v1",), ("c1",), ("v2",), ("t",), ("c2", "d1", "d2"),
-    ("k1", "k2"),
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("wf",), ("bf", "b1", "b2", "b3"), ("w1", "w2"), ("w3", "s"), ("k",), ("v1",), ("c1",), ("v2",), ("t",),
+    ("c2", "d1", "d2"), ("k1", "k2"),
 )  # fmt: skip
 # F: fraction bits of a tensor in the decoder
 BITS = {
@@ -129,7 +132,8 @@ def check(w: dict[str, Integers], shape: Shape) -> None:
     for layer, bound in bounds(w).items():
         if bound > SUM_LIMIT:
             raise BitstreamError(
-                f"network: sums of its {layer} reach {bound}, allowed are {SUM_LIMIT}; the file is damaged or hostile"
+                f"network: sums of its {layer} reach {bound}, allowed are {SUM_LIMIT}; "
+                "the file is damaged or hostile"
             )
 
 

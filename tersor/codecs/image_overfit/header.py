@@ -74,7 +74,8 @@ class OverfitHeader:
         r = ByteReader(data, "image-overfit header")
         if (version := r.byte()) != PAYLOAD_VERSION:
             raise UnsupportedVersionError(
-                f"image-overfit header: payload version {version}, this tersor reads {PAYLOAD_VERSION}; install the tersor that wrote it"
+                f"image-overfit header: payload version {version}, this tersor reads {PAYLOAD_VERSION}; "
+                "install the tersor that wrote it"
             )
         width, height = r.uvarint(MAX_SIDE, "width"), r.uvarint(MAX_SIDE, "height")
         flags = r.byte()
@@ -88,12 +89,12 @@ class OverfitHeader:
         d = around + features
         if not (
             width and height and tile and flags < 8 and first <= MAX_FIRST
-            and 1 <= around <= len(REACH) and 1 <= features and d <= MAX_WIDTH and not d % 4
-            and 4 <= hidden <= MAX_HIDDEN and not hidden % 4
+            and 1 <= around <= len(REACH) and features > 0 and d <= MAX_WIDTH and not d % 4
+            and 4 <= hidden <= MAX_HIDDEN and hidden % 4 == 0
         ):  # fmt: skip
             raise BitstreamError(
-                f"image-overfit header: {width}x{height}, tile {tile}, flags {flags}, networks {around}+{features}/{hidden} from "
-                f"level {first}; the file is damaged"
+                f"image-overfit header: {width}x{height}, tile {tile}, flags {flags}, networks "
+                f"{around}+{features}/{hidden} from level {first}; the file is damaged"
             )
         colour = bool(flags & COLOUR)
         header = cls(
@@ -109,7 +110,8 @@ class OverfitHeader:
         )
         if header.chunk_count != chunks:
             raise BitstreamError(
-                f"image-overfit header: {header.chunk_count} chunks needed, the file has {chunks}; it is damaged"
+                f"image-overfit header: {header.chunk_count} chunks needed, the file has {chunks}; "
+                "it is damaged"
             )
         return header
 

@@ -1,12 +1,14 @@
-"""Probability tables of latents: Laplace densities over unit bins, as integer counts that every machine computes alike.
+"""Probability tables of latents: Laplace densities over unit bins, as integer counts that every machine
+computes alike.
 
     scale index k (0..95): b = 2^(k/8 - 6)        fraction index j (0..31): mean = (2 j - 31) / 64
     symbols s = -R..R, then "escape"; counts sum to 65536
 
-exp(-x / 64 b) is a power of exp(-2^(-k/8)), which comes from integer square roots and a series in integers; powers are products
-of 32-bit fractions, cut, in a fixed order. No floating-point number takes part.
+exp(-x / 64 b) is a power of exp(-2^(-k/8)), which comes from integer square roots and a series in integers;
+powers are products of 32-bit fractions, cut, in a fixed order. No floating-point number takes part.
 
-Bounds: fractions are at most 2^32, so products are at most 2^64 - 2^33 and fit an unsigned 64-bit integer once one factor is below 1.
+Bounds: fractions are at most 2^32, so products are at most 2^64 - 2^33 and fit an unsigned 64-bit integer
+once one factor is below 1.
 """
 
 from __future__ import annotations

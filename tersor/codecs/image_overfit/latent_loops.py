@@ -3,12 +3,13 @@
     coarser latents --wf--> F features of every latent of a level, at once
     wave by wave: neighbours, features --2 residual layers, bypass--> mu, log2 b --> table --rANS--> latent
 
-A wave is all latents with equal column + 3 row: they do not see each other, so a wave is computed side by side. Only the last
-16 waves are kept, each by row, so a neighbour of consecutive latents is a contiguous piece of an earlier wave.
+A wave is all latents with equal column + 3 row: they do not see each other, so a wave is computed side by
+side. Only the last 16 waves are kept, each by row, so a neighbour of consecutive latents is a contiguous
+piece of an earlier wave.
 
-Fixed point: neighbours and activations have 6 fraction bits, weights 8, sums 14. Bounds: frozen.check has shown that no sum,
-in any order, leaves 32 bits; products are cut to 32 bits because numba would widen them. In rANS the state stays below 2^64:
-x < freq 2^48 before a symbol is pushed.
+Fixed point: neighbours and activations have 6 fraction bits, weights 8, sums 14. Bounds: frozen.check has
+shown that no sum, in any order, leaves 32 bits; products are cut to 32 bits because numba would widen them.
+In rANS the state stays below 2^64: x < freq 2^48 before a symbol is pushed.
 
 Source: Duda 2013 (rANS); integer networks for entropy models: Balle et al. 2019.
 """
@@ -61,9 +62,11 @@ def residual(w, b, x, out, n):  # pragma: no cover
 
 @compiled
 def features(levels, offset, height, width, wf, bf, out):  # pragma: no cover
-    """Features of the first grid from all the others, to out [h, w, F]; from the coarsest on, sums spread to twice as many.
+    """Features of the first grid from all the others, to out [h, w, F]; from the coarsest on, sums spread to
+    twice as many.
 
-    levels: int8, grids one after the other, fine to coarse, each at offset [grids] with height, width [grids].
+    levels: int8, grids one after the other, fine to coarse, each at offset [grids] with height, width
+    [grids].
     """
     now, then = np.zeros(width[0] + 1, np.int32), np.zeros(width[0] + 1, np.int32)
     for r in range(height[0]):
@@ -112,7 +115,8 @@ def code_level(
         feature: int32 [height, width, F].
         state: uint64 [2]: of the decoder, and its next word.
         words: uint32, the code.
-        symbols: uint32 [n, 2], (start, count), in order of coding; each latent has two places, the second for an escape.
+        symbols: uint32 [n, 2], (start, count), in order of coding; two places a latent, the second for an
+            escape.
     """
     around, size = reach.shape[0], b1.size
     wave = np.zeros((WAVES, height + 2 * EDGE), np.int32)

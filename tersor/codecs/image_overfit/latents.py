@@ -1,6 +1,7 @@
 """Latents of a tile to its payload and back.
 
-    payload = one byte, bit i set: level first + i holds something else than zeros | rANS words, 32 bits little endian
+    payload = one byte, bit i set: level first + i holds something else than zeros | rANS words, 32 bits
+    little endian
 
 Levels are coded coarse to fine in one stream; those of zeros alone are left out, and cost no time either.
 """
@@ -64,14 +65,15 @@ class LatentCoder:
         levels = [np.zeros((int(h), int(w)), np.int8) for h, w in zip(grids.height, grids.width, strict=True)]
         if not payload or payload[0] >> len(levels):
             raise BitstreamError(
-                f"{name}: it begins with {payload[:1].hex() or 'nothing'}, which is no set of levels; the file is damaged"
+                f"{name}: it begins with {payload[:1].hex() or 'nothing'}, which is no set of levels; "
+                "the file is damaged"
             )
         kept, code = payload[0], payload[1:]
         if not kept and not code:
             return levels
         if len(code) < 8 or len(code) % 4:
             raise TruncatedError(
-                f"{name}: {len(code)} bytes of code; at least 8 and a multiple of 4 are needed; the file is damaged"
+                f"{name}: {len(code)} bytes of code; needed are 8 or more, in fours; the file is damaged"
             )
         words = np.frombuffer(code, "<u4").astype(np.uint32)
         state = np.array([int(words[0]) << 32 | int(words[1]), 2], np.uint64)
@@ -92,8 +94,8 @@ class LatentCoder:
         feature = self._features(levels, i)
         t = tables()
         ok: bool = loops.code_level(
-            levels[i], h[0], h[1], self._reach, feature, w["w1"], w["b1"], w["w2"], w["b2"], w["w3"], w["b3"], w["s"],
-            t.cumulative, t.start, t.radius, state, words, symbols, decoding,
+            levels[i], h[0], h[1], self._reach, feature, w["w1"], w["b1"], w["w2"], w["b2"], w["w3"], w["b3"],
+            w["s"], t.cumulative, t.start, t.radius, state, words, symbols, decoding,
         )  # fmt: skip
         return ok
 

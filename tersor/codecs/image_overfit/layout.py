@@ -1,10 +1,12 @@
 """Where the latents of a picture lie: levels, tiles, and one padded array that holds every grid.
 
-A picture of W x H pixels has grids of integers at 1:1, 1:2, 1:4 ... of its resolution (levels 0, 1, 2 ...), each half the one
-before, rounded up. Tiles cut all levels at the same places: a tile's side is a multiple of 64 pixels, so that its part of every
-level begins on a whole latent. The entropy network never looks across a tile's border.
+A picture of W x H pixels has grids of integers at 1:1, 1:2, 1:4 ... of its resolution (levels 0, 1, 2 ...),
+each half the one before, rounded up. Tiles cut all levels at the same places: a tile's side is a multiple of
+64 pixels, so that its part of every level begins on a whole latent. The entropy network never looks across a
+tile's border.
 
-    grid (tile, level): rows of `width` latents, PAD zeros around them on three sides, at `offset` of one flat array
+    grid (tile, level): rows of `width` latents, PAD zeros around them on three sides, at `offset` of one flat
+    array
 """
 
 from __future__ import annotations
@@ -75,8 +77,8 @@ class Grids:
 
     Attributes:
         count: levels of a tile.
-        level, height, width, stride, offset: int64 [grids]; grid `tile * count + i` is level `first + i` of a tile. `offset` is
-            where its first latent lies, `stride` the distance of two rows.
+        level, height, width, stride, offset: int64 [grids]; grid `tile * count + i` is level `first + i` of a
+            tile. `offset` is where its first latent lies, `stride` the distance of two rows.
         size: of the flat array.
     """
 

@@ -1,6 +1,6 @@
 """The networks of one picture as floats: shapes by preset, and how they start.
 
-    entropy network    per level: co-located coarser latents -> F features; with K causal neighbours: x [D = K + F]
+    entropy network    per level: co-located coarser latents -> F features; K causal neighbours: x [D = K + F]
                        h1 = relu(x + w1 x + b1), h2 = relu(h1 + w2 h1 + b2), (mu, log2 b) = w3 h2 + s x + b3
     upsampling         4 taps for each doubling of the resolution
     synthesis          u = v2 relu(v1 z + c1) + t z + c2, w = relu(u + conv(u)), picture = w + conv(w), 0..1
@@ -22,15 +22,11 @@ Floats = NDArray[np.float32]
 Parameters = dict[str, Floats]
 # F: causal neighbours (row, column), the first K of which a preset uses
 REACH = (
-    ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (0, -3), (-2, -1), (-2, 1), (-1, 2), (-2, -2))
-    + ((-2, 2), (-3, 0), (-1, -3), (-3, -1), (-3, 1), (-2, 3))
+    (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (0, -3), (-2, -1), (-2, 1), (-1, 2),
+    (-2, -2), (-2, 2), (-3, 0), (-1, -3), (-3, -1), (-3, 1), (-2, 3),
 )  # fmt: skip
-BICUBIC = (
-    -0.0234,
-    0.2266,
-    0.8672,
-    -0.0703,
-)  # F: what the taps start from, in the encoder and as the zero of their code
+# F: what the taps start from, in the encoder and as the zero of their code
+BICUBIC = (-0.0234, 0.2266, 0.8672, -0.0703)
 ENTROPY = ("wf", "bf", "w1", "b1", "w2", "b2", "w3", "b3", "s")
 SYNTHESIS = ("v1", "c1", "v2", "c2", "t", "k1", "d1", "k2", "d2")
 
@@ -65,9 +61,10 @@ class Shape:
         """Shape of every parameter, in the order of the file."""
         d, f, h, c, n = self.width, self.features, self.hidden, self.colours, self.levels
         return {
-            "wf": (n - 1, f, n - 1), "bf": (n, f), "w1": (d, d), "b1": (d,), "w2": (d, d), "b2": (d,), "w3": (2, d), "b3": (2,),
-            "s": (2, d), "k": (LEVELS - 1, 4), "v1": (h, n), "c1": (h,), "v2": (c, h), "c2": (c,), "t": (c, n),
-            "k1": (c, c, 3, 3), "d1": (c,), "k2": (c, c, 3, 3), "d2": (c,),
+            "wf": (n - 1, f, n - 1), "bf": (n, f), "w1": (d, d), "b1": (d,), "w2": (d, d), "b2": (d,),
+            "w3": (2, d), "b3": (2,), "s": (2, d), "k": (LEVELS - 1, 4), "v1": (h, n), "c1": (h,),
+            "v2": (c, h), "c2": (c,), "t": (c, n), "k1": (c, c, 3, 3), "d1": (c,), "k2": (c, c, 3, 3),
+            "d2": (c,),
         }  # fmt: skip
 
 

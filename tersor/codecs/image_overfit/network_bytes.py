@@ -1,4 +1,5 @@
-"""The networks of one picture to bytes and back: for each group its step, then its integers by the adaptive binary code.
+"""The networks of one picture to bytes and back: for each group its step, then its integers by the adaptive
+binary code.
 
 chunk = e of 11 groups, a byte each | binary code of all values, group by group, tensor by tensor
 """
@@ -43,7 +44,8 @@ def read_network(chunk: bytes, shape: Shape) -> Quantised:
     for group, e in steps.items():
         if e > STEP_MAX[group]:
             raise BitstreamError(
-                f"chunk 0 (network): step {e} of {', '.join(group)}, allowed are 0 to {STEP_MAX[group]}; the file is damaged"
+                f"chunk 0 (network): step {e} of {', '.join(group)}, allowed are 0 to {STEP_MAX[group]}; "
+                "the file is damaged"
             )
     code = np.frombuffer(chunk, np.uint8, offset=len(GROUPS)).copy()
     io = new_io(True)

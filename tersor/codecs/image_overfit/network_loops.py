@@ -1,9 +1,10 @@
 """Adaptive binary code of small signed integers: what the networks' parameters are written with.
 
-    value -> zero? | sign | magnitude - 1 in unary up to 14, each with its own adaptive probability | exp-Golomb rest
+    value -> zero? | sign | magnitude - 1 in unary up to 14, each with its own adaptive probability |
+    exp-Golomb rest
 
-Probabilities start at 1/2 and are counts: (ones + 1/2) / (all + 1), so a group of some hundred values costs little more than
-its entropy. Bounds: counts stay below 2^15, so every product fits 32 bits.
+Probabilities start at 1/2 and are counts: (ones + 1/2) / (all + 1), so a group of some hundred values costs
+little more than its entropy. Bounds: counts stay below 2^15, so every product fits 32 bits.
 """
 
 from __future__ import annotations

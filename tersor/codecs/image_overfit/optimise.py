@@ -1,6 +1,7 @@
 """How the networks learn: SOAP, Adam in the eigenbasis of a running mean of the gradient's second moments.
 
-Source: Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam"; betas and interval as in Cool-Chic 5.
+Source: Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam"; betas and interval as in
+Cool-Chic 5.
 """
 
 from __future__ import annotations

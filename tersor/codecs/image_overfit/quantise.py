@@ -1,10 +1,11 @@
 """Networks to integers at the least cost: steps by group, then every single parameter.
 
-    for each group, in an order: the step 2^-e with the smallest loss + lambda bits / pixels; the group is frozen, the others
-    learn on (fit_schedule.py calls `freeze_group` between iterations)
+    for each group, in an order: the step 2^-e with the smallest loss + lambda bits / pixels; it is frozen,
+        the others learn on (encode.py calls `freeze_group` between iterations)
     at the end: every integer one nearer to zero where that pays, on a sample of blocks or rows
 
-Latents stay as they are. The entropy network decides bits alone, the synthesis the error alone, so each is measured alone.
+Latents stay as they are. The entropy network decides bits alone, the synthesis the error alone, so each is
+measured alone.
 """
 
 from __future__ import annotations

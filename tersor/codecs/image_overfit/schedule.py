@@ -1,12 +1,13 @@
 """The course of a fit: how far it is, what it anneals, and how lambda follows a target.
 
     0 .. SOFT of the way     latents and networks, soft rounding and noise that shrink, cosine learning rates
-    SOFT .. 1                latents rounded and still, networks learn on and are frozen group by group (quantise.py)
+    SOFT .. 1                latents rounded and still; networks learn on, frozen group by group
 
-Where a fit is on its way is told by iterations or by the clock, whichever is farther, so a time limit ends it in good order.
+Where a fit is on its way is told by iterations or by the clock, whichever is farther, so a time limit ends it
+in good order.
 
-Source: Cool-Chic 5 and C3 (Kim et al. 2023) for soft rounding with noise; that latents must not move by straight-through
-gradients at the end was measured (docs/codecs/image-overfit.md).
+Source: Cool-Chic 5 and C3 (Kim et al. 2023) for soft rounding with noise; that latents must not move by
+straight-through gradients at the end was measured (docs/codecs/image-overfit.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     levels of a window --load, upsample step by step--> z --pointwise, 3x3, 3x3--> samples
 
-What a sample depends on lies within 320 pixels: at level l the reach is below 5 latents (each doubling halves it and adds 2.5).
+What a sample depends on lies within 320 pixels: at level l the reach is below 5 latents (each doubling halves
+it and adds 2.5).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ HALO = 320
 
 
 def around(box: Box, height: int, width: int) -> Box:
-    """The window whose latents decide the samples of a box: grown by the halo, on whole coarsest latents or the picture's edge."""
+    """The window whose latents decide the samples of a box: grown by the halo, on whole coarsest latents or
+    the picture's edge.
+    """
     unit = 1 << (LEVELS - 1)
     top, left = max(0, box[0] - HALO) // unit * unit, max(0, box[1] - HALO) // unit * unit
     bottom, right = -(-(box[2] + HALO) // unit) * unit, -(-(box[3] + HALO) // unit) * unit

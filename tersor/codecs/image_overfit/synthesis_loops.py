@@ -6,8 +6,8 @@
     w = relu(u + conv1(u)), x = w + conv2(w)                  12
     sample = (x maximum + 2048) >> 12
 
-Every layer rounds its sum to nearest (half up) and cuts it to its limit (frozen.py), where it is shown that no sum leaves 32
-bits. The order of additions is free: 32-bit sums that cannot overflow do not depend on it.
+Every layer rounds its sum to nearest (half up) and cuts it to its limit (frozen.py), where it is shown that
+no sum leaves 32 bits. The order of additions is free: 32-bit sums that cannot overflow do not depend on it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def taps(a, b, c, d, k, n, out):  # pragma: no cover
 
 @compiled
 def up(first, last, x, k, out):  # pragma: no cover
-    """Channels first..last of x [C, h, w] to out [C, H, W], H = 2 h or 2 h - 1, first down the columns, then along the rows."""
+    """Channels first..last of x [C, h, w] to out [C, H, W], H = 2 h or 2 h - 1, first down the columns, then
+    along the rows.
+    """
     h, w = x.shape[1], x.shape[2]
     height, width = out.shape[1], out.shape[2]
     mirrored = k[::-1].copy()
