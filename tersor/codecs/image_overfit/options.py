@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
-from tersor.codecs import options
 from tersor.codecs.image_overfit.header import MAX_TILE
 from tersor.codecs.image_overfit.layout import TILE_UNIT
 from tersor.codecs.image_overfit.network import PRESETS
 from tersor.codecs.image_overfit.schedule import Status, Target
+from tersor.codecs.options import DecodeOptions as AnyDecodeOptions
 from tersor.codecs.options import Option, Options, parse_region
 
 Watch = Callable[[Status], bool | None]
@@ -77,7 +77,7 @@ class EncodeOptions(TypedDict, total=False):
     ]
 
 
-class DecodeOptions(options.DecodeOptions, total=False):
+class DecodeOptions(AnyDecodeOptions, total=False):
     """Options of the decoder."""
 
     region: Annotated[
