@@ -369,8 +369,7 @@ def conv_back(first, last, x, k, g, gk, gd, gated, out):  # pragma: no cover
 
 @fast
 def pointwise_back(first, last, z, net, g, gz, grad):  # pragma: no cover
-    """Gradient of `pointwise`, rows first..last: g [C, H + 4, W + 4] -> gz [8, H, W] (set) and the weights.
-    """
+    """Gradient of `pointwise`, rows first..last: g [C, H + 4, W + 4] -> gz [8, H, W] (set), the weights."""
     width = z.shape[2]
     hidden, colours = net.v1.shape[0], g.shape[0]
     v1t, v2t, tt = (

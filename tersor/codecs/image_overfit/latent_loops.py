@@ -32,8 +32,7 @@ i32 = np.int32
 
 @compiled
 def products(w, x, out, n):  # pragma: no cover
-    """out[:, :n] += w x, in 32 bits; sides of w are multiples of 4, so that 4 x 4 weights stay in registers.
-    """
+    """out[:, :n] += w x, in 32 bits; sides of w are multiples of 4: 4 x 4 weights stay in registers."""
     rows, columns = w.shape
     for o in range(0, rows, 4):
         for i in range(0, columns, 4):

@@ -36,8 +36,7 @@ def adaptive_bit(io, buffer, counts, c, bit):  # pragma: no cover
 
 @compiled
 def code_values(io, buffer, values, counts):  # pragma: no cover
-    """Write, or read, int32 values [n]; -> False if one is too long to be one of ours. counts: int64 [17, 2].
-    """
+    """Write, or read, int32 values [n]; -> False if one is too long to be ours. counts: int64 [17, 2]."""
     for i in range(values.size):
         v = np.int64(values[i])
         if adaptive_bit(io, buffer, counts, 0, 1 if v == 0 else 0):
