@@ -118,9 +118,11 @@ def repeat_border(u, r):  # pragma: no cover
         u[o, r + 1, 0] = u[o, r + 1, 1]
         u[o, r + 1, width + 1] = u[o, r + 1, width]
         if r == 0:
-            u[o, 0, :] = u[o, 1, :]
+            for p in range(width + 2):
+                u[o, 0, p] = u[o, 1, p]
         if r == height - 1:
-            u[o, height + 1, :] = u[o, height, :]
+            for p in range(width + 2):
+                u[o, height + 1, p] = u[o, height, p]
 
 
 @compiled
