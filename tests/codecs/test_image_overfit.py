@@ -145,7 +145,7 @@ def plain_conv(x: Tensor, k: Tensor, d: Tensor) -> Tensor:
 def test_the_fused_passes_are_the_plain_network(size: tuple[int, int], first: int, colours: int) -> None:
     rng = np.random.default_rng(1)
     shape = Shape(around=12, features=4, hidden=16, colours=colours, first=first)
-    parameters = initial(shape, rng)
+    parameters = initial(shape, rng, np.full(shape.colours, 0.5, np.float32))
     for v in parameters.values():
         v += (0.03 * rng.standard_normal(v.shape)).astype(np.float32)
     parameters["b3"][1] = 0
@@ -241,7 +241,7 @@ TABLE_DIGEST = "ef37e792e28862a4"
 
 
 def random_network(shape: Shape, rng: np.random.Generator, deviation: float = 0.05) -> Quantised:
-    p = initial(shape, rng)
+    p = initial(shape, rng, np.full(shape.colours, 0.5, np.float32))
     steps = {g: min(STEP_MAX[g], 8) for g in GROUPS}
     values = {}
     for g, e in steps.items():

@@ -86,7 +86,7 @@ def target_of(image: Image, colours: int) -> Floats:
 def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:
     """Fit, freeze and refine; target float32 [C, H, W], 0..1."""
     rng = np.random.default_rng(SEED)
-    fit = Fit(target, plan.tile, shape, initial(shape, rng), rng)
+    fit = Fit(target, plan.tile, shape, initial(shape, rng, target.mean((1, 2))), rng)
     course = _Course(fit, plan, progress)
     course.soft_phase()
     network = course.still_phase()
@@ -104,7 +104,6 @@ class _Course:
         self.lam = plan.lam
         self.clock = Clock(plan.iterations, plan.time_limit)
         self.optimiser = Soap()
-        self.second_beta = 0.999 if plan.iterations >= 800 else 0.99
         self.stopped = False
         self._figures: NDArray[Any] | None = None
 
@@ -116,7 +115,7 @@ class _Course:
             way = clock.way
             rate = schedule.rates(way, clock.done)
             result, gradients = self.fit.step(self.lam, *schedule.softness(way))
-            self.fit.move(self.lam, schedule.LATENT_RATE * rate, 0.9, self.second_beta)
+            self.fit.move(self.lam, schedule.LATENT_RATE * rate, *schedule.LATENT_BETAS)
             self.optimiser.step(self.fit.parameters, gradients, schedule.NETWORK_RATE * rate)
             clock.done += 1
             self._look(float(result.bits.sum()) / self.fit.pixels, result.mse)

@@ -75,8 +75,10 @@ PRESETS = {  # F: (around, features, hidden)
 }
 
 
-def initial(shape: Shape, rng: np.random.Generator) -> Parameters:
-    """Where a fit begins: the entropy network predicts 0 everywhere, the synthesis a grey picture."""
+def initial(shape: Shape, rng: np.random.Generator, mean: Floats) -> Parameters:
+    """Where a fit begins: the entropy network predicts 0 everywhere, the synthesis a picture of the mean colour
+    [C].
+    """
     p = {k: np.zeros(s, np.float32) for k, s in shape.sizes().items()}
 
     def normal(name: str, deviation: float) -> Any:
@@ -86,6 +88,6 @@ def initial(shape: Shape, rng: np.random.Generator) -> Parameters:
     p["b3"][1] = -5.0
     p["k"][:] = BICUBIC
     p["v1"], p["v2"] = normal("v1", 0.15), normal("v2", 0.5 / shape.hidden**0.5)
-    p["c2"][:] = 0.5
+    p["c2"][:] = mean
     p["t"] = normal("t", 0.01) + np.float32(0.02)
     return p
