@@ -16,6 +16,8 @@ Source: Duda 2013 (rANS); integer networks for entropy models: Balle et al. 2019
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tersor.entropy.compiled import compiled
@@ -23,11 +25,23 @@ from tersor.entropy.compiled import compiled
 WAVES = 16  # kept; a power of 2 above the farthest neighbour, 10 waves back
 SLOPE = 3  # F: waves per row
 EDGE = 4  # zeros before the first and after the last row of a wave
-BLOCK = 128
+BLOCK = 256
 LIMIT = np.int32(32767)
 ZERO = np.int32(0)
 LOW = 1 << 32
 i32 = np.int32
+
+
+class EntropyNet(NamedTuple):
+    """The entropy network in fixed point; w3 and s have 4 rows, the last two zero."""
+
+    w1: np.ndarray
+    b1: np.ndarray
+    w2: np.ndarray
+    b2: np.ndarray
+    w3: np.ndarray
+    b3: np.ndarray
+    s: np.ndarray
 
 
 @compiled
@@ -87,27 +101,33 @@ def features(levels, offset, height, width, wf, bf, out):  # pragma: no cover
 
 
 @compiled
-def code_level(
-    grid,
-    height,
-    width,
-    reach,
-    feature,
-    w1,
-    b1,
-    w2,
-    b2,
-    w3,
-    b3,
-    s,
-    cumulative,
-    start,
-    radius,
-    state,
-    words,
-    symbols,
-    decoding,
-):  # pragma: no cover
+def neighbours(wave, t, r0, n, reach, x):  # pragma: no cover
+    """What latents r0..r0 + n of wave t see around them, from earlier waves, to x."""
+    for k in range(reach.shape[0]):
+        back = t + reach[k, 1] + SLOPE * reach[k, 0]
+        a = EDGE + r0 + reach[k, 0]
+        source = wave[back & (WAVES - 1), a : a + n]
+        for p in range(n):
+            x[k, p] = source[p]
+
+
+@compiled
+def places(out, n, start, radius, at):  # pragma: no cover
+    """The rows of the tables that outputs name: at[0] their begin, at[1] their radius, at[2] the symbol 0 as
+    a latent.
+    """
+    for p in range(n):
+        mu = min(max(out[0, p] >> 8, -8128), 8128)
+        middle = (mu + 32) >> 6
+        fraction = (mu - (middle << 6) + 32) >> 1
+        scale = min(max(((out[1, p] >> 8) + 388) >> 3, 0), 95)
+        at[0, p] = start[scale] + fraction * (2 * radius[scale] + 3)
+        at[1, p] = radius[scale]
+        at[2, p] = middle
+
+
+@compiled
+def code_level(grid, feature, reach, net, tables, state, words, symbols, decoding):  # pragma: no cover
     """Decode a grid, or list what its latents are to be coded by; -> False if the code is damaged.
 
     Args:
@@ -118,15 +138,16 @@ def code_level(
         symbols: uint32 [n, 2], (start, count), in order of coding; two places a latent, the second for an
             escape.
     """
-    around, size = reach.shape[0], b1.size
+    height, width = grid.shape
+    around, size = reach.shape[0], net.b1.size
     wave = np.zeros((WAVES, height + 2 * EDGE), np.int32)
-    x, h1, h2 = (
-        np.zeros((size, BLOCK), np.int32),
-        np.zeros((size, BLOCK), np.int32),
-        np.zeros((size, BLOCK), np.int32),
-    )
-    out = np.zeros((4, BLOCK), np.int32)
-    n_symbols = 0
+    x, h1 = np.zeros((size, BLOCK), np.int32), np.zeros((size, BLOCK), np.int32)
+    h2 = np.zeros((size, BLOCK), np.int32)
+    out, at = np.zeros((4, BLOCK), np.int32), np.zeros((3, BLOCK), np.int64)
+    values = np.zeros(BLOCK, np.int64)
+    flat, latents = feature.reshape(-1, size - around), grid.reshape(-1)
+    stride = width - SLOPE  # from a latent of a wave to the next, in rows of `flat`
+    coded = 0
     for t in range(width + SLOPE * (height - 1)):
         now = wave[t & (WAVES - 1)]
         for r in range(height + 2 * EDGE):
@@ -134,74 +155,85 @@ def code_level(
         top, bottom = max(0, -((width - 1 - t) // SLOPE)), min(height - 1, t // SLOPE)
         for r0 in range(top, bottom + 1, BLOCK):
             n = min(BLOCK, bottom + 1 - r0)
-            for k in range(around):
-                back = t + reach[k, 1] + SLOPE * reach[k, 0]
-                a = EDGE + r0 + reach[k, 0]
-                source = wave[back & (WAVES - 1), a : a + n]
-                for p in range(n):
-                    x[k, p] = source[p]
+            here = r0 * stride + t
+            neighbours(wave, t, r0, n, reach, x)
             for p in range(n):
                 for k in range(around, size):
-                    x[k, p] = feature[r0 + p, t - SLOPE * (r0 + p), k - around]
-            residual(w1, b1, x, h1, n)
-            residual(w2, b2, h1, h2, n)
+                    x[k, p] = flat[here + p * stride, k - around]
+            residual(net.w1, net.b1, x, h1, n)
+            residual(net.w2, net.b2, h1, h2, n)
             for o in range(2):
                 for p in range(n):
-                    out[o, p] = i32(b3[o] + i32(128))
-            products(w3, h2, out, n)
-            products(s, x, out, n)
+                    out[o, p] = i32(net.b3[o] + i32(128))
+            products(net.w3, h2, out, n)
+            products(net.s, x, out, n)
+            places(out, n, tables.start, tables.radius, at)
+            if decoding:
+                if not pop(at, n, tables.cumulative, state, words, values):
+                    return False
+                for p in range(n):
+                    latents[here + p * stride] = values[p]
+            else:
+                for p in range(n):
+                    values[p] = latents[here + p * stride]
+                look_up(at, n, tables.cumulative, values, symbols, coded)
+                coded += 2 * n
+            to = now[EDGE + r0 : EDGE + r0 + n]
             for p in range(n):
-                mu = min(max(np.int64(out[0, p]) >> 8, -8128), 8128)
-                middle = (mu + 32) >> 6
-                fraction = (mu - (middle << 6) + 32) >> 1
-                scale = min(max(((np.int64(out[1, p]) >> 8) + 388) >> 3, 0), 95)
-                big = radius[scale]
-                base = start[scale] + fraction * (2 * big + 3)
-                row = cumulative[base : base + 2 * big + 3]
-                r = r0 + p
-                c = t - SLOPE * r
-                if not decoding:
-                    v = np.int64(grid[r, c]) - middle
-                    i = v + big if -big <= v <= big else 2 * big + 1
-                    symbols[n_symbols, 0], symbols[n_symbols, 1] = row[i], row[i + 1] - row[i]
-                    n_symbols += 1
-                    if i == 2 * big + 1:
-                        symbols[n_symbols, 0], symbols[n_symbols, 1] = (np.int64(grid[r, c]) + 128) << 8, 256
-                    n_symbols += 1
-                    value = np.int64(grid[r, c])
-                else:
-                    low = np.int64(state[0] & np.uint64(0xFFFF))
-                    i = big
-                    while row[i] > low:
-                        i -= 1
-                    while row[i + 1] <= low:
-                        i += 1
-                    if not pop(state, words, low - np.int64(row[i]), np.int64(row[i + 1]) - np.int64(row[i])):
-                        return False
-                    value = middle + i - big
-                    if i == 2 * big + 1:
-                        low = np.int64(state[0] & np.uint64(0xFFFF))
-                        if not pop(state, words, low & 255, 256):
-                            return False
-                        value = (low >> 8) - 128
-                    if value < -127 or value > 127:
-                        return False
-                    grid[r, c] = value
-                now[EDGE + r] = i32(value << 6)
+                to[p] = i32(values[p] << 6)
     return True
 
 
 @compiled
-def pop(state, words, above, count):  # pragma: no cover
-    """Take a symbol off the decoder's state; -> False if the code ends too early."""
-    x = np.uint64(count) * (state[0] >> np.uint64(16)) + np.uint64(above)
-    if x < np.uint64(LOW):
-        at = np.int64(state[1])
-        if at >= words.size:
+def look_up(at, n, cumulative, values, symbols, first):  # pragma: no cover
+    """(start, count) of n latents to symbols, from row `first` on; an escape is followed by the latent
+    itself.
+    """
+    for p in range(n):
+        base, big, v = at[0, p], at[1, p], values[p] - at[2, p]
+        i = v + big if -big <= v <= big else 2 * big + 1
+        low = cumulative[base + i]
+        symbols[first + 2 * p, 0], symbols[first + 2 * p, 1] = low, cumulative[base + i + 1] - low
+        if i == 2 * big + 1:
+            symbols[first + 2 * p + 1, 0], symbols[first + 2 * p + 1, 1] = (values[p] + 128) << 8, 256
+
+
+@compiled
+def pop(at, n, cumulative, state, words, values):  # pragma: no cover
+    """Decode n latents; -> False if the code ends too early, or a latent is out of range."""
+    x, next_word = state[0], np.int64(state[1])
+    for p in range(n):
+        low = np.int64(x & np.uint64(0xFFFF))
+        big = at[1, p]
+        i = at[0, p] + big
+        end = (
+            i + big + 1
+        )  # of the escape; rows begin with 0 and end with 65536, so neither loop leaves its row
+        while cumulative[i] > low:
+            i -= 1
+        while cumulative[i + 1] <= low:
+            i += 1
+        count = np.int64(cumulative[i + 1]) - np.int64(cumulative[i])
+        x = np.uint64(count) * (x >> np.uint64(16)) + np.uint64(low - np.int64(cumulative[i]))
+        if x < np.uint64(LOW):
+            if next_word >= words.size:
+                return False
+            x = (x << np.uint64(32)) | np.uint64(words[next_word])
+            next_word += 1
+        value = at[2, p] + i - at[0, p] - big
+        if i == end:
+            low = np.int64(x & np.uint64(0xFFFF))
+            value = (low >> 8) - 128
+            x = np.uint64(256) * (x >> np.uint64(16)) + np.uint64(low & 255)
+            if x < np.uint64(LOW):
+                if next_word >= words.size:
+                    return False
+                x = (x << np.uint64(32)) | np.uint64(words[next_word])
+                next_word += 1
+        if value < -127 or value > 127:
             return False
-        x = (x << np.uint64(32)) | np.uint64(words[at])
-        state[1] = np.uint64(at + 1)
-    state[0] = x
+        values[p] = value
+    state[0], state[1] = x, np.uint64(next_word)
     return True
 
 

@@ -33,9 +33,10 @@ class LatentCoder:
 
     def __init__(self, fixed: dict[str, NDArray[np.int32]], shape: Shape) -> None:
         self.shape = shape
-        self.fixed = fixed | {
-            k: np.concatenate([fixed[k], np.zeros_like(fixed[k])]) for k in ("w3", "s")
-        }  # 4 rows
+        self._wf, self._bf = fixed["wf"], fixed["bf"]
+        two = [np.concatenate([fixed[k], np.zeros_like(fixed[k])]) for k in ("w3", "s")]
+        w1, b1, w2, b2, b3 = (fixed[k] for k in ("w1", "b1", "w2", "b2", "b3"))
+        self._net = loops.EntropyNet(w1=w1, b1=b1, w2=w2, b2=b2, w3=two[0], b3=b3, s=two[1])
 
     @cached_property
     def _reach(self) -> NDArray[np.int64]:
@@ -90,18 +91,22 @@ class LatentCoder:
     def _level(
         self, levels: list[Latents], i: int, state: Any, words: Any, symbols: Any, decoding: bool
     ) -> bool:
-        w, h = self.fixed, levels[i].shape
-        feature = self._features(levels, i)
-        t = tables()
         ok: bool = loops.code_level(
-            levels[i], h[0], h[1], self._reach, feature, w["w1"], w["b1"], w["w2"], w["b2"], w["w3"], w["b3"],
-            w["s"], t.cumulative, t.start, t.radius, state, words, symbols, decoding,
-        )  # fmt: skip
+            levels[i],
+            self._features(levels, i),
+            self._reach,
+            self._net,
+            tables(),
+            state,
+            words,
+            symbols,
+            decoding,
+        )
         return ok
 
     def _features(self, levels: list[Latents], i: int) -> NDArray[np.int32]:
         """int32 [h, w, F], from all coarser levels."""
-        wf, bf = self.fixed["wf"], self.fixed["bf"][i]
+        wf, bf = self._wf, self._bf[i]
         sizes = np.array([v.size for v in levels[i:]])
         flat = np.concatenate([v.ravel() for v in levels[i:]])
         offset = np.concatenate([[0], np.cumsum(sizes)[:-1]])

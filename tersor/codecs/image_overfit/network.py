@@ -76,8 +76,8 @@ PRESETS = {  # F: (around, features, hidden)
 
 
 def initial(shape: Shape, rng: np.random.Generator, mean: Floats) -> Parameters:
-    """Where a fit begins: the entropy network predicts 0 everywhere, the synthesis a picture of the mean colour
-    [C].
+    """Where a fit begins: the entropy network predicts 0 everywhere, the synthesis a picture of the mean
+    colour [C].
     """
     p = {k: np.zeros(s, np.float32) for k, s in shape.sizes().items()}
 
