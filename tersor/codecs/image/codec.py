@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor import container
-from tersor.codecs.device import _parts, exact_convolutions, pick_device
 from tersor.codecs.alpha import encode_alpha
+from tersor.codecs.device import _parts, exact_convolutions, pick_device
 from tersor.codecs.image.decode import DecodeJob
 from tersor.codecs.image.encode import REFINE_FROM, _pixels, _rows_columns
 from tersor.codecs.image.header import WIRE_ID, ImageHeader
