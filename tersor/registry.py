@@ -82,6 +82,13 @@ BUILT_IN = (
         describe="tersor.codecs.lossless.header:describe",
         signal="integers",
     ),
+    CodecEntry(
+        name="image-overfit",
+        wire_id=7,
+        summary="pictures at the best rate: networks fitted to each, minutes to encode; exact pixels",
+        codec="tersor.codecs.image_overfit.codec:ImageOverfitCodec",
+        describe="tersor.codecs.image_overfit.header:describe",
+    ),
 )
 
 
