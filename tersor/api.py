@@ -307,7 +307,8 @@ def describe(reader: Reader) -> Facts:
     found = registry.resolve(entry.describe)(reader)
     if isinstance(found, Facts):
         return found
-    return Facts.of(reader, codec=entry.name, signal=entry.signal, suffix="", extra=dict(found))
+    suffix = {"image": ".png", "audio": ".wav"}.get(entry.signal, ".npy")
+    return Facts.of(reader, codec=entry.name, signal=entry.signal, suffix=suffix, extra=dict(found))
 
 
 def info(source: str | Path | bytes) -> Facts:

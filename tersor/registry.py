@@ -109,6 +109,14 @@ BUILT_IN = (
         options="tersor.codecs.lossless.options",
         signal="integers",
     ),
+    CodecEntry(
+        name="image-overfit",
+        wire_id=7,
+        summary="pictures at the best rate: networks fitted to each, minutes to encode; exact pixels",
+        codec="tersor.codecs.image_overfit.codec:ImageOverfitCodec",
+        describe="tersor.codecs.image_overfit.header:describe",
+        options="tersor.codecs.image_overfit.options",
+    ),
 )
 
 

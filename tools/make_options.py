@@ -15,8 +15,8 @@ from tersor import registry
 from tersor.codecs.options import Declared, Options
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- options: written by tools/make_options.py -->", "<!-- /options -->"
-TYPES = {"region": "tuple[int, int, int, int]", "variables": "Sequence[str]", "slices": "Any"}
+END = "<!-- /options -->"  # after "<!-- options: NAME -->" and the table
+TYPES = {"region": "tuple[int, int, int, int]", "variables": "Sequence[str]", "slices": "Any", "watch": "Any"}
 HEAD = '''"""The options of all codecs together, for type checkers; tools/make_options.py writes this file."""
 
 from __future__ import annotations
@@ -65,9 +65,13 @@ def table(codec: str) -> str:
 
 def page(codec: str, old: str) -> str:
     """A page with its table renewed; a page that is not there yet is a title and the table."""
-    old = old or f"# {codec}\n\n{registry.by_name(codec).summary}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = old.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table(codec)}\n{END}{rest.partition(END)[2]}"
+    begin = f"<!-- options: {codec} -->"
+    old = old or f"# {codec}\n\n{registry.by_name(codec).summary}\n\n{begin}\n{END}\n"
+    before, found, rest = old.partition(begin)
+    if not found:
+        raise SystemExit(f"docs/codecs/{codec}.md has no line {begin}")
+    after = rest.partition(END)[2] if END in rest else rest
+    return f"{before}{begin}\n{table(codec)}\n\n{END}{after}"
 
 
 def main() -> int:

@@ -41,7 +41,7 @@ def info(args: argparse.Namespace) -> int:
                 raise file
             facts = describe(Reader(file))
         except TersorError as e:
-            codes.append(fail(e, name, args.json))
+            codes.append(fail(e, name, args.json, key="file"))
             continue
         print(json.dumps({"file": name, **facts.json()}) if args.json else _readable(name, facts))
     return exit_code(codes)
@@ -77,7 +77,7 @@ def verify(args: argparse.Namespace) -> int:
                     "'tersor decode --salvage' decodes the rest"
                 )
         except TersorError as e:
-            codes.append(fail(e, name, args.json))
+            codes.append(fail(e, name, args.json, key="file"))
             continue
         chunks = len(reader.chunk_lengths)
         if args.json:

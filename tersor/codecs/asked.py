@@ -27,6 +27,10 @@ class AnyEncodeOptions(TypedDict, total=False):
     bitrate: float | None
     content: str | None
     segment: float | None
+    preset: str | None
+    iterations: int | None
+    time_limit: float | None
+    watch: Any
 
 
 class AnyDecodeOptions(TypedDict, total=False):
