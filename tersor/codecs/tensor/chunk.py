@@ -1,0 +1,164 @@
+"""One chunk of a tensor without loss: unsigned words in, bytes out, and back (FORMAT.md, section "Tensor chunk").
+
+words --split--> field (exponent and the top of the mantissa) --classes of rows and columns--> interleaved rANS
+             |-> bytes of the rest, each raw, or rANS where a byte is not uniform (numbers that were rounded once)
+             `-> the last bits, packed
+
+    STORED    0 | the words
+    CONSTANT  1 | one word
+    CODED     2 | length of side information, side information (zlib) | streams of the field and planes, or planes raw | packed bits
+
+Source: exponents of networks hold 2 to 3 bits: T. Zhang et al., "70% size, 100% accuracy" (DFloat11, arXiv:2504.11651) and M. Hershcovitch
+et al., "ZipNN" (arXiv:2411.05239). What is added here are classes: a weight's scale is its row's times its column's.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.tensor import planes, scales, stream
+from tersor.codecs.tensor.dtypes import Kind
+from tersor.codecs.tensor.layout import Layout, choose_layout
+from tersor.container import ByteReader, put_uvarint
+from tersor.errors import BitstreamError
+
+STORED, CONSTANT, CODED = range(3)
+MAX_VALUES = 1 << 22  # F
+MAX_SIDE = 1 << 24  # F: of side information, inflated; 2^22 rows of one byte and tables take less
+SAMPLE = 1 << 14  # M (evaluate tensor): of a plane, to see whether it is uniform
+UNIFORM = 0.985  # G: entropy of a plane, per bit, from which it is kept raw
+SIDE_EFFORT = 6  # M: zlib's; 9 takes three times as long and saves nothing visible
+Words = NDArray[Any]
+
+
+def encode(words: Words, columns: int, kind: Kind) -> bytes:
+    """Bytes of a chunk.
+
+    Args:
+        words: uint8, uint16, uint32 or uint64 [n], 1 to 2^22, row by row.
+        columns: words in a row; the last row may be short.
+        kind: of the numbers.
+    """
+    if (words == words[0]).all():
+        return bytes([CONSTANT]) + words[:1].tobytes()
+    layout = choose_layout(words, kind)
+    coded = _coded(words, columns, kind, layout)
+    return coded if len(coded) <= words.nbytes else bytes([STORED]) + words.tobytes()
+
+
+def _coded(words: Words, columns: int, kind: Kind, layout: Layout) -> bytes:
+    n = len(words)
+    field = np.empty(n, np.uint16)
+    rest, packed = np.empty((layout.planes, n), np.uint8), np.zeros(layout.packed_size(n), np.uint8)
+    planes.split(words, layout.at, layout.bits, layout.zeros, field, rest, packed)
+    grid = scales.choose(words, field, columns, kind, layout)
+    classes = grid.classes(n, columns)
+    tables, coded = stream.write(field, classes, stream.histogram(field, classes, grid.number, layout.bits))
+    side, body = [layout.pack(), grid.pack(), tables], [coded]
+    for plane in rest:
+        head, data = _encode_plane(plane, columns, field)
+        side.append(head)
+        body.append(data)
+    packed_side = zlib.compress(b"".join(side), SIDE_EFFORT)
+    return b"".join([bytes([CODED]), put_uvarint(len(packed_side)), packed_side, *body, packed.tobytes()])
+
+
+def _encode_plane(plane: NDArray[np.uint8], columns: int, scratch: NDArray[np.uint16]) -> tuple[bytes, Any]:
+    """-> side information, data. Rows that are all 0 make a class of their own."""
+    counts = np.bincount(plane[:: max(1, len(plane) // SAMPLE)], minlength=256)
+    share = counts[counts > 0] / counts.sum()
+    if -(share * np.log2(share)).sum() > 8 * UNIFORM:
+        return b"\0", plane.data
+    used = _rows_used(plane, columns)
+    scratch[:] = plane
+    classes = _spread(used, len(plane), columns)
+    tables, coded = stream.write(scratch, classes, stream.histogram(scratch, classes, 2, 8))
+    return b"\1" + np.packbits(used).tobytes() + tables, coded
+
+
+def _rows_used(plane: NDArray[np.uint8], columns: int) -> NDArray[np.bool_]:
+    whole = len(plane) // columns * columns
+    used = plane[:whole].reshape(-1, columns).any(1)
+    return used if whole == len(plane) else np.append(used, plane[whole:].any())
+
+
+def _spread(used: NDArray[np.bool_], n: int, columns: int) -> NDArray[np.uint8]:
+    out = np.empty(n, np.uint8)
+    planes.classes(used.astype(np.int16), np.zeros(columns, np.int16), 1, out)
+    return out
+
+
+def decode(data: bytes, columns: int, out: Words, name: str) -> None:
+    """Words of a chunk.
+
+    Args:
+        data: of `encode`.
+        columns: words in a row.
+        out: uint [n], written.
+        name: of the chunk, for errors.
+
+    Raises:
+        BitstreamError: bytes that no encoder writes.
+    """
+    r = ByteReader(data, name)
+    mode = r.byte()
+    if mode == STORED:
+        out[:] = np.frombuffer(r.take(out.nbytes), out.dtype)
+    elif mode == CONSTANT:
+        out[:] = np.frombuffer(r.take(out.itemsize), out.dtype)
+    elif mode == CODED:
+        _decode_coded(r, columns, out)
+    else:
+        raise BitstreamError(f"{name}: a chunk of kind {mode}; known are 0 to 2: the file is damaged or newer")
+    r.end()
+
+
+def _decode_coded(r: ByteReader, columns: int, out: Words) -> None:
+    n, rows = len(out), -(-len(out) // columns)
+    side = ByteReader(inflate(r.take(r.uvarint(MAX_SIDE, "length of side information")), r.name), f"{r.name}: side information")
+    layout = Layout.unpack(side, 8 * out.itemsize)
+    grid = scales.Grid.unpack(side, rows, columns)
+    field = np.empty(n, np.uint16)
+    heads = [stream.read_tables(side, grid.number, layout.bits, n)]
+    used: list[NDArray[np.bool_]] = []
+    coded = []
+    for _ in range(layout.planes):
+        coded.append(side.byte())
+        if coded[-1]:
+            used.append(np.unpackbits(np.frombuffer(side.take(-(-rows // 8)), np.uint8), count=rows).astype(bool))
+            heads.append(stream.read_tables(side, 2, 8, n))
+    side.end()
+    needed = sum(h.size for h in heads) + (layout.planes - sum(map(bool, coded))) * n + layout.packed_size(n)
+    if needed != len(r.data) - r.at:
+        raise BitstreamError(f"{r.name}: {len(r.data) - r.at} bytes of data where its tables announce {needed}; the file is damaged")
+    stream.read(heads.pop(0), r, grid.classes(n, columns), field)
+    rest = np.empty((layout.planes, n), np.uint8)
+    scratch = np.empty(n, np.uint16) if used else field
+    for plane, is_coded in zip(rest, coded, strict=True):
+        if is_coded:
+            stream.read(heads.pop(0), r, _spread(used.pop(0), n, columns), scratch)
+            plane[:] = scratch
+        else:
+            plane[:] = np.frombuffer(r.take(n), np.uint8)
+    packed = np.frombuffer(r.take(layout.packed_size(n)), np.uint8).copy()
+    planes.merge(field, layout.at, layout.bits, layout.zeros, rest, packed, out)
+
+
+def inflate(data: bytes, name: str) -> bytes:
+    """A zlib stream of at most MAX_SIDE bytes.
+
+    Raises:
+        BitstreamError: it is longer, cut short or damaged.
+    """
+    stream_ = zlib.decompressobj()
+    try:
+        raw = stream_.decompress(data, MAX_SIDE + 1)
+    except zlib.error as e:
+        raise BitstreamError(f"{name}: side information is not a zlib stream ({e}); the file is damaged") from e
+    if len(raw) > MAX_SIDE or not stream_.eof or stream_.unused_data:
+        raise BitstreamError(f"{name}: side information is longer than {MAX_SIDE} bytes or cut short; the file is damaged")
+    return raw

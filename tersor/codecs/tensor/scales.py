@@ -1,0 +1,147 @@
+"""Classes of values by the scale of their row and column: each class has its own table of symbols.
+
+Rows and columns of a weight matrix differ in scale by octaves, so log |w[i, j]| is about row[i] + column[j] + noise (a two-way
+layout). The encoder takes the means of the exponents, rounds them to half or quarter octaves, and a value's class is the sum,
+held inside 0..highest. Which of the two are worth their bytes it sees on a sample.
+
+    grid:  flags (1 rows, 2 columns) | highest | rows, int8 [R] or one | columns, int8 [C] or none
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.tensor import lanes, planes
+from tersor.codecs.tensor.dtypes import Kind
+from tersor.codecs.tensor.layout import Layout
+from tersor.container import ByteReader
+from tersor.errors import BitstreamError
+
+MAX_CLASSES = 16  # F
+ROWS, COLUMNS = 1, 2
+FINE_FROM = 1 << 19  # M (evaluate tensor): words from which classes are quarter octaves wide instead of half
+SAMPLE = 1 << 15  # M: words on which the choice is made
+LEAST = 1 << 12  # G: words from which there is a choice
+DEEP = 20  # G: octaves below the largest exponent that count
+TABLE_BITS = 6  # G: bits that a letter of a table takes after zlib, for the estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Scale of rows and columns, in steps.
+
+    Attributes:
+        rows: int16 [R or 1], -128 to 127.
+        columns: int16 [C] or None.
+        highest: class, 0 to 15.
+    """
+
+    rows: NDArray[np.int16]
+    columns: NDArray[np.int16] | None
+    highest: int
+
+    @property
+    def number(self) -> int:
+        return self.highest + 1
+
+    def classes(self, n: int, columns: int) -> NDArray[np.uint8]:
+        """uint8 [n], row by row."""
+        if self.highest == 0:
+            return np.zeros(n, np.uint8)
+        out = np.empty(n, np.uint8)
+        rows = self.rows if len(self.rows) > 1 else np.repeat(self.rows, -(-n // columns))
+        across = np.zeros(columns, np.int16) if self.columns is None else self.columns
+        planes.classes(rows, across, self.highest, out)
+        return out
+
+    def pack(self) -> bytes:
+        flags = ROWS * (len(self.rows) > 1) | COLUMNS * (self.columns is not None)
+        across = b"" if self.columns is None else self.columns.astype(np.int8).tobytes()
+        return bytes([flags, self.highest]) + self.rows.astype(np.int8).tobytes() + across
+
+    @classmethod
+    def unpack(cls, r: ByteReader, rows: int, columns: int) -> Grid:
+        flags, highest = r.take(2)
+        if flags > (ROWS | COLUMNS) or highest >= MAX_CLASSES:
+            raise BitstreamError(f"{r.name}: {highest + 1} classes with flags {flags}; allowed are 16 and 3: the file is damaged")
+        down = np.frombuffer(r.take(rows if flags & ROWS else 1), np.int8).astype(np.int16)
+        across = np.frombuffer(r.take(columns), np.int8).astype(np.int16) if flags & COLUMNS else None
+        return cls(rows=down, columns=across, highest=highest)
+
+
+ONE = Grid(rows=np.zeros(1, np.int16), columns=None, highest=0)
+
+
+def choose(words: NDArray[Any], field: NDArray[np.uint16], columns: int, kind: Kind, layout: Layout) -> Grid:
+    """The grid of a chunk that makes it smallest, judged on a sample of its rows.
+
+    Args:
+        words: uint [n].
+        field: uint16 [n], of `layout`.
+        columns: words in a row.
+        kind: floats have classes, integers one.
+        layout: of the words.
+    """
+    n = len(words)
+    whole = n // columns
+    if not kind.exponent or n < LEAST or columns < 8 or whole < 2:
+        return ONE
+    base = layout.at + layout.bits - kind.exponent  # where the exponent is, unless the field is the lowest byte
+    if base != kind.mantissa:
+        return ONE
+    down, across = np.empty(-(-n // columns), np.int64), np.empty(columns, np.int64)
+    top = int(field[:: max(1, n // SAMPLE)].max()) >> (layout.bits - kind.exponent)
+    planes.scales(words, kind.mantissa, kind.exponent, max(0, top - DEEP), columns, down, across)
+    fineness = 4 if n >= FINE_FROM else 2
+    sizes = np.full(len(down), columns)
+    sizes[-1] = n - columns * (len(down) - 1)
+    mean = down.sum() / n
+    by_row = np.rint(fineness * (down / sizes)).astype(np.int64)
+    by_column = np.rint(fineness * (across / (n / columns) - mean)).astype(np.int64)
+    flat = np.full(1, round(fineness * mean), np.int64)
+    taken = np.unique(np.linspace(0, whole - 1, max(1, min(whole, SAMPLE // columns))).astype(np.int64))
+    sample = np.ascontiguousarray(field[: whole * columns].reshape(whole, columns)[taken]).ravel()
+    best, least = ONE, _bits(sample, ONE, columns, layout, n)
+    for grid in (_grid(by_row, None), _grid(flat, by_column), _grid(by_row, by_column)):
+        part = Grid(rows=grid.rows[taken] if len(grid.rows) > 1 else grid.rows, columns=grid.columns, highest=grid.highest)
+        size = _bits(sample, part, columns, layout, n) + _side_bits(grid) * len(sample) / n
+        if size < least:
+            best, least = grid, size
+    return best
+
+
+def _grid(rows: NDArray[np.int64], columns: NDArray[np.int64] | None) -> Grid:
+    """Steps shifted so that the upper end of the sums fills the classes; what lies lower shares the lowest."""
+    across = np.zeros(1, np.int64) if columns is None else columns
+    some, other = rows[:: max(1, len(rows) // 256)], across[:: max(1, len(across) // 256)]
+    sums = np.sort((some[:, None] + other).ravel())
+    high, low = int(sums[(len(sums) - 1) * 995 // 1000]), int(sums[(len(sums) - 1) * 5 // 1000])
+    highest = min(MAX_CLASSES - 1, max(0, high - low))
+    return Grid(
+        rows=np.clip(rows - (high - highest), -128, 127).astype(np.int16),
+        columns=None if columns is None else np.clip(columns, -128, 127).astype(np.int16),
+        highest=highest,
+    )
+
+
+def _bits(sample: NDArray[np.uint16], grid: Grid, columns: int, layout: Layout, n: int) -> float:
+    """Size of a sample of a chunk of n, with its share of the tables."""
+    counts = np.zeros((2, grid.number << layout.bits), np.uint32)
+    lanes.count(sample, grid.classes(len(sample), columns), layout.bits, counts)
+    bits, letters = planes.entropy(counts, layout.bits)
+    # tables learned from a sample fit it too well, by half a nat a letter (Miller, 1955)
+    return float(bits + letters * (0.72 + TABLE_BITS * len(sample) / n))
+
+
+def _side_bits(grid: Grid) -> float:
+    """Bits of rows and columns: their order-0 entropy."""
+    total = 0.0
+    for steps in (grid.rows, grid.columns):
+        if steps is not None and len(steps) > 1:
+            counts = np.unique(steps, return_counts=True)[1]
+            total -= float((counts * np.log2(counts / len(steps))).sum())
+    return total

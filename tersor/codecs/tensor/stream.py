@@ -1,0 +1,110 @@
+"""One entropy-coded stream of a chunk: its tables, and the words of 32 interleaved coders.
+
+tables:  letters (uvarint) | the symbol of each, as differences (uvarints) | frequencies, uint16 [classes, letters], low bytes first
+stream:  32 states, uint32 | words, uint16                            (all little endian)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.tensor import lanes
+from tersor.container import ByteReader, put_uvarint
+from tersor.errors import BitstreamError
+
+STATES_BYTES = 4 * lanes.LANES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Tables, and where the words of a chunk's stream are.
+
+    Attributes:
+        alphabet: int64 [letters], rising.
+        frequencies: int64 [classes, letters]; a class sums to 4096, or to 0 if it does not occur.
+        words: number of them.
+    """
+
+    alphabet: NDArray[np.int64]
+    frequencies: NDArray[np.int64]
+    words: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the states and words."""
+        return STATES_BYTES + 2 * self.words
+
+
+def histogram(symbols: NDArray[np.uint16], classes: NDArray[np.uint8], number: int, bits: int) -> NDArray[np.int64]:
+    """Counts [number of classes, 2^bits] of symbols [n] of classes [n]."""
+    counts = np.zeros((2, number << bits), np.uint32)
+    lanes.count(symbols, classes, bits, counts)
+    return counts.sum(0, dtype=np.int64).reshape(number, 1 << bits)
+
+
+def write(symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.int64]) -> tuple[bytes, bytes]:
+    """Code symbols; -> tables, stream.
+
+    Args:
+        symbols: uint16 [n].
+        classes: uint8 [n], below the number of rows of counts.
+        counts: int64 [classes, 2^bits], the histogram; at most 256 symbols occur.
+    """
+    bits = counts.shape[1].bit_length() - 1
+    alphabet = np.flatnonzero(counts.any(0))
+    assert len(alphabet) <= lanes.MAX_SYMBOLS
+    frequencies = np.empty((len(counts), len(alphabet)), np.int64)
+    lanes.share_out(np.ascontiguousarray(counts[:, alphabet]), frequencies)
+    table = np.empty((counts.size, 4), np.uint32)
+    lanes.encoding_table(frequencies, alphabet, bits, table)
+    states, words = np.full(lanes.LANES, lanes.LOWEST, np.uint32), np.empty(len(symbols) + 1, np.uint16)
+    first = lanes.encode(symbols, classes, bits, table, states, words)
+    steps = np.diff(alphabet, prepend=0).tolist()
+    tables = put_uvarint(len(words) - first) + put_uvarint(len(alphabet)) + b"".join(map(put_uvarint, steps))
+    shares = frequencies.astype("<u2").view(np.uint8).reshape(-1, 2).T
+    return tables + shares.tobytes(), states.astype("<u4", copy=False).tobytes() + words[first:].astype("<u2", copy=False).tobytes()
+
+
+def read_tables(r: ByteReader, classes: int, bits: int, n: int) -> Stream:
+    """The tables of a stream.
+
+    Args:
+        r: where they begin.
+        classes: number of them.
+        bits: symbols are below 2^bits.
+        n: symbols of the stream.
+
+    Raises:
+        BitstreamError: tables that no encoder writes.
+    """
+    words = r.uvarint(n, "number of words")
+    letters = r.uvarint(lanes.MAX_SYMBOLS, "letters")
+    alphabet = np.cumsum([r.uvarint(1 << 16, "letter") for _ in range(letters)], dtype=np.int64)
+    shares = np.frombuffer(r.take(2 * classes * letters), np.uint8).reshape(2, classes, letters).astype(np.int64)
+    frequencies = shares[0] | shares[1] << 8
+    sums = frequencies.sum(1)
+    if not letters or alphabet[-1] >= 1 << bits or not np.isin(sums, (0, lanes.SLOTS)).all():
+        raise BitstreamError(f"{r.name}: a table of {letters} letters whose frequencies do not sum to {lanes.SLOTS}; the file is damaged")
+    return Stream(alphabet=alphabet, frequencies=frequencies, words=words)
+
+
+def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDArray[np.uint16]) -> None:
+    """Decode the symbols [n] of classes [n] into `symbols`.
+
+    Raises:
+        BitstreamError: words that do not fit the tables.
+    """
+    table = np.zeros(len(stream.frequencies) << lanes.TABLE_BITS, np.uint32)  # a class that is not there decodes to its zeros
+    lanes.decoding_table(stream.frequencies, table)
+    alphabet = np.zeros(lanes.MAX_SYMBOLS, np.uint16)
+    alphabet[: len(stream.alphabet)] = stream.alphabet
+    states = np.frombuffer(r.take(STATES_BYTES), "<u4").astype(np.uint32)
+    words: NDArray[Any] = np.zeros(stream.words + lanes.LANES, np.uint16)
+    words[: stream.words] = np.frombuffer(r.take(2 * stream.words), "<u2")
+    taken = lanes.decode(words, states, table, classes, alphabet, symbols)
+    if taken != stream.words or (states != lanes.LOWEST).any():
+        raise BitstreamError(f"{r.name}: the coded values do not end where their words do; the file is damaged")
