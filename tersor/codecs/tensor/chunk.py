@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.tensor import planes, scales, stream
+from tersor.codecs.tensor import lanes, planes, scales, stream
 from tersor.codecs.tensor.dtypes import Kind
 from tersor.codecs.tensor.layout import Layout, choose_layout
 from tersor.container import ByteReader, put_uvarint
@@ -29,8 +29,8 @@ from tersor.errors import BitstreamError
 STORED, CONSTANT, CODED = range(3)
 MAX_VALUES = 1 << 22  # F
 MAX_SIDE = 1 << 24  # F: of side information, inflated; 2^22 rows of one byte and tables take less
-SAMPLE = 1 << 14  # M (evaluate tensor): of a plane, to see whether it is uniform
-UNIFORM = 0.985  # G: entropy of a plane, per bit, from which it is kept raw
+SAMPLE = 1 << 15  # M (evaluate tensor): of a plane, to see whether it is uniform
+UNIFORM = 0.994  # G: entropy of a plane, per bit, from which it is kept raw
 SIDE_EFFORT = 6  # M: zlib's; 9 takes three times as long and saves nothing visible
 Words = NDArray[Any]
 
@@ -59,36 +59,44 @@ def _coded(words: Words, columns: int, kind: Kind, layout: Layout) -> bytes:
     classes = grid.classes(n, columns)
     tables, coded = stream.write(field, classes, stream.histogram(field, classes, grid.number, layout.bits))
     side, body = [layout.pack(), grid.pack(), tables], [coded]
+    by_row = np.zeros(n if layout.planes else 0, np.uint8)
+    if layout.planes:
+        short = _short_rows(rest[0], columns)
+        side.append(bytes([short.any()]))
+        if short.any():
+            side.append(np.packbits(short).tobytes())
+            by_row = _spread(short, n, columns)
     for plane in rest:
-        head, data = _encode_plane(plane, columns, field)
-        side.append(head)
-        body.append(data)
+        if _is_uniform(plane, by_row):
+            side.append(b"\0")
+            body.append(plane.data)
+        else:
+            field[:] = plane  # its symbols are coded: the array serves again
+            tables, coded = stream.write(field, by_row, stream.histogram(field, by_row, 2, 8))
+            side.append(b"\1" + tables)
+            body.append(coded)
     packed_side = zlib.compress(b"".join(side), SIDE_EFFORT)
     return b"".join([bytes([CODED]), put_uvarint(len(packed_side)), packed_side, *body, packed.tobytes()])
 
 
-def _encode_plane(plane: NDArray[np.uint8], columns: int, scratch: NDArray[np.uint16]) -> tuple[bytes, Any]:
-    """-> side information, data. Rows that are all 0 make a class of their own."""
-    counts = np.bincount(plane[:: max(1, len(plane) // SAMPLE)], minlength=256)
-    share = counts[counts > 0] / counts.sum()
-    if -(share * np.log2(share)).sum() > 8 * UNIFORM:
-        return b"\0", plane.data
-    used = _rows_used(plane, columns)
-    scratch[:] = plane
-    classes = _spread(used, len(plane), columns)
-    tables, coded = stream.write(scratch, classes, stream.histogram(scratch, classes, 2, 8))
-    return b"\1" + np.packbits(used).tobytes() + tables, coded
-
-
-def _rows_used(plane: NDArray[np.uint8], columns: int) -> NDArray[np.bool_]:
+def _short_rows(plane: NDArray[np.uint8], columns: int) -> NDArray[np.bool_]:
+    """Rows whose lowest byte is 0 throughout: they were rounded once, and their other bytes look different as well."""
     whole = len(plane) // columns * columns
-    used = plane[:whole].reshape(-1, columns).any(1)
-    return used if whole == len(plane) else np.append(used, plane[whole:].any())
+    short = ~plane[:whole].reshape(-1, columns).any(1)
+    return short if whole == len(plane) else np.append(short, not plane[whole:].any())
 
 
-def _spread(used: NDArray[np.bool_], n: int, columns: int) -> NDArray[np.uint8]:
+def _is_uniform(plane: NDArray[np.uint8], by_row: NDArray[np.uint8]) -> bool:
+    """Whether coding a plane would save too little; on a sample."""
+    step = max(1, len(plane) // SAMPLE)
+    counts = np.zeros((2, 2 << 8), np.uint32)
+    lanes.count(plane[::step].astype(np.uint16), np.ascontiguousarray(by_row[::step]), 8, counts)
+    return float(planes.entropy(counts, 8)[0]) > 8 * UNIFORM * len(plane[::step])
+
+
+def _spread(short: NDArray[np.bool_], n: int, columns: int) -> NDArray[np.uint8]:
     out = np.empty(n, np.uint8)
-    planes.classes(used.astype(np.int16), np.zeros(columns, np.int16), 1, out)
+    planes.classes(short.astype(np.int16), np.zeros(columns, np.int16), 1, out)
     return out
 
 
@@ -124,24 +132,28 @@ def _decode_coded(r: ByteReader, columns: int, out: Words) -> None:
     grid = scales.Grid.unpack(side, rows, columns)
     field = np.empty(n, np.uint16)
     heads = [stream.read_tables(side, grid.number, layout.bits, n)]
-    used: list[NDArray[np.bool_]] = []
+    by_row = np.zeros(n if layout.planes else 0, np.uint8)
+    if layout.planes and side.byte():
+        short = np.unpackbits(np.frombuffer(side.take(-(-rows // 8)), np.uint8), count=rows)
+        by_row = _spread(short.astype(bool), n, columns)
     coded = []
     for _ in range(layout.planes):
-        coded.append(side.byte())
+        coded.append(side.byte() != 0)
         if coded[-1]:
-            used.append(np.unpackbits(np.frombuffer(side.take(-(-rows // 8)), np.uint8), count=rows).astype(bool))
             heads.append(stream.read_tables(side, 2, 8, n))
     side.end()
-    needed = sum(h.size for h in heads) + (layout.planes - sum(map(bool, coded))) * n + layout.packed_size(n)
+    needed = sum(h.size for h in heads) + (layout.planes - sum(coded)) * n + layout.packed_size(n)
     if needed != len(r.data) - r.at:
-        raise BitstreamError(f"{r.name}: {len(r.data) - r.at} bytes of data where its tables announce {needed}; the file is damaged")
+        raise BitstreamError(
+            f"{r.name}: {len(r.data) - r.at} bytes of data where its tables announce {needed}; the file is damaged"
+        )
     stream.read(heads.pop(0), r, grid.classes(n, columns), field)
     rest = np.empty((layout.planes, n), np.uint8)
-    scratch = np.empty(n, np.uint16) if used else field
+    symbols = np.empty(n if any(coded) else 0, np.uint16)
     for plane, is_coded in zip(rest, coded, strict=True):
         if is_coded:
-            stream.read(heads.pop(0), r, _spread(used.pop(0), n, columns), scratch)
-            plane[:] = scratch
+            stream.read(heads.pop(0), r, by_row, symbols)
+            plane[:] = symbols
         else:
             plane[:] = np.frombuffer(r.take(n), np.uint8)
     packed = np.frombuffer(r.take(layout.packed_size(n)), np.uint8).copy()

@@ -27,6 +27,7 @@ FINE_FROM = 1 << 19  # M (evaluate tensor): words from which classes are quarter
 SAMPLE = 1 << 15  # M: words on which the choice is made
 LEAST = 1 << 12  # G: words from which there is a choice
 DEEP = 20  # G: octaves below the largest exponent that count
+OUTSIDE = 0.001  # G: share of values at each end that need no class of their own
 TABLE_BITS = 6  # G: bits that a letter of a table takes after zlib, for the estimate
 
 
@@ -117,10 +118,11 @@ def choose(words: NDArray[Any], field: NDArray[np.uint16], columns: int, kind: K
 def _grid(rows: NDArray[np.int64], columns: NDArray[np.int64] | None) -> Grid:
     """Steps shifted so that the upper end of the sums fills the classes; what lies lower shares the lowest."""
     across = np.zeros(1, np.int64) if columns is None else columns
-    some, other = rows[:: max(1, len(rows) // 256)], across[:: max(1, len(across) // 256)]
-    sums = np.sort((some[:, None] + other).ravel())
-    high, low = int(sums[(len(sums) - 1) * 995 // 1000]), int(sums[(len(sums) - 1) * 5 // 1000])
-    highest = min(MAX_CLASSES - 1, max(0, high - low))
+    least = rows.min() + across.min()
+    # every row meets every column: the histogram of sums is the two histograms' convolution
+    often = np.convolve(np.bincount(rows - rows.min()), np.bincount(across - across.min())).cumsum()
+    low, high = (int(least + np.searchsorted(often, often[-1] * share)) for share in (OUTSIDE, 1 - OUTSIDE))
+    highest = min(MAX_CLASSES - 1, high - low)
     return Grid(
         rows=np.clip(rows - (high - highest), -128, 127).astype(np.int16),
         columns=None if columns is None else np.clip(columns, -128, 127).astype(np.int16),
