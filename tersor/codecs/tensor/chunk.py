@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import lanes, planes, scales, stream
-from tersor.codecs.tensor.dtypes import Kind
+from tersor.signals.dtypes import Kind
 from tersor.codecs.tensor.layout import Layout, choose_layout
 from tersor.container import ByteReader, put_uvarint
 from tersor.errors import BitstreamError

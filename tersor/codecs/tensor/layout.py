@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import planes
-from tersor.codecs.tensor.dtypes import Kind
+from tersor.signals.dtypes import Kind
 from tersor.codecs.tensor.lanes import MAX_SYMBOLS
 from tersor.container import ByteReader
 from tersor.errors import BitstreamError

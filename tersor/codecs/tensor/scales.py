@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import lanes, planes
-from tersor.codecs.tensor.dtypes import Kind
+from tersor.signals.dtypes import Kind
 from tersor.codecs.tensor.layout import Layout
 from tersor.container import ByteReader
 from tersor.errors import BitstreamError
