@@ -30,7 +30,7 @@ class CodecEntry:
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises
             BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers" or "audio"; the command line reads and writes
+        signal: what it codes, "image", "field", "integers", "audio" or "tensors"; the command line reads and writes
             files of that kind.
     """
 
@@ -81,6 +81,15 @@ BUILT_IN = (
         codec="tersor.codecs.lossless.codec:LosslessCodec",
         describe="tersor.codecs.lossless.header:describe",
         signal="integers",
+    ),
+    CodecEntry(
+        name="tensor",
+        wire_id=8,
+        summary="weights, caches and embeddings of networks, bit by bit or with a bound "
+        "(pip install tersor[fields])",
+        codec="tersor.codecs.tensor.codec:TensorCodec",
+        describe="tersor.codecs.tensor.header:describe",
+        signal="tensors",
     ),
 )
 
