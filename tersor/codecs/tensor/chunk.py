@@ -46,16 +46,24 @@ def encode(words: Words, columns: int, kind: Kind) -> bytes:
     if (words == words[0]).all():
         return bytes([CONSTANT]) + words[:1].tobytes()
     layout = choose_layout(words, kind)
-    coded = _coded(words, columns, kind, layout)
+    levels = None
+    if kind.exponent and layout.at + layout.bits == kind.mantissa + kind.exponent:  # the field has the exponent
+        levels = scales.Levels(words=words, at=kind.mantissa, bits=kind.exponent)
+    return encode_words(words, columns, layout, levels)
+
+
+def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes:
+    """As `encode`, with the layout given and a scale that may be read elsewhere; never longer than the words and a byte."""
+    coded = _coded(words, columns, layout, levels)
     return coded if len(coded) <= words.nbytes else bytes([STORED]) + words.tobytes()
 
 
-def _coded(words: Words, columns: int, kind: Kind, layout: Layout) -> bytes:
+def _coded(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes:
     n = len(words)
     field = np.empty(n, np.uint16)
     rest, packed = np.empty((layout.planes, n), np.uint8), np.zeros(layout.packed_size(n), np.uint8)
     planes.split(words, layout.at, layout.bits, layout.zeros, field, rest, packed)
-    grid = scales.choose(words, field, columns, kind, layout)
+    grid = scales.choose(levels, field, columns, layout.bits)
     classes = grid.classes(n, columns)
     tables, coded = stream.write(field, classes, stream.histogram(field, classes, grid.number, layout.bits))
     side, body = [layout.pack(), grid.pack(), tables], [coded]

@@ -98,10 +98,9 @@ class TensorCodec:
             SignalError: a bound that is not one, or numbers that cannot have one.
         """
         planned = encode.plan(signal, Rules(bound, per_tensor))
-        header = TensorHeader(entries=tuple(e for e, _ in planned))
-        jobs = ((e, words) for e, t in planned for words in encode.pieces(e, t))
+        header = TensorHeader(entries=tuple(p.entry for p in planned))
         total = sum(e.chunks for e in header.entries)
-        return header, counted(in_order(encode.encode_piece, jobs, threads), total, progress)
+        return header, counted(in_order(encode.encode_piece, encode.pieces(planned), threads), total, progress)
 
     def decode_batch(
         self,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.tensor import chunk
-from tersor.codecs.tensor.header import TIED, Entry, TensorHeader
+from tersor.codecs.tensor import chunk, quantised
+from tersor.codecs.tensor.header import LOSSLESS, TIED, Entry, TensorHeader
 from tersor.container import Reader
 from tersor.errors import BitstreamError, ChecksumError, LimitExceededError, SignalError
 from tersor.signals.tensors import Tensor
@@ -131,16 +131,23 @@ def decode_job(reader: Reader, job: tuple[Target, int], salvage: bool) -> None:
             raise ChecksumError(f"{name}: {e}; decode --salvage leaves the tensor out and decodes the rest") from e
         at = first - target.start
         if 0 <= at and at + n <= len(target.words):
-            chunk.decode(data, entry.columns, target.words[at : at + n], name)
+            _decode_chunk(data, entry, target.words[at : at + n], name)
         else:
             whole = np.empty(n, target.words.dtype)
-            chunk.decode(data, entry.columns, whole, name)
+            _decode_chunk(data, entry, whole, name)
             low, high = max(0, -at), min(n, len(target.words) - at)
             target.words[at + low : at + high] = whole[low:high]
     except BitstreamError as e:
         if not salvage:
             raise
         target.fault = e
+
+
+def _decode_chunk(data: bytes, entry: Entry, out: NDArray[Any], name: str) -> None:
+    if data[:1] == bytes([quantised.QUANTISED]) and entry.coding != LOSSLESS:
+        quantised.decode(data, entry.columns, out, entry.dtype, name)
+    else:
+        chunk.decode(data, entry.columns, out, name)
 
 
 def finished(targets_: Mapping[str, Target]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

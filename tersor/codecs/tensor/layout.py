@@ -74,6 +74,15 @@ def choose_layout(words: NDArray[Any], kind: Kind) -> Layout:
     return Layout(at=at, bits=8, zeros=at, word_bits=word_bits)
 
 
+def number_layout(words: NDArray[Any], used: int) -> Layout:
+    """For whole numbers in the upper `used` bits: all of them, or without the lowest if more than 256 values occur."""
+    word_bits = 8 * words.itemsize
+    for bits in range(min(used, MAX_FIELD), 0, -1):
+        if bits <= 8 or _letters(words, word_bits - bits, bits) <= MAX_SYMBOLS:
+            break
+    return Layout(at=word_bits - bits, bits=bits, zeros=word_bits - used, word_bits=word_bits)
+
+
 def _tops(kind: Kind, zeros: int) -> tuple[int, ...]:
     """Mantissa bits to code, best first: one more than usual where the rest then fills bytes."""
     if kind.bits == 8:

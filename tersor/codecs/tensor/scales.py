@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import lanes, planes
-from tersor.signals.dtypes import Kind
-from tersor.codecs.tensor.layout import Layout
 from tersor.container import ByteReader
 from tersor.errors import BitstreamError
 
@@ -77,26 +75,38 @@ class Grid:
 ONE = Grid(rows=np.zeros(1, np.int16), columns=None, highest=0)
 
 
-def choose(words: NDArray[Any], field: NDArray[np.uint16], columns: int, kind: Kind, layout: Layout) -> Grid:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """Where a value's scale is read: the exponent inside its word.
+
+    Attributes:
+        words: uint [n]: the values, or floats as large as them.
+        at: lowest bit of the exponent.
+        bits: its width.
+    """
+
+    words: NDArray[Any]
+    at: int
+    bits: int
+
+
+def choose(levels: Levels | None, field: NDArray[np.uint16], columns: int, bits: int) -> Grid:
     """The grid of a chunk that makes it smallest, judged on a sample of its rows.
 
     Args:
-        words: uint [n].
-        field: uint16 [n], of `layout`.
-        columns: words in a row.
-        kind: floats have classes, integers one.
-        layout: of the words.
+        levels: of the values; None for numbers that have one class.
+        field: uint16 [n], below 2^bits.
+        columns: values in a row.
+        bits: of the field.
     """
-    n = len(words)
+    n = len(field)
     whole = n // columns
-    if not kind.exponent or n < LEAST or columns < 8 or whole < 2:
-        return ONE
-    base = layout.at + layout.bits - kind.exponent  # where the exponent is, unless the field is the lowest byte
-    if base != kind.mantissa:
+    if levels is None or n < LEAST or columns < 8 or whole < 2:
         return ONE
     down, across = np.empty(-(-n // columns), np.int64), np.empty(columns, np.int64)
-    top = int(field[:: max(1, n // SAMPLE)].max()) >> (layout.bits - kind.exponent)
-    planes.scales(words, kind.mantissa, kind.exponent, max(0, top - DEEP), columns, down, across)
+    some = levels.words[:: max(1, n // SAMPLE)]
+    top = int((some >> some.dtype.type(levels.at) & some.dtype.type((1 << levels.bits) - 1)).max())
+    planes.scales(levels.words, levels.at, levels.bits, max(0, top - DEEP), columns, down, across)
     fineness = 4 if n >= FINE_FROM else 2
     sizes = np.full(len(down), columns)
     sizes[-1] = n - columns * (len(down) - 1)
@@ -106,10 +116,10 @@ def choose(words: NDArray[Any], field: NDArray[np.uint16], columns: int, kind: K
     flat = np.full(1, round(fineness * mean), np.int64)
     taken = np.unique(np.linspace(0, whole - 1, max(1, min(whole, SAMPLE // columns))).astype(np.int64))
     sample = np.ascontiguousarray(field[: whole * columns].reshape(whole, columns)[taken]).ravel()
-    best, least = ONE, _bits(sample, ONE, columns, layout, n)
+    best, least = ONE, _bits(sample, ONE, columns, bits, n)
     for grid in (_grid(by_row, None), _grid(flat, by_column), _grid(by_row, by_column)):
         part = Grid(rows=grid.rows[taken] if len(grid.rows) > 1 else grid.rows, columns=grid.columns, highest=grid.highest)
-        size = _bits(sample, part, columns, layout, n) + _side_bits(grid) * len(sample) / n
+        size = _bits(sample, part, columns, bits, n) + _side_bits(grid) * len(sample) / n
         if size < least:
             best, least = grid, size
     return best
@@ -130,13 +140,13 @@ def _grid(rows: NDArray[np.int64], columns: NDArray[np.int64] | None) -> Grid:
     )
 
 
-def _bits(sample: NDArray[np.uint16], grid: Grid, columns: int, layout: Layout, n: int) -> float:
+def _bits(sample: NDArray[np.uint16], grid: Grid, columns: int, bits: int, n: int) -> float:
     """Size of a sample of a chunk of n, with its share of the tables."""
-    counts = np.zeros((2, grid.number << layout.bits), np.uint32)
-    lanes.count(sample, grid.classes(len(sample), columns), layout.bits, counts)
-    bits, letters = planes.entropy(counts, layout.bits)
+    counts = np.zeros((2, grid.number << bits), np.uint32)
+    lanes.count(sample, grid.classes(len(sample), columns), bits, counts)
+    ideal, letters = planes.entropy(counts, bits)
     # tables learned from a sample fit it too well, by half a nat a letter (Miller, 1955)
-    return float(bits + letters * (0.72 + TABLE_BITS * len(sample) / n))
+    return float(ideal + letters * (0.72 + TABLE_BITS * len(sample) / n))
 
 
 def _side_bits(grid: Grid) -> float:
