@@ -30,8 +30,8 @@ class CodecEntry:
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises
             BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers", "audio" or "tensors"; the command line reads and writes
-            files of that kind.
+        signal: what it codes, "image", "field", "integers", "audio" or "tensors"; the command line reads and
+            writes files of that kind.
     """
 
     name: str

@@ -132,8 +132,9 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
 
 
 def as_tensors(x: Any) -> Tensors:
-    """Tensors from a path or the bytes of a .safetensors file, the path of an index of several, or a dict of numpy arrays, torch
-    tensors and `Tensor`s by name; a nested dict's names are joined by dots, and one array alone is called "tensor".
+    """Tensors from a path or the bytes of a .safetensors file, the path of an index of several, or a dict of
+    numpy arrays, torch tensors and `Tensor`s by name; a nested dict's names are joined by dots, and one array
+    alone is called "tensor".
 
     Raises:
         SignalError: anything else.
@@ -188,6 +189,7 @@ def as_tensor(x: Any) -> Tensor:
     if isinstance(x, (np.ndarray, np.generic, int, float)) or hasattr(x, "__array__"):
         return Tensor.of(x)
     raise SignalError(
-        f"cannot make tensors of {type(x).__name__}; allowed are paths of .safetensors files, dicts of arrays, numpy arrays "
+        f"cannot make tensors of {type(x).__name__}; allowed are paths of .safetensors files, dicts of "
+        "arrays, numpy arrays "
         "and torch tensors"
     )

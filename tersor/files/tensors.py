@@ -1,9 +1,11 @@
 """Files of tensors: safetensors, alone or several of them beside an index (model.safetensors.index.json).
 
-    8 bytes: length of the header | header (JSON: name -> dtype, shape, data_offsets; `__metadata__`) | data, without gaps
+    8 bytes: length of the header | header (JSON: name -> dtype, shape, data_offsets; `__metadata__`) | data,
+    without gaps
 
-Read by mapping: a tensor's bytes are touched when it is coded. Headers are kept as they are, so that a file comes back byte by
-byte. Source: the format's page in the safetensors repository, with its list of what a reader must refuse.
+Read by mapping: a tensor's bytes are touched when it is coded. Headers are kept as they are, so that a file
+comes back byte by byte. Source: the format's page in the safetensors repository, with its list of what a
+reader must refuse.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def read_tensors(source: Path | bytes) -> Tensors:
     if isinstance(source, Path) and source.name.endswith(INDEX_SUFFIX):
         return _read_sharded(source)
     name = source.name if isinstance(source, Path) else "standard input"
-    header, entries, metadata = _read_file(_mapped(source) if isinstance(source, Path) else np.frombuffer(source, np.uint8), name)
+    header, entries, metadata = _read_file(
+        _mapped(source) if isinstance(source, Path) else np.frombuffer(source, np.uint8), name
+    )
     return Tensors(entries=entries, metadata=metadata, files={name: header})
 
 
@@ -49,7 +53,9 @@ def _read_sharded(path: Path) -> Tensors:
     except OSError as e:
         raise SignalError(f"{path}: cannot be read ({e.strerror})") from e
     except (ValueError, KeyError, AttributeError, TypeError) as e:
-        raise SignalError(f"{path}: not an index of safetensors files: it has no weight_map of names ({e!r})") from e
+        raise SignalError(
+            f"{path}: not an index of safetensors files: it has no weight_map of names ({e!r})"
+        ) from e
     entries: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
     files = {}
@@ -65,7 +71,13 @@ def _read_sharded(path: Path) -> Tensors:
 
 def check_file_name(name: Any) -> None:
     """Raises: SignalError: not the plain name of a file, which could be written elsewhere."""
-    if not isinstance(name, str) or not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
+    if (
+        not isinstance(name, str)
+        or not name
+        or name != os.path.basename(name)
+        or name in (".", "..")
+        or "\\" in name
+    ):
         raise SignalError(f"a model's file is called {name!r}; allowed are names without folders")
 
 
@@ -84,13 +96,18 @@ def _read_file(data: NDArray[np.uint8], name: str) -> tuple[bytes, dict[str, Ten
     """-> header, tensors in the order of their data, metadata."""
     length = int.from_bytes(data[:8].tobytes(), "little")
     if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):
-        raise SignalError(f"{name}: not a safetensors file: it announces a header of {length} bytes and has {len(data)}")
+        raise SignalError(
+            f"{name}: not a safetensors file: it announces a header of {length} bytes and has {len(data)}"
+        )
     header, body = data[8 : 8 + length].tobytes(), data[8 + length :]
     spans, metadata = parse_header(header, name)
     entries, at = {}, 0
     for key, dtype, shape, start, stop in spans:
         if start != at or stop > len(body):
-            raise SignalError(f"{name}: tensor '{key}' lies at bytes {start} to {stop}, expected is a start at {at} and an end by {len(body)}; it is damaged")
+            raise SignalError(
+                f"{name}: tensor '{key}' lies at bytes {start} to {stop}, expected is a start at {at} and an "
+                f"end by {len(body)}; it is damaged"
+            )
         entries[key] = Tensor(dtype=dtype, shape=shape, words=body[start:stop].view(f"u{KINDS[dtype].word}"))
         at = stop
     if at != len(body):
@@ -114,13 +131,18 @@ def parse_header(header: bytes, name: str) -> tuple[list[Span], dict[str, str]]:
         parsed = json.loads(header)
         metadata = parsed.pop(METADATA, None) or {}
         spans = [(k, v["dtype"], tuple(v["shape"]), *v["data_offsets"]) for k, v in parsed.items()]
-        if not all(isinstance(n, int) and n >= 0 for _, _, shape, start, stop in spans for n in (*shape, start, stop)):
+        if not all(
+            isinstance(n, int) and n >= 0 for _, _, shape, start, stop in spans for n in (*shape, start, stop)
+        ):
             raise SignalError(f"{name}: a shape or an offset is not a whole number; it is damaged")
         if not all(isinstance(v, str) for v in metadata.values()):
             raise SignalError(f"{name}: its metadata is not text; it is damaged")
         for key, dtype, shape, start, stop in spans:
             if (needed := size_bytes(dtype, shape)) != stop - start:
-                raise SignalError(f"{name}: tensor '{key}' {list(shape)} of {dtype} takes {needed} bytes and has {stop - start}; it is damaged")
+                raise SignalError(
+                    f"{name}: tensor '{key}' {list(shape)} of {dtype} takes {needed} bytes and has "
+                    f"{stop - start}; it is damaged"
+                )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         if isinstance(e, SignalError):
             raise
@@ -136,7 +158,9 @@ def write_tensors(signal: Tensors, path: Path) -> None:
     """
     if path.name.endswith(INDEX_SUFFIX):
         if signal.index is None:
-            raise SignalError(f"{path}: the tensors did not come with an index; write them to one {SUFFIX} file")
+            raise SignalError(
+                f"{path}: the tensors did not come with an index; write them to one {SUFFIX} file"
+            )
         for name, header in signal.files.items():
             check_file_name(name)
             _write(path.parent / name, _with_header(signal, header, name))
@@ -158,7 +182,9 @@ def pieces(signal: Tensors, suffix: str) -> Iterator[Any]:
         SignalError: another suffix.
     """
     if suffix.lower() != SUFFIX:
-        raise SignalError(f"'{suffix}' is not a format for tensors; allowed are {SUFFIX} and {SUFFIX}{INDEX_SUFFIX}")
+        raise SignalError(
+            f"'{suffix}' is not a format for tensors; allowed are {SUFFIX} and {SUFFIX}{INDEX_SUFFIX}"
+        )
     if len(signal.files) == 1:
         ((name, header),) = signal.files.items()
         return _with_header(signal, header, name)

@@ -1,4 +1,4 @@
-"""Types of numbers, by the names safetensors gives them: their width, and where a float keeps its exponent."""
+"""Types of numbers, by safetensors' names: their width, and where a float keeps its exponent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Named tensors of numbers: weights, checkpoints, caches, embeddings. Their bits are kept, whatever they mean."""
+"""Named tensors of numbers: weights, checkpoints, caches, embeddings. Their bits are kept, whatever they
+mean.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class Tensor:
     Attributes:
         dtype: name of the type as in safetensors ("BF16", "F8_E4M3", "I4"); see `tersor.signals.dtypes`.
         shape: of its numbers.
-        words: the bits, unsigned integers [n] in C order: uint8, uint16, uint32 or uint64 as wide as a number (complex
-            ones are two words); numbers of less than 8 bits packed in uint8.
+        words: the bits, unsigned integers [n] in C order: uint8, uint16, uint32 or uint64 as wide as a number
+            (complex ones are two words); numbers of less than 8 bits packed in uint8.
 
     Raises:
         SignalError: an unknown type, or words that do not fill the shape.
@@ -38,13 +40,15 @@ class Tensor:
         word = np.dtype(f"u{KINDS[self.dtype].word}")
         if self.words.dtype != word or self.words.ndim != 1 or self.words.nbytes != needed:
             raise SignalError(
-                f"a tensor {list(self.shape)} of {self.dtype} has {self.words.nbytes} bytes as {self.words.dtype} "
+                f"a tensor {list(self.shape)} of {self.dtype} has {self.words.nbytes} bytes as "
+                f"{self.words.dtype} "
                 f"{list(self.words.shape)}; needed are {needed} bytes as {word} in one axis"
             )
 
     @classmethod
     def of(cls, values: Any) -> Tensor:
-        """From a numpy array; ml_dtypes' types too (int4 and uint4 are packed, the first of two in the low half).
+        """From a numpy array; ml_dtypes' types too (int4 and uint4 are packed, the first of two in the low
+        half).
 
         Raises:
             SignalError: numbers of a type that safetensors has no name for.
@@ -81,7 +85,8 @@ class Tensor:
                 import ml_dtypes
             except ImportError as e:
                 raise MissingDependencyError(
-                    f"arrays of {name} need ml_dtypes (pip install ml_dtypes); `words` are the bits, `float32()` the values"
+                    f"arrays of {name} need ml_dtypes (pip install ml_dtypes); `words` are the bits, "
+                    "`float32()` the values"
                 ) from e
             dtype = np.dtype(getattr(ml_dtypes, name))
         else:
@@ -117,8 +122,8 @@ class Tensors:
     Attributes:
         entries: name -> tensor; two names may share one tensor (tied weights).
         metadata: text that belongs to the whole, as safetensors' `__metadata__`.
-        files: of the safetensors files it was read from, name -> the header's bytes, in the order of `entries`; empty if
-            it was not, or is only a part. With it files come back byte by byte.
+        files: of the safetensors files it was read from, name -> the header's bytes, in the order of
+            `entries`; empty if it was not, or is only a part. With it files come back byte by byte.
         index: the index file of a model in several files, (name, bytes), or None.
         notes: what was changed on the way in, for people.
     """

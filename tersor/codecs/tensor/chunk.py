@@ -1,15 +1,17 @@
-"""One chunk of a tensor without loss: unsigned words in, bytes out, and back (FORMAT.md, section "Tensor chunk").
+"""One chunk of a tensor without loss: unsigned words in, bytes out, and back (FORMAT.md, "Tensor chunk").
 
-words --split--> field (exponent and the top of the mantissa) --classes of rows and columns--> interleaved rANS
-             |-> bytes of the rest, each raw, or rANS where a byte is not uniform (numbers that were rounded once)
-             `-> the last bits, packed
+    words --split--> field (exponent, top of the mantissa) --classes of rows and columns--> interleaved rANS
+                 |-> bytes of the rest, each raw, or rANS where it is not uniform (numbers rounded once)
+                 `-> the last bits, packed
 
     STORED    0 | the words
     CONSTANT  1 | one word
-    CODED     2 | length of side information, side information (zlib) | streams of the field and planes, or planes raw | packed bits
+    CODED     2 | length of side information, side information (zlib) | stream of the field |
+                  stream or raw bytes of each plane | packed bits
 
-Source: exponents of networks hold 2 to 3 bits: T. Zhang et al., "70% size, 100% accuracy" (DFloat11, arXiv:2504.11651) and M. Hershcovitch
-et al., "ZipNN" (arXiv:2411.05239). What is added here are classes: a weight's scale is its row's times its column's.
+Source: exponents of networks hold 2 to 3 bits: T. Zhang et al., "70% size, 100% accuracy" (DFloat11,
+arXiv:2504.11651) and M. Hershcovitch et al., "ZipNN" (arXiv:2411.05239). What is added here are classes: a
+weight's scale is its row's times its column's.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import lanes, planes, scales, stream
-from tersor.signals.dtypes import Kind
 from tersor.codecs.tensor.layout import Layout, choose_layout
 from tersor.container import ByteReader, put_uvarint
 from tersor.errors import BitstreamError
+from tersor.signals.dtypes import Kind
 
 STORED, CONSTANT, CODED = range(3)
 MAX_VALUES = 1 << 22  # F
@@ -47,13 +49,17 @@ def encode(words: Words, columns: int, kind: Kind) -> bytes:
         return bytes([CONSTANT]) + words[:1].tobytes()
     layout = choose_layout(words, kind)
     levels = None
-    if kind.exponent and layout.at + layout.bits == kind.mantissa + kind.exponent:  # the field has the exponent
+    if (
+        kind.exponent and layout.at + layout.bits == kind.mantissa + kind.exponent
+    ):  # the field has the exponent
         levels = scales.Levels(words=words, at=kind.mantissa, bits=kind.exponent)
     return encode_words(words, columns, layout, levels)
 
 
 def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes:
-    """As `encode`, with the layout given and a scale that may be read elsewhere; never longer than the words and a byte."""
+    """As `encode`, with the layout given and a scale that may be read elsewhere; never longer than the words
+    and a byte.
+    """
     coded = _coded(words, columns, layout, levels)
     return coded if len(coded) <= words.nbytes else bytes([STORED]) + words.tobytes()
 
@@ -70,7 +76,7 @@ def _coded(words: Words, columns: int, layout: Layout, levels: scales.Levels | N
     by_row = np.zeros(n if layout.planes else 0, np.uint8)
     if layout.planes:
         short = _short_rows(rest[0], columns)
-        side.append(bytes([short.any()]))
+        side.append(bytes([bool(short.any())]))
         if short.any():
             side.append(np.packbits(short).tobytes())
             by_row = _spread(short, n, columns)
@@ -88,7 +94,9 @@ def _coded(words: Words, columns: int, layout: Layout, levels: scales.Levels | N
 
 
 def _short_rows(plane: NDArray[np.uint8], columns: int) -> NDArray[np.bool_]:
-    """Rows whose lowest byte is 0 throughout: they were rounded once, and their other bytes look different as well."""
+    """Rows whose lowest byte is 0 throughout: they were rounded once, and their other bytes look different as
+    well.
+    """
     whole = len(plane) // columns * columns
     short = ~plane[:whole].reshape(-1, columns).any(1)
     return short if whole == len(plane) else np.append(short, not plane[whole:].any())
@@ -129,13 +137,18 @@ def decode(data: bytes, columns: int, out: Words, name: str) -> None:
     elif mode == CODED:
         _decode_coded(r, columns, out)
     else:
-        raise BitstreamError(f"{name}: a chunk of kind {mode}; known are 0 to 2: the file is damaged or newer")
+        raise BitstreamError(
+            f"{name}: a chunk of kind {mode}; known are 0 to 2: the file is damaged or newer"
+        )
     r.end()
 
 
 def _decode_coded(r: ByteReader, columns: int, out: Words) -> None:
     n, rows = len(out), -(-len(out) // columns)
-    side = ByteReader(inflate(r.take(r.uvarint(MAX_SIDE, "length of side information")), r.name), f"{r.name}: side information")
+    side = ByteReader(
+        inflate(r.take(r.uvarint(MAX_SIDE, "length of side information")), r.name),
+        f"{r.name}: side information",
+    )
     layout = Layout.unpack(side, 8 * out.itemsize)
     grid = scales.Grid.unpack(side, rows, columns)
     field = np.empty(n, np.uint16)
@@ -153,7 +166,8 @@ def _decode_coded(r: ByteReader, columns: int, out: Words) -> None:
     needed = sum(h.size for h in heads) + (layout.planes - sum(coded)) * n + layout.packed_size(n)
     if needed != len(r.data) - r.at:
         raise BitstreamError(
-            f"{r.name}: {len(r.data) - r.at} bytes of data where its tables announce {needed}; the file is damaged"
+            f"{r.name}: {len(r.data) - r.at} bytes of data where its tables announce {needed}; the file is "
+            "damaged"
         )
     stream.read(heads.pop(0), r, grid.classes(n, columns), field)
     rest = np.empty((layout.planes, n), np.uint8)
@@ -178,7 +192,11 @@ def inflate(data: bytes, name: str) -> bytes:
     try:
         raw = stream_.decompress(data, MAX_SIDE + 1)
     except zlib.error as e:
-        raise BitstreamError(f"{name}: side information is not a zlib stream ({e}); the file is damaged") from e
+        raise BitstreamError(
+            f"{name}: side information is not a zlib stream ({e}); the file is damaged"
+        ) from e
     if len(raw) > MAX_SIDE or not stream_.eof or stream_.unused_data:
-        raise BitstreamError(f"{name}: side information is longer than {MAX_SIDE} bytes or cut short; the file is damaged")
+        raise BitstreamError(
+            f"{name}: side information is longer than {MAX_SIDE} bytes or cut short; the file is damaged"
+        )
     return raw

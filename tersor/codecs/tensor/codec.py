@@ -1,10 +1,12 @@
-"""Tensors of networks: weights, checkpoints, caches, embeddings; bit by bit, or with a bound that is stated and kept.
+"""Tensors of networks: weights, checkpoints, caches, embeddings; bit by bit, or with a bound that is stated
+and kept.
 
     tensors --encode.plan--> index;  words --chunk.encode--> payloads, side by side --> container
                           a bound: --quantised.encode--> payloads, decoded again and held against it
 
-Chunks are independent and a tensor's lie one after the other: one tensor, or rows of it, reads only its own. Everything runs on
-the CPU with integer arithmetic; what is with loss is one product of a float64 and a whole number: the same on every machine.
+Chunks are independent and a tensor's lie one after the other: one tensor, or rows of it, reads only its own.
+Everything runs on the CPU with integer arithmetic; what is with loss is one product of a float64 and a whole
+number: the same on every machine.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ class TensorCodec:
         """One file for each set of tensors.
 
         Args:
-            signals: Tensors, paths of .safetensors files or of an index of several, dicts of numpy arrays and torch
-                tensors, or single ones.
+            signals: Tensors, paths of .safetensors files or of an index of several, dicts of numpy arrays and
+                torch tensors, or single ones.
             options: see `payloads`.
 
         Raises:
@@ -71,7 +73,9 @@ class TensorCodec:
         return out
 
     def encode_to(self, file: BinaryIO, signal: Any, **options: Any) -> int:
-        """Encode into an empty file that can be read and sought, in the memory of a few chunks; -> bytes written."""
+        """Encode into an empty file that can be read and sought, in the memory of a few chunks; -> bytes
+        written.
+        """
         tensors = as_tensors(signal)
         header, chunks = self.payloads(tensors, **options)
         return container.write_to(file, WIRE_ID, header.pack, _metadata(tensors), chunks)
@@ -89,7 +93,8 @@ class TensorCodec:
 
         Args:
             signal: the tensors.
-            per_tensor: pattern of names -> options of `tersor.codecs.tensor.options.Settings` instead of the common ones.
+            per_tensor: pattern of names -> options of `tersor.codecs.tensor.options.Settings` instead of the
+                common ones.
             threads: at work; as many as there are cores if None.
             progress: called with (chunks done, chunks in all).
             bound: one of max_error, rel_error, cosine_error, bits_per_value, lossless; groups, anchor.
@@ -100,7 +105,9 @@ class TensorCodec:
         planned = encode.plan(signal, Rules(bound, per_tensor))
         header = TensorHeader(entries=tuple(p.entry for p in planned))
         total = sum(e.chunks for e in header.entries)
-        return header, counted(in_order(encode.encode_piece, encode.pieces(planned), threads), total, progress)
+        return header, counted(
+            in_order(encode.encode_piece, encode.pieces(planned), threads), total, progress
+        )
 
     def decode_batch(
         self,
@@ -150,7 +157,9 @@ class TensorCodec:
         progress: Progress | None,
     ) -> Tensors:
         if reader.codec != WIRE_ID:
-            raise BitstreamError(f"the file's codec is {reader.codec}, not {WIRE_ID}; use tersor.decode, which finds it")
+            raise BitstreamError(
+                f"the file's codec is {reader.codec}, not {WIRE_ID}; use tersor.decode, which finds it"
+            )
         header = TensorHeader.unpack(reader.header, len(reader.chunk_lengths))
         targets = decode.targets(header, names, rows, out, max_bytes)
         jobs = [job for t in {id(t): t for t in targets.values()}.values() for job in t.jobs()]
@@ -179,7 +188,9 @@ def _metadata(signal: Tensors) -> dict[str, bytes]:
     return out
 
 
-def _from_metadata(stored: Mapping[str, bytes]) -> tuple[dict[str, bytes], tuple[str, bytes] | None, dict[str, str]]:
+def _from_metadata(
+    stored: Mapping[str, bytes],
+) -> tuple[dict[str, bytes], tuple[str, bytes] | None, dict[str, str]]:
     """-> headers of files, index, text."""
     files = {k.removeprefix(FILE_KEY): v for k, v in stored.items() if k.startswith(FILE_KEY)}
     indices = [(k.removeprefix(INDEX_KEY), v) for k, v in stored.items() if k.startswith(INDEX_KEY)]
@@ -206,7 +217,9 @@ def in_order(work: Callable[[A], B], items: Iterable[A], threads: int | None) ->
         return
     rest = iter(items)
     with ThreadPoolExecutor(number, thread_name_prefix="tersor") as pool:
-        waiting: deque[Future[B]] = deque(pool.submit(work, i) for i in itertools.islice(rest, AHEAD * number))
+        waiting: deque[Future[B]] = deque(
+            pool.submit(work, i) for i in itertools.islice(rest, AHEAD * number)
+        )
         try:
             while waiting:
                 done = waiting.popleft().result()

@@ -47,7 +47,11 @@ class Target:
 
 
 def targets(
-    header: TensorHeader, names: Sequence[str] | None, rows: slice | None, out: Mapping[str, Any], max_bytes: int | None
+    header: TensorHeader,
+    names: Sequence[str] | None,
+    rows: slice | None,
+    out: Mapping[str, Any],
+    max_bytes: int | None,
 ) -> dict[str, Target]:
     """Where each tensor asked for will be; tied ones share.
 
@@ -61,9 +65,13 @@ def targets(
     parts = {own: part(header.entries[own], rows) for own in wanted.values()}
     total = sum(n * header.entries[own].kind.word for own, (_, _, n) in parts.items())
     if max_bytes is not None and total > max_bytes:
-        raise LimitExceededError(f"the tensors take {total} bytes, allowed are {max_bytes}; ask for fewer, or raise max_bytes")
+        raise LimitExceededError(
+            f"the tensors take {total} bytes, allowed are {max_bytes}; ask for fewer, or raise max_bytes"
+        )
     if unknown := sorted(set(out) - {header.entries[i].name for i in wanted}):
-        raise SignalError(f"a buffer is given for '{unknown[0]}', which is not decoded; drop it, or ask for the tensor")
+        raise SignalError(
+            f"a buffer is given for '{unknown[0]}', which is not decoded; drop it, or ask for the tensor"
+        )
     made: dict[int, Target] = {}
     for i, own in wanted.items():
         entry, (shape, start, n) = header.entries[own], parts[own]
@@ -71,7 +79,10 @@ def targets(
         if own in made and buffer is None:
             continue
         if own in made:
-            raise SignalError(f"a buffer is given for '{header.entries[i].name}', which is tied to '{entry.name}'; give that one's")
+            raise SignalError(
+                f"a buffer is given for '{header.entries[i].name}', which is tied to '{entry.name}'; give "
+                "that one's"
+            )
         words = _allocate(entry, n) if buffer is None else _buffer(entry, shape, buffer)
         made[own] = Target(entry=entry, first_chunk=starts[own], shape=shape, start=start, words=words)
     return {header.entries[i].name: made[own] for i, own in wanted.items()}
@@ -82,12 +93,16 @@ def part(entry: Entry, rows: slice | None) -> tuple[tuple[int, ...], int, int]:
     if rows is None:
         return entry.shape, 0, entry.words
     if not entry.shape or rows.step not in (None, 1):
-        raise SignalError(f"rows {rows} of '{entry.name}' {list(entry.shape)}; give slice(start, stop) of a first axis")
+        raise SignalError(
+            f"rows {rows} of '{entry.name}' {list(entry.shape)}; give slice(start, stop) of a first axis"
+        )
     start, stop, _ = rows.indices(entry.shape[0])
     shape = (max(0, stop - start), *entry.shape[1:])
     each, rest = divmod(entry.words, max(1, entry.shape[0]))
     if rest or (math.prod(shape) * entry.kind.bits) % 8 or (math.prod(entry.shape[1:]) * entry.kind.bits) % 8:
-        raise SignalError(f"rows of '{entry.name}' {list(entry.shape)} of {entry.dtype} end inside a byte; read it whole")
+        raise SignalError(
+            f"rows of '{entry.name}' {list(entry.shape)} of {entry.dtype} end inside a byte; read it whole"
+        )
     return shape, start * each, shape[0] * each
 
 
@@ -95,7 +110,9 @@ def _allocate(entry: Entry, n: int) -> NDArray[Any]:
     try:
         return np.empty(n, f"u{entry.kind.word}")
     except (MemoryError, ValueError) as e:
-        raise LimitExceededError(f"no memory for the {n * entry.kind.word} bytes of '{entry.name}'; read rows of it") from e
+        raise LimitExceededError(
+            f"no memory for the {n * entry.kind.word} bytes of '{entry.name}'; read rows of it"
+        ) from e
 
 
 def _buffer(entry: Entry, shape: tuple[int, ...], buffer: Any) -> NDArray[Any]:
@@ -107,7 +124,8 @@ def _buffer(entry: Entry, shape: tuple[int, ...], buffer: Any) -> NDArray[Any]:
         raise SignalError(f"the buffer for '{entry.name}' is not contiguous memory ({e})") from e
     if view.readonly or words.nbytes * 8 != math.prod(shape) * entry.kind.bits:
         raise SignalError(
-            f"the buffer for '{entry.name}' has {view.nbytes} bytes{' and cannot be written' * view.readonly}; "
+            f"the buffer for '{entry.name}' has {view.nbytes} "
+            f"bytes{' and cannot be written' * view.readonly}; "
             f"needed are {math.prod(shape) * entry.kind.bits // 8} of {entry.dtype} {list(shape)}"
         )
     return words
@@ -128,9 +146,11 @@ def decode_job(reader: Reader, job: tuple[Target, int], salvage: bool) -> None:
         try:
             data = reader.chunk(target.first_chunk + i)
         except ChecksumError as e:
-            raise ChecksumError(f"{name}: {e}; decode --salvage leaves the tensor out and decodes the rest") from e
+            raise ChecksumError(
+                f"{name}: {e}; decode --salvage leaves the tensor out and decodes the rest"
+            ) from e
         at = first - target.start
-        if 0 <= at and at + n <= len(target.words):
+        if at >= 0 and at + n <= len(target.words):
             _decode_chunk(data, entry, target.words[at : at + n], name)
         else:
             whole = np.empty(n, target.words.dtype)

@@ -51,15 +51,25 @@ def plan(signal: Tensors, rules: Rules) -> list[Part]:
     out: list[Part] = []
     for i, (name, t) in enumerate(signal.entries.items()):
         if len(name.encode()) > MAX_NAME:
-            raise SignalError(f"a tensor's name has {len(name)} letters ({name[:40]}...); allowed are {MAX_NAME} bytes")
+            raise SignalError(
+                f"a tensor's name has {len(name)} letters ({name[:40]}...); allowed are {MAX_NAME} bytes"
+            )
         settings = rules.of(name) if t.dtype in quantised.TYPES and t.shape and t.nbytes else Settings()
         columns, rows = shape_of_chunks(t) if settings.coding == LOSSLESS else shape_with_bound(t, settings)
         tokens = min(rows, t.shape[-2]) if len(t.shape) > 1 and columns == t.shape[-1] else rows
         entry = Entry(
-            name=name, dtype=t.dtype, shape=t.shape, columns=columns, rows=rows, coding=settings.coding, asked=settings.asked
+            name=name,
+            dtype=t.dtype,
+            shape=t.shape,
+            columns=columns,
+            rows=rows,
+            coding=settings.coding,
+            asked=settings.asked,
         )
         alike = found.setdefault((t.dtype, t.shape, settings, zlib.crc32(t.words.data[:LOOKED_AT])), [])
-        twin = next((j for j, other in alike if t.words is other.words or np.array_equal(t.words, other.words)), None)
+        twin = next(
+            (j for j, other in alike if t.words is other.words or np.array_equal(t.words, other.words)), None
+        )
         if twin is None or not t.nbytes:
             alike.append((i, t))
         else:
@@ -69,7 +79,9 @@ def plan(signal: Tensors, rules: Rules) -> list[Part]:
 
 
 def shape_with_bound(t: Tensor, settings: Settings) -> tuple[int, int]:
-    """(words in a row, rows in a chunk): rows are tokens, and a chunk has whole heads, or whole runs from anchor to anchor."""
+    """(words in a row, rows in a chunk): rows are tokens, and a chunk has whole heads, or whole runs from
+    anchor to anchor.
+    """
     columns = t.shape[-1]
     if columns > LONGEST_ROW:
         if settings.coding == "cosine_error":

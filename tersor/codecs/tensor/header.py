@@ -1,7 +1,8 @@
 """The tensor codec's header: the index of tensors (FORMAT.md, section "tensor").
 
-    length of the index inflated | index (zlib): number of tensors, then of each, in the order of the chunks:
-        name | type | shape | coding | tied: number of the tensor it is;  else: words in a row | rows in a chunk | bound
+length of the index inflated | index (zlib): number of tensors, then of each, in the order of the chunks:
+    name | type | shape | coding | tied: number of the tensor it is;  else: words in a row | rows in a chunk |
+    bound
 """
 
 from __future__ import annotations
@@ -90,17 +91,24 @@ class Entry:
         shape = tuple(r.uvarint(MAX_BYTES, "shape") for _ in range(r.uvarint(MAX_AXES, "axes")))
         coding = r.byte()
         if code >= len(TYPES) or coding >= len(CODINGS):
-            raise BitstreamError(f"{r.name}: '{name}' has type {code} and coding {coding}; the file is damaged or newer")
+            raise BitstreamError(
+                f"{r.name}: '{name}' has type {code} and coding {coding}; the file is damaged or newer"
+            )
         dtype, coding_name = TYPES[code], CODINGS[coding]
         if math.prod(shape) > MAX_BYTES or math.prod(shape) * KINDS[dtype].bits % 8:
-            raise LimitExceededError(f"{r.name}: '{name}' has the shape {list(shape)}, which is no tensor of {dtype}")
+            raise LimitExceededError(
+                f"{r.name}: '{name}' has the shape {list(shape)}, which is no tensor of {dtype}"
+            )
         if coding_name == TIED:
-            return cls(name=name, dtype=dtype, shape=shape, coding=TIED, tied_to=r.uvarint(MAX_TENSORS, "tie"))
+            return cls(
+                name=name, dtype=dtype, shape=shape, coding=TIED, tied_to=r.uvarint(MAX_TENSORS, "tie")
+            )
         columns = r.uvarint(MAX_CHUNK_WORDS, "words in a row")
         rows = r.uvarint(MAX_CHUNK_WORDS, "rows in a chunk")
         if not 1 <= rows * columns <= MAX_CHUNK_WORDS:
             raise LimitExceededError(
-                f"{r.name}: chunks of '{name}' have {rows} rows of {columns} words; allowed are 1 to {MAX_CHUNK_WORDS} words"
+                f"{r.name}: chunks of '{name}' have {rows} rows of {columns} words; allowed are 1 to "
+                f"{MAX_CHUNK_WORDS} words"
             )
         asked = 0.0 if coding_name == LOSSLESS else float(struct.unpack("<d", r.take(8))[0])
         return cls(
@@ -137,23 +145,31 @@ class TensorHeader:
         except zlib.error as e:
             raise BitstreamError(f"tensor header: not a zlib stream ({e}); the file is damaged") from e
         if len(raw) != length or not inflate.eof or inflate.unused_data:
-            raise BitstreamError(f"tensor header: its index is not of the {length} bytes announced; the file is damaged")
+            raise BitstreamError(
+                f"tensor header: its index is not of the {length} bytes announced; the file is damaged"
+            )
         r = ByteReader(raw, "tensor header")
         entries: list[Entry] = []
         names = set()
         for i in range(r.uvarint(MAX_TENSORS, "number of tensors")):
-            e = Entry.unpack(r)
-            if e.name in names:
-                raise BitstreamError(f"tensor header: two tensors are called '{e.name}'; the file is damaged")
-            names.add(e.name)
-            if e.coding == TIED:
-                of = entries[e.tied_to] if e.tied_to < i else e
-                if of.coding == TIED or (of.dtype, of.shape) != (e.dtype, e.shape):
-                    raise BitstreamError(f"tensor header: '{e.name}' is tied to number {e.tied_to}, which it cannot be")
-            entries.append(e)
+            entry = Entry.unpack(r)
+            if entry.name in names:
+                raise BitstreamError(
+                    f"tensor header: two tensors are called '{entry.name}'; the file is damaged"
+                )
+            names.add(entry.name)
+            if entry.coding == TIED:
+                of = entries[entry.tied_to] if entry.tied_to < i else entry
+                if of.coding == TIED or (of.dtype, of.shape) != (entry.dtype, entry.shape):
+                    raise BitstreamError(
+                        f"tensor header: '{entry.name}' is tied to number {entry.tied_to}, which it cannot be"
+                    )
+            entries.append(entry)
         r.end()
         if (needed := sum(e.chunks for e in entries)) != chunks:
-            raise BitstreamError(f"tensor header: its shapes take {needed} chunks, the file has {chunks}; the file is damaged")
+            raise BitstreamError(
+                f"tensor header: its shapes take {needed} chunks, the file has {chunks}; the file is damaged"
+            )
         return cls(entries=tuple(entries))
 
     def starts(self) -> list[int]:
@@ -174,7 +190,9 @@ class TensorHeader:
             if e.name == name:
                 return i
         first = ", ".join(e.name for e in self.entries[:8])
-        raise SignalError(f"no tensor '{name}'; the file has {len(self.entries)}: {first}{' ...' * (len(self.entries) > 8)}")
+        raise SignalError(
+            f"no tensor '{name}'; the file has {len(self.entries)}: {first}{' ...' * (len(self.entries) > 8)}"
+        )
 
 
 def describe(reader: Reader) -> dict[str, Any]:
@@ -188,7 +206,9 @@ def describe(reader: Reader) -> dict[str, Any]:
         "tensors": len(header.entries),
         "numbers": sum(math.prod(e.shape) for e in own),
         "types": ", ".join(f"{n} {t}" for t, n in types.items()),
-        "coding": ", ".join([f"{n} {c}" for c, n in lossy.items()] + ["lossless"] * (sum(lossy.values()) < len(own))),
+        "coding": ", ".join(
+            [f"{n} {c}" for c, n in lossy.items()] + ["lossless"] * (sum(lossy.values()) < len(own))
+        ),
         "chunks": len(reader.chunk_lengths),
         "raw_bytes": raw,
         "ratio": round(raw / reader.size, 3),

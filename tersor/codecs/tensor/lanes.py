@@ -1,15 +1,17 @@
 """Interleaved rANS: 32 coders take turns over the values of a chunk and share one stream of 16-bit words.
 
-Each value's symbol is coded with the static table of its class; a table is 4096 slots shared out among the symbols. A state
-is 32 bits wide and lies in [2^16, 2^32) between values; it sheds or takes 16 bits at a time, so at most one word a value.
-Value i belongs to coder i mod 32: 32 chains without a dependency among them keep a processor's pipelines full.
+Each value's symbol is coded with the static table of its class; a table is 4096 slots shared out among the
+symbols. A state is 32 bits wide and lies in [2^16, 2^32) between values; it sheds or takes 16 bits at a time,
+so at most one word a value. Value i belongs to coder i mod 32: 32 chains without a dependency among them keep
+a processor's pipelines full.
 
 encode, last value to first:   x >= f 2^20: emit x mod 2^16, x >>= 16;  x = (x div f) 2^12 + x mod f + start
 decode, first value to last:   x = f (x >> 12) + (x mod 2^12) - start;  x < 2^16: x = x 2^16 + next word
 
-Source: J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540); interleaving after F. Giesen, "Interleaved entropy coders"
-(arXiv:1402.3392). Division by a table's frequency is a multiplication with its reciprocal, exact for every x < 2^32 (Granlund
-and Montgomery, "Division by invariant integers using multiplication", 1994).
+Source: J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540); interleaving after F. Giesen, "Interleaved
+entropy coders" (arXiv:1402.3392). Division by a table's frequency is a multiplication with its reciprocal,
+exact for every x < 2^32 (Granlund and Montgomery, "Division by invariant integers using multiplication",
+1994).
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ def count(symbols, classes, symbol_bits, counts):
         symbols: uint16 [n], below 2^symbol_bits.
         classes: uint8 [n].
         symbol_bits: of the index.
-        counts: uint32 [2, classes << symbol_bits], added to; even values are counted in the first row, odd ones in the second,
-            so that two equal neighbours need not wait for each other.
+        counts: uint32 [2, classes << symbol_bits], added to; even values are counted in the first row, odd
+            ones in the second, so that two equal neighbours need not wait for each other.
     """
     shift = np.uint64(symbol_bits)
     n = symbols.size
@@ -48,10 +50,11 @@ def count(symbols, classes, symbol_bits, counts):
 
 @compiled
 def share_out(counts, frequencies):
-    """Counts of each class -> frequencies that sum to 4096, at least 1 for what occurs; a class that does not occur gets zeros.
+    """Counts of each class -> frequencies that sum to 4096, at least 1 for what occurs; a class that does not
+    occur gets zeros.
 
-    Rounded down, then the remainder goes to the symbols one by one where it saves most, or is taken where it costs least; a step
-    changes one frequency by one, so there are at most as many steps as symbols.
+    Rounded down, then the remainder goes to the symbols one by one where it saves most, or is taken where it
+    costs least; a step changes one frequency by one, so there are at most as many steps as symbols.
 
     Args:
         counts: int64 [classes, symbols], each below 2^40; at most 256 symbols.
@@ -157,7 +160,8 @@ def _push(row, table, states, lane, words, at):
 
 @compiled
 def decoding_table(frequencies, table):
-    """Frequencies -> for each class and slot: frequency - 1 in bits 20 to 31, slot - start in bits 8 to 19, letter in bits 0 to 7.
+    """Frequencies -> for each class and slot: frequency - 1 in bits 20 to 31, slot - start in bits 8 to 19,
+    letter in bits 0 to 7.
 
     Args:
         frequencies: int64 [classes, letters]; each class sums to 4096 or is all 0.
@@ -214,6 +218,8 @@ def _pop(i, lane, words, states, table, classes, alphabet, symbols, at):
         + np.uint64((entry >> np.uint32(8)) & np.uint32(SLOTS - 1))
     )
     low = y < np.uint32(LOWEST)
-    fed = np.uint32(y << np.uint32(16)) | np.uint32(words[at])  # computed always: a branch here is a coin's throw
+    fed = np.uint32(y << np.uint32(16)) | np.uint32(
+        words[at]
+    )  # computed always: a branch here is a coin's throw
     states[lane] = fed if low else y
     return at + np.uint64(low)

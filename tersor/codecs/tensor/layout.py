@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import planes
-from tersor.signals.dtypes import Kind
 from tersor.codecs.tensor.lanes import MAX_SYMBOLS
 from tersor.container import ByteReader
 from tersor.errors import BitstreamError
+from tersor.signals.dtypes import Kind
 
 MAX_FIELD = 12  # F: bits of a field; 16 classes of it are a histogram of 256 KiB
-TOP_BITS = 2  # M (evaluate tensor): mantissa bits coded with the exponent; a third one costs tables what it saves
+TOP_BITS = (
+    2  # M (evaluate tensor): mantissa bits coded with the exponent; a third one costs tables what it saves
+)
 SAMPLE = 1 << 12  # G
 
 
@@ -56,12 +58,17 @@ class Layout:
     def unpack(cls, r: ByteReader, word_bits: int) -> Layout:
         at, bits, zeros = r.take(3)
         if not 1 <= bits <= MAX_FIELD or at + bits > word_bits or zeros > at:
-            raise BitstreamError(f"{r.name}: a field of {bits} bits at bit {at} above {zeros} zeros in words of {word_bits} bits; the file is damaged")
+            raise BitstreamError(
+                f"{r.name}: a field of {bits} bits at bit {at} above {zeros} zeros in words of {word_bits} "
+                "bits; the file is damaged"
+            )
         return cls(at=at, bits=bits, zeros=zeros, word_bits=word_bits)
 
 
 def choose_layout(words: NDArray[Any], kind: Kind) -> Layout:
-    """Exponent and the top of the mantissa for floats; the lowest byte for integers and for floats of more than 256 exponents."""
+    """Exponent and the top of the mantissa for floats; the lowest byte for integers and for floats of more
+    than 256 exponents.
+    """
     word_bits = 8 * words.itemsize
     zeros = _trailing_zeros(words)
     if kind.exponent:
@@ -75,7 +82,9 @@ def choose_layout(words: NDArray[Any], kind: Kind) -> Layout:
 
 
 def number_layout(words: NDArray[Any], used: int) -> Layout:
-    """For whole numbers in the upper `used` bits: all of them, or without the lowest if more than 256 values occur."""
+    """For whole numbers in the upper `used` bits: all of them, or without the lowest if more than 256 values
+    occur.
+    """
     word_bits = 8 * words.itemsize
     for bits in range(min(used, MAX_FIELD), 0, -1):
         if bits <= 8 or _letters(words, word_bits - bits, bits) <= MAX_SYMBOLS:

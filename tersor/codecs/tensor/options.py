@@ -1,9 +1,9 @@
 """What can be asked of the tensor codec: no loss, or a bound, for all tensors or by name.
 
 max_error       |x - y| <= bound for every number, after rounding to the tensor's type
-rel_error       root mean square of x - y <= bound times that of x, in every group (one head's tensor, channel or token)
-cosine_error    1 - cos(x, y) <= bound for every vector along the last axis
-bits_per_value  the smallest rel_error, the same in all groups, whose chunks take no more than this on average
+rel_error       root mean square of x - y <= bound times that of x, in every group (one head's tensor, channel
+or token) cosine_error    1 - cos(x, y) <= bound for every vector along the last axis bits_per_value  the
+smallest rel_error, the same in all groups, whose chunks take no more than this on average
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Settings:
     Attributes:
         coding: "lossless" or one of RANGES.
         asked: the bound.
-        groups: numbers that share a step, for rel_error and bits_per_value: a "tensor" [tokens, channels] (the last two
-            axes), each "channel" of it, or each "token".
+        groups: numbers that share a step, for rel_error and bits_per_value: a "tensor" [tokens, channels]
+            (the last two axes), each "channel" of it, or each "token".
         anchor: tokens after which one is coded on its own, the others as differences to it; 0 for none.
     """
 
@@ -75,7 +75,9 @@ class Settings:
         if coding == "cosine_error":
             groups = "token"
         if anchor and groups == "token":
-            raise SignalError("anchor needs a step that several tokens share; give groups='channel' or 'tensor'")
+            raise SignalError(
+                "anchor needs a step that several tokens share; give groups='channel' or 'tensor'"
+            )
         return cls(coding=coding, asked=asked, groups=groups, anchor=anchor)
 
 
@@ -87,7 +89,9 @@ class Rules:
         per_tensor: pattern ("layers.0.*") -> options instead; the first that fits is taken.
     """
 
-    def __init__(self, default: Mapping[str, Any], per_tensor: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, default: Mapping[str, Any], per_tensor: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self._default = Settings.of(default)
         self._rules = [(pattern, Settings.of(options)) for pattern, options in (per_tensor or {}).items()]
 

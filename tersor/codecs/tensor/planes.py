@@ -1,12 +1,13 @@
 """Numbers taken apart into a field that is entropy-coded and bits that are not, and put together again.
 
-A value of W bits:   [ above | field | below | trailing zeros ]
-                              `bits` wide at bit `at`; `zeros` bits at the bottom are 0 in all values and not kept
+    a word of W bits:   [ above | field | below | trailing zeros ]
+                                 `bits` wide, at bit `at`; `zeros` bits are 0 in all words and not kept
 
-The rest is above and below side by side, above on top, width = W - bits - zeros. Of its bytes, lowest first, each whole one is a
-plane [n]; what is left on top (width mod 8) is cut into pieces of 4, 2 and 1 bits, lowest first, and each piece packed by blocks
-of 2^14 values: byte j of a block of m values holds those of values j, j + s, j + 2 s ..., s = ceil(m / (8 / piece)), lowest
-first. So packing is a few shifts of whole rows, which compilers turn into vector instructions.
+The rest is above and below side by side, above on top, width = W - bits - zeros. Of its bytes, lowest first,
+each whole one is a plane [n]; what is left on top (width mod 8) is cut into pieces of 4, 2 and 1 bits, lowest
+first, and each piece packed by blocks of 2^14 values: byte j of a block of m values holds those of values j,
+j + s, j + 2 s ..., s = ceil(m / (8 / piece)), lowest first. So packing is a few shifts of whole rows, which
+compilers turn into vector instructions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def split(values, at, bits, zeros, field, planes, packed):
         packed: uint8 [`packed_size`], zeros; written.
     """
     n = values.size
-    top = np.uint64(np.iinfo(values.dtype).bits - 1)  # a shift known to stay inside lets the compiler use narrow lanes
+    top = np.uint64(
+        np.iinfo(values.dtype).bits - 1
+    )  # a shift known to stay inside lets the compiler use narrow lanes
     width = np.iinfo(values.dtype).bits - bits - zeros
     whole, left = width // 8, width % 8
     mask = np.uint64((1 << bits) - 1)
@@ -190,7 +193,9 @@ def scales(values, at, bits, floor, columns, rows_out, columns_out):
     top = np.uint64(np.iinfo(values.dtype).bits - 1)
     lift, mask = np.uint64(at) & top, np.uint64((1 << bits) - 1)
     low = np.int32(floor)
-    sums = np.zeros(columns, np.int32)  # at most 2^22 values of less than 2^9, or fewer of wider ones; see `survey`
+    sums = np.zeros(
+        columns, np.int32
+    )  # at most 2^22 values of less than 2^9, or fewer of wider ones; see `survey`
     for r in range(rows_out.size):
         part = values[r * columns : min(n, (r + 1) * columns)]
         total = np.int32(0)
@@ -232,7 +237,9 @@ def see(values, at, bits, seen):
 
 @compiled
 def entropy(counts, bits):
-    """Bits that symbols take with ideal tables, and how many letters the tables have; counts: uint32 [2, classes << bits]."""
+    """Bits that symbols take with ideal tables, and how many letters the tables have; counts: uint32 [2,
+    classes << bits].
+    """
     total, letters = 0.0, 0
     for first in range(0, counts.shape[1], 1 << bits):
         all_of_class = 0

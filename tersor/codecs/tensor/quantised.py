@@ -1,16 +1,20 @@
-"""One chunk of a tensor with a bound: whole numbers of steps, coded as words (FORMAT.md, section "Tensor chunk").
+"""One chunk of a tensor with a bound: whole numbers of steps, coded as words (FORMAT.md, "Tensor chunk").
 
-    values [heads, tokens, channels] --/ step of the group, rounded--> q --differences to anchor tokens--> words --chunk.encode_words-->
+    values [heads, tokens, channels] --/ step of the group, rounded--> q --differences to anchor tokens-->
+    numbers --chunk.encode_words--> payload
 
-    QUANTISED 3 | length of side information, side information (zlib): tokens of a head | groups | anchor | step (float64) |
-                  least number (int64) | bits | int16 of each group: its step is step 2^(k/16) | (numbers - least) in the upper bits
-                  of words of 16 or 32 bits, as a chunk
+    QUANTISED 3 | length of side information, side information (zlib) | the numbers as a chunk
+        side:     tokens of a head | groups | anchor | step (float64) | least (int64) | bits |
+                  power k of each group (int16): its step is step 2^(k/16)
+        numbers:  less the least, in the upper bits of words of 16 or 32 bits
 
-A value is q times its group's step, one float64 product, rounded to the tensor's type. The encoder decodes what it wrote and holds
-it against the bound; where that fails, or numbers are not finite, the chunk is coded without loss.
+A value is q times its group's step, one float64 product, rounded to the tensor's type. The encoder decodes
+what it wrote and holds it against the bound; where that fails, or numbers are not finite, the chunk is coded
+without loss.
 
-Source: anchor tokens and steps for groups of channels or tokens after Y. Liu et al., "CacheGen" (SIGCOMM 2024), and Z. Liu et al.,
-"KIVI" (ICML 2024). Entropy coding with classes of channels takes the place of their bits for each layer.
+Source: anchor tokens and steps for groups of channels or tokens after Y. Liu et al., "CacheGen" (SIGCOMM
+2024), and Z. Liu et al., "KIVI" (ICML 2024). Entropy coding with classes of channels takes the place of their
+bits for each layer.
 """
 
 from __future__ import annotations
@@ -109,7 +113,9 @@ def _to_size(x: Floats, tokens: int, dtype: str, settings: Settings) -> bytes | 
 
     best = bisect(at, lambda data: data is None or len(data) <= limit, 1.0, FINEST)
     if best is None and at(1.0) is not None:
-        raise SignalError(f"{settings.asked:g} bits per value are too few for steps and tables; give more, or larger groups")
+        raise SignalError(
+            f"{settings.asked:g} bits per value are too few for steps and tables; give more, or larger groups"
+        )
     return best
 
 
@@ -141,7 +147,9 @@ def _to_bound(x: Floats, tokens: int, dtype: str, settings: Settings, asked: flo
             return _pack(q, steps, settings)
         finer = steps.powers - broken
         if settings.coding == "max_error":
-            # rounding to the type adds half its unit u. At half the step that is harmless: asked / 2 + u / 2 <= asked if
+            # rounding to the type adds half its unit u. At half the step that is harmless: asked / 2 + u / 2
+            # <= asked if
+
             # u <= asked, and if not, rounding leads back to the number itself, which is of the type
             finer = np.maximum(finer, -FRACTIONS)
         steps = Steps(tokens=tokens, groups=steps.groups, step=steps.step, powers=finer.astype(np.int16))
@@ -161,7 +169,9 @@ def _root_mean_square(x: Floats, tokens: int, groups: str) -> Floats:
 def _broken(x: Floats, y: Floats, tokens: int, settings: Settings, asked: float) -> NDArray[np.bool_]:
     """Groups whose bound does not hold."""
     if settings.coding == "max_error":
-        return np.array([(np.abs(x[i : i + tokens] - y[i : i + tokens]) > asked).any() for i in range(0, len(x), tokens)])
+        return np.array(
+            [(np.abs(x[i : i + tokens] - y[i : i + tokens]) > asked).any() for i in range(0, len(x), tokens)]
+        )
     if settings.coding == "cosine_error":
         return np.asarray(1 - cosines(x, y) > asked)
     error, size = (_root_mean_square(v, tokens, settings.groups) for v in (x - y, x))
@@ -171,18 +181,24 @@ def _broken(x: Floats, y: Floats, tokens: int, settings: Settings, asked: float)
 def cosines(x: Floats, y: Floats) -> Floats:
     """Cosine of each row's two vectors; 1 if both are 0."""
     lengths = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    return np.where(lengths > 0, (x * y).sum(1) / np.where(lengths > 0, lengths, 1), ((x == 0) & (y == 0)).all(1))
+    return np.where(
+        lengths > 0, (x * y).sum(1) / np.where(lengths > 0, lengths, 1), ((x == 0) & (y == 0)).all(1)
+    )
 
 
 def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
-    rows, columns = q.shape
+    columns = q.shape[1]
     d = _differences(q, steps.tokens, settings.anchor)
     least = int(d.min())
-    used = max(1, (int(d.max()) - least).bit_length())  # at most 32: |q| < 2^29, so differences stay below 2^30
+    used = max(
+        1, (int(d.max()) - least).bit_length()
+    )  # at most 32: |q| < 2^29, so differences stay below 2^30
     word = np.dtype(np.uint16 if used <= 16 else np.uint32)
     words = ((d - least) << (8 * word.itemsize - used)).astype(word).reshape(-1)
     size = (np.abs(d).astype(np.float32) + np.float32(0.5)).reshape(-1).view(np.uint32)
-    body = chunk.encode_words(words, columns, number_layout(words, used), scales.Levels(words=size, at=23, bits=8))
+    body = chunk.encode_words(
+        words, columns, number_layout(words, used), scales.Levels(words=size, at=23, bits=8)
+    )
     side = put_uvarint(steps.tokens) + bytes([GROUPS.index(steps.groups)]) + put_uvarint(settings.anchor)
     side += struct.pack("<dqB", steps.step, least, used) + steps.powers.astype("<i2").tobytes()
     packed = zlib.compress(side, 9)
@@ -220,21 +236,30 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
     """
     r = ByteReader(data[1:], name)
     if dtype not in TYPES or len(out) % columns:
-        raise BitstreamError(f"{name}: a bound on {len(out)} numbers of {dtype}, {columns} in a row; the file is damaged")
+        raise BitstreamError(
+            f"{name}: a bound on {len(out)} numbers of {dtype}, {columns} in a row; the file is damaged"
+        )
     rows = len(out) // columns
-    side = ByteReader(chunk.inflate(r.take(r.uvarint(chunk.MAX_SIDE, "length of side information")), name), name)
+    side = ByteReader(
+        chunk.inflate(r.take(r.uvarint(chunk.MAX_SIDE, "length of side information")), name), name
+    )
     tokens = side.uvarint(1 << 22, "tokens")
     code, anchor = side.byte(), side.uvarint(MAX_ANCHOR, "anchor")
     if tokens == 0 or code >= len(GROUPS):
         raise BitstreamError(f"{name}: heads of {tokens} tokens with groups {code}; the file is damaged")
     step, least, used = struct.unpack("<dqB", side.take(17))
-    powers = np.frombuffer(side.take(2 * groups_of(rows, columns, tokens, GROUPS[code])), "<i2").astype(np.int16)
+    powers = np.frombuffer(side.take(2 * groups_of(rows, columns, tokens, GROUPS[code])), "<i2").astype(
+        np.int16
+    )
     side.end()
     if not 1 <= used <= 32 or abs(least) > MAX_Q or not np.isfinite(step) or step <= 0:
-        raise BitstreamError(f"{name}: numbers of {used} bits from {least} in steps of {step}; the file is damaged")
-    words = np.empty(len(out), np.uint16 if used <= 16 else np.uint32)
+        raise BitstreamError(
+            f"{name}: numbers of {used} bits from {least} in steps of {step}; the file is damaged"
+        )
+    words: NDArray[Any] = np.empty(len(out), np.uint16 if used <= 16 else np.uint32)
     chunk.decode(r.take(len(r.data) - r.at), columns, words, name)
-    d = (words >> words.dtype.type(8 * words.itemsize - used)).reshape(rows, columns).astype(np.int64) + least
+    words >>= words.dtype.type(8 * words.itemsize - used)
+    d = words.reshape(rows, columns).astype(np.int64) + least
     spread = Steps(tokens=tokens, groups=GROUPS[code], step=step, powers=powers).spread(rows, columns)
     with np.errstate(over="ignore"):  # a hostile step; any number is as good as another there
         out[:] = from_floats(_sums(d, tokens, anchor) * spread, dtype).reshape(-1)

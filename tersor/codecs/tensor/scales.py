@@ -1,8 +1,9 @@
 """Classes of values by the scale of their row and column: each class has its own table of symbols.
 
-Rows and columns of a weight matrix differ in scale by octaves, so log |w[i, j]| is about row[i] + column[j] + noise (a two-way
-layout). The encoder takes the means of the exponents, rounds them to half or quarter octaves, and a value's class is the sum,
-held inside 0..highest. Which of the two are worth their bytes it sees on a sample.
+Rows and columns of a weight matrix differ in scale by octaves, so log |w[i, j]| is about row[i] + column[j] +
+noise (a two-way layout). The encoder takes the means of the exponents, rounds them to half or quarter
+octaves, and a value's class is the sum, held inside 0..highest. Which of the two are worth their bytes it
+sees on a sample.
 
     grid:  flags (1 rows, 2 columns) | highest | rows, int8 [R] or one | columns, int8 [C] or none
 """
@@ -66,7 +67,10 @@ class Grid:
     def unpack(cls, r: ByteReader, rows: int, columns: int) -> Grid:
         flags, highest = r.take(2)
         if flags > (ROWS | COLUMNS) or highest >= MAX_CLASSES:
-            raise BitstreamError(f"{r.name}: {highest + 1} classes with flags {flags}; allowed are 16 and 3: the file is damaged")
+            raise BitstreamError(
+                f"{r.name}: {highest + 1} classes with flags {flags}; allowed are 16 and 3: the file is "
+                "damaged"
+            )
         down = np.frombuffer(r.take(rows if flags & ROWS else 1), np.int8).astype(np.int16)
         across = np.frombuffer(r.take(columns), np.int8).astype(np.int16) if flags & COLUMNS else None
         return cls(rows=down, columns=across, highest=highest)
@@ -118,7 +122,11 @@ def choose(levels: Levels | None, field: NDArray[np.uint16], columns: int, bits:
     sample = np.ascontiguousarray(field[: whole * columns].reshape(whole, columns)[taken]).ravel()
     best, least = ONE, _bits(sample, ONE, columns, bits, n)
     for grid in (_grid(by_row, None), _grid(flat, by_column), _grid(by_row, by_column)):
-        part = Grid(rows=grid.rows[taken] if len(grid.rows) > 1 else grid.rows, columns=grid.columns, highest=grid.highest)
+        part = Grid(
+            rows=grid.rows[taken] if len(grid.rows) > 1 else grid.rows,
+            columns=grid.columns,
+            highest=grid.highest,
+        )
         size = _bits(sample, part, columns, bits, n) + _side_bits(grid) * len(sample) / n
         if size < least:
             best, least = grid, size
@@ -126,7 +134,7 @@ def choose(levels: Levels | None, field: NDArray[np.uint16], columns: int, bits:
 
 
 def _grid(rows: NDArray[np.int64], columns: NDArray[np.int64] | None) -> Grid:
-    """Steps shifted so that the upper end of the sums fills the classes; what lies lower shares the lowest."""
+    """Steps shifted so that the upper end of the sums fills the classes; what is lower shares class 0."""
     across = np.zeros(1, np.int64) if columns is None else columns
     least = rows.min() + across.min()
     # every row meets every column: the histogram of sums is the two histograms' convolution

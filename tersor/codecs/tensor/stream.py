@@ -1,6 +1,7 @@
 """One entropy-coded stream of a chunk: its tables, and the words of 32 interleaved coders.
 
-tables:  letters (uvarint) | the symbol of each, as differences (uvarints) | frequencies, uint16 [classes, letters], low bytes first
+tables:  letters (uvarint) | the symbol of each, as differences (uvarints) | frequencies, uint16 [classes,
+    letters], low bytes first
 stream:  32 states, uint32 | words, uint16                            (all little endian)
 """
 
@@ -39,14 +40,18 @@ class Stream:
         return STATES_BYTES + 2 * self.words
 
 
-def histogram(symbols: NDArray[np.uint16], classes: NDArray[np.uint8], number: int, bits: int) -> NDArray[np.int64]:
+def histogram(
+    symbols: NDArray[np.uint16], classes: NDArray[np.uint8], number: int, bits: int
+) -> NDArray[np.int64]:
     """Counts [number of classes, 2^bits] of symbols [n] of classes [n]."""
     counts = np.zeros((2, number << bits), np.uint32)
     lanes.count(symbols, classes, bits, counts)
     return counts.sum(0, dtype=np.int64).reshape(number, 1 << bits)
 
 
-def write(symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.int64]) -> tuple[bytes, bytes]:
+def write(
+    symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.int64]
+) -> tuple[bytes, bytes]:
     """Code symbols; -> tables, stream.
 
     Args:
@@ -66,7 +71,9 @@ def write(symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArr
     steps = np.diff(alphabet, prepend=0).tolist()
     tables = put_uvarint(len(words) - first) + put_uvarint(len(alphabet)) + b"".join(map(put_uvarint, steps))
     shares = frequencies.astype("<u2").view(np.uint8).reshape(-1, 2).T
-    return tables + shares.tobytes(), states.astype("<u4", copy=False).tobytes() + words[first:].astype("<u2", copy=False).tobytes()
+    return tables + shares.tobytes(), states.astype("<u4", copy=False).tobytes() + words[first:].astype(
+        "<u2", copy=False
+    ).tobytes()
 
 
 def read_tables(r: ByteReader, classes: int, bits: int, n: int) -> Stream:
@@ -84,11 +91,16 @@ def read_tables(r: ByteReader, classes: int, bits: int, n: int) -> Stream:
     words = r.uvarint(n, "number of words")
     letters = r.uvarint(lanes.MAX_SYMBOLS, "letters")
     alphabet = np.cumsum([r.uvarint(1 << 16, "letter") for _ in range(letters)], dtype=np.int64)
-    shares = np.frombuffer(r.take(2 * classes * letters), np.uint8).reshape(2, classes, letters).astype(np.int64)
+    shares = (
+        np.frombuffer(r.take(2 * classes * letters), np.uint8).reshape(2, classes, letters).astype(np.int64)
+    )
     frequencies = shares[0] | shares[1] << 8
     sums = frequencies.sum(1)
     if not letters or alphabet[-1] >= 1 << bits or not np.isin(sums, (0, lanes.SLOTS)).all():
-        raise BitstreamError(f"{r.name}: a table of {letters} letters whose frequencies do not sum to {lanes.SLOTS}; the file is damaged")
+        raise BitstreamError(
+            f"{r.name}: a table of {letters} letters whose frequencies do not sum to {lanes.SLOTS}; the file "
+            "is damaged"
+        )
     return Stream(alphabet=alphabet, frequencies=frequencies, words=words)
 
 
@@ -98,7 +110,9 @@ def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDA
     Raises:
         BitstreamError: words that do not fit the tables.
     """
-    table = np.zeros(len(stream.frequencies) << lanes.TABLE_BITS, np.uint32)  # a class that is not there decodes to its zeros
+    table = np.zeros(
+        len(stream.frequencies) << lanes.TABLE_BITS, np.uint32
+    )  # a class that is not there decodes to its zeros
     lanes.decoding_table(stream.frequencies, table)
     alphabet = np.zeros(lanes.MAX_SYMBOLS, np.uint16)
     alphabet[: len(stream.alphabet)] = stream.alphabet
@@ -107,4 +121,6 @@ def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDA
     words[: stream.words] = np.frombuffer(r.take(2 * stream.words), "<u2")
     taken = lanes.decode(words, states, table, classes, alphabet, symbols)
     if taken != stream.words or (states != lanes.LOWEST).any():
-        raise BitstreamError(f"{r.name}: the coded values do not end where their words do; the file is damaged")
+        raise BitstreamError(
+            f"{r.name}: the coded values do not end where their words do; the file is damaged"
+        )
