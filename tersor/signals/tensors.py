@@ -146,6 +146,12 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The only tensor's values."""
+        if len(self) != 1:
+            raise SignalError(f"{len(self)} tensors are no array; name one of {some(self.entries)}")
+        return next(iter(self.entries.values())).__array__(dtype, copy)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors, tied ones once."""

@@ -205,7 +205,7 @@ def describe(reader: Reader) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "tensors": len(header.entries),
         "numbers": sum(math.prod(e.shape) for e in own),
-        "types": ", ".join(f"{n} {t}" for t, n in types.items()),
+        "types": ", ".join(f"{n} {t}" for t, n in sorted(types.items())),
         "coding": ", ".join(
             [f"{n} {c}" for c, n in lossy.items()] + ["lossless"] * (sum(lossy.values()) < len(own))
         ),

@@ -267,15 +267,17 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
 
 def to_floats(words: NDArray[Any], dtype: str) -> Floats:
     """Bits of numbers -> float64, exactly."""
-    if dtype == "BF16":
-        return (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return words.view(f"f{words.itemsize}").astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs; their chunk is coded without loss
+        if dtype == "BF16":
+            return (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        return words.view(f"f{words.itemsize}").astype(np.float64)
 
 
 def from_floats(x: Floats, dtype: str) -> NDArray[Any]:
     """float64 -> bits of numbers, to the nearest, ties to even; bfloat16 by way of float32."""
-    if dtype == "BF16":
-        bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    kind = KINDS[dtype]
-    return x.astype(f"f{kind.word}").view(f"u{kind.word}")
+    with np.errstate(over="ignore"):
+        if dtype == "BF16":
+            bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+            return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+        word = KINDS[dtype].word
+        return x.astype(f"f{word}").view(f"u{word}")
