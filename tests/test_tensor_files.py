@@ -1,8 +1,9 @@
-"""safetensors files: byte by byte through the codec, several beside an index, and what a reader must refuse."""
+"""safetensors files: byte by byte through the codec, several beside an index, what a reader must refuse."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_arrays_of_ml_dtypes() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     x = np.linspace(-7, 7, 24).reshape(4, 6)
     for name in NUMPY_NAMES.values():
-        if not hasattr(np, name):
+        if hasattr(ml_dtypes, name):
             array = np.abs(x).astype(getattr(ml_dtypes, name))
             out = through({"x": array})["x"].numpy()
             assert out.dtype == array.dtype
@@ -155,9 +156,10 @@ def test_arrays_of_ml_dtypes() -> None:
 
 
 def test_values_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ml_dtypes", None)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     t = as_tensors({"x": torch.tensor([[1.5, -0.25]]).bfloat16()})["x"]
     assert np.array_equal(t.float32(), [[1.5, -0.25]])
+    monkeypatch.setitem(NUMPY_NAMES, "BF16", "bfloat16 of nobody")
     with pytest.raises(MissingDependencyError, match="ml_dtypes"):
         t.numpy()
 

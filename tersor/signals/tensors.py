@@ -80,17 +80,16 @@ class Tensor:
         if self.dtype not in NUMPY_NAMES:
             raise SignalError(f"no array has numbers of type {self.dtype}; `words` are their bits")
         name = NUMPY_NAMES[self.dtype]
-        if not hasattr(np, name) and name != "bool":
+        try:
+            dtype = np.dtype(name)
+        except TypeError:
             try:
                 import ml_dtypes
             except ImportError as e:
                 raise MissingDependencyError(
-                    f"arrays of {name} need ml_dtypes (pip install ml_dtypes); `words` are the bits, "
-                    "`float32()` the values"
+                    f"arrays of {name} need ml_dtypes (pip install ml_dtypes); `words` are their bits"
                 ) from e
             dtype = np.dtype(getattr(ml_dtypes, name))
-        else:
-            dtype = np.dtype(name)
         if KINDS[self.dtype].bits == 4:
             halves = np.stack([self.words & 15, self.words >> 4], 1).reshape(-1).view(np.int8)
             signed = halves - ((halves & 8) << 1) if self.dtype == "I4" else halves
