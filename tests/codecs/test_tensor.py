@@ -178,8 +178,8 @@ def test_tensors_are_decoded_into_given_memory(codec: TensorCodec) -> None:
     assert np.shares_memory(out["x"].words, memory)
     assert np.array_equal(out["y"].numpy(), y)
     bad: dict[str, Any]
-    for bad in ({"x": np.empty(3, np.float32)}, {"x": memory[:, ::2]}, {"z": memory}, {"x": bytes(x.nbytes)}):
-        with pytest.raises(SignalError, match="buffer"):
+    for bad in ({"x": np.empty(3, np.float32)}, {"x": memory[:, ::2]}, {"x": bytes(x.nbytes)}):
+        with pytest.raises(SignalError, match="memory"):
             codec.decode_batch([file], out=bad)
     with pytest.raises(SignalError, match="not decoded"):
         codec.decode_batch([file], tensors=["y"], out={"x": memory})
@@ -214,7 +214,7 @@ def test_damage_names_the_tensor_and_salvage_keeps_the_rest(codec: TensorCodec) 
     lengths = Reader(file).chunk_lengths
     damaged = bytearray(file)
     damaged[len(file) - lengths[2] - 5] ^= 1
-    with pytest.raises(ChecksumError, match="tensor 'second', chunk 1 of 1"):
+    with pytest.raises(ChecksumError, match="tensor 'second', part 1 of 1"):
         codec.decode_batch([bytes(damaged)])
     (rest,) = codec.decode_batch([bytes(damaged)], salvage=True)
     assert list(rest) == ["first", "third"]
@@ -275,7 +275,7 @@ def test_hostile_chunks_end_in_errors(data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(payload)))
     for hostile in (bytes(payload), bytes(payload[:cut])):
         with contextlib.suppress(BitstreamError):
-            TensorCodec().decode_batch([container.write(WIRE_ID, file.header, {}, [hostile])], threads=1)
+            TensorCodec().decode_batch([container.write(WIRE_ID, file.header, {}, [hostile])])
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -298,10 +298,10 @@ def test_hostile_side_information_ends_in_errors(data: st.DataObject) -> None:
 
 def test_threads_change_nothing(codec: TensorCodec) -> None:
     x = {f"{i}": weights(seed=i) for i in range(12)}
-    assert codec.encode_batch([x], threads=1) == codec.encode_batch([x], threads=3)
+    assert TensorCodec(threads=1).encode_batch([x]) == TensorCodec(threads=3).encode_batch([x])
     (file,) = codec.encode_batch([x])
     for threads in (1, 3):
-        (out,) = codec.decode_batch([file], threads=threads)
+        (out,) = TensorCodec(threads=threads).decode_batch([file])
         assert all(np.array_equal(out[n].numpy(), v) for n, v in x.items())
 
 
@@ -316,7 +316,7 @@ print(digest())
 
 def digest() -> str:
     """Of files and of what they decode to, of every width and coding."""
-    codec, h = TensorCodec(), hashlib.sha256()
+    codec, h = TensorCodec(threads=1), hashlib.sha256()
     x = weights(40, 64)
     given = {
         "f4": x,
@@ -335,8 +335,8 @@ def digest() -> str:
         {"cosine_error": 1e-3},
     ]
     for option in options:
-        (file,) = codec.encode_batch([given], threads=1, **option)
-        (out,) = codec.decode_batch([file], threads=1)
+        (file,) = codec.encode_batch([given], **option)
+        (out,) = codec.decode_batch([file])
         h.update(file)
         for t in out.entries.values():
             h.update(t.words.tobytes())
@@ -358,7 +358,7 @@ def test_same_bytes_uncompiled_and_on_other_processors(setting: str, tmp_path: P
 
 
 def test_wrong_codec_and_options_are_named(codec: TensorCodec) -> None:
-    with pytest.raises(SignalError, match="exclude each other"):
+    with pytest.raises(SignalError, match="max_error and rel_error exclude each other"):
         codec.encode_batch([np.ones(3)], max_error=1.0, rel_error=0.1)
     with pytest.raises(SignalError, match="no tensor 'b'"):
         codec.decode_batch(codec.encode_batch([{"a": np.ones(3)}]), tensors=["b"])

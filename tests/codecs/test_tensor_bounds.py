@@ -153,7 +153,7 @@ def test_hostile_chunks_end_in_errors(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(BitstreamError):
-        codec.decode_batch([container.write(WIRE_ID, file.header, {}, [bytes(payload)])], threads=1)
+        codec.decode_batch([container.write(WIRE_ID, file.header, {}, [bytes(payload)])])
 
 
 def test_hostile_steps_are_refused() -> None:
