@@ -38,8 +38,10 @@ class Target:
         self.entry, self.first_chunk = entry, first_chunk
         self.shape, self.start, self.size = _part(entry, rows)
         self.damaged = False
-        self._words = None if memory is None else _buffer(entry, self.shape, memory)
+        self._words: NDArray[Any] | None = None
         self._making = threading.Lock()
+        if memory is not None:
+            self.use(memory)
 
     @property
     def words(self) -> NDArray[Any]:
@@ -48,6 +50,18 @@ class Target:
             if self._words is None:
                 self._words = _allocate(self.entry, self.size)
             return self._words
+
+    def use(self, memory: Any) -> None:
+        """Decode into this memory.
+
+        Raises:
+            SignalError: it does not fit.
+        """
+        self._words = _buffer(self.entry, self.shape, memory)
+
+    def forget(self) -> None:
+        """Let go of the memory of a part that was given away."""
+        self._words = None
 
     def chunks(self) -> range:
         """Numbers in the file of the chunks that hold some of the part."""
