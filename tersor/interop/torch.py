@@ -55,8 +55,8 @@ def save(tree: Any, path: str | Path, *, threads: int | None = None, **options: 
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", threads: int | None = None) -> Any:
-    """What `save` was given, or the state_dict of a file made of safetensors. Every name has memory of its own,
-    tied ones too: a module ties its own names.
+    """What `save` was given, or the state_dict of a file made of safetensors. Every name has memory of its
+    own, tied ones too: a module ties its own names.
 
     Raises:
         BitstreamError: a damaged file. SignalError: no file, or a type that torch does not have.
