@@ -6,6 +6,7 @@
 
     STORED    0 | the words
     CONSTANT  1 | one word
+    DEFLATED  4 | the words (deflate)
     CODED     2 | length of side information, side information (zlib) | stream of the field |
                   stream or raw bytes of each plane | packed bits
 
@@ -23,16 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.tensor import lanes, planes, scales, stream
-from tersor.codecs.tensor.layout import Layout, choose_layout
+from tersor.codecs.tensor.layout import Layout, layouts
 from tersor.container import ByteReader, put_uvarint
 from tersor.errors import BitstreamError
 from tersor.signals.dtypes import Kind
 
-STORED, CONSTANT, CODED = range(3)
+STORED, CONSTANT, CODED, DEFLATED = 0, 1, 2, 4  # F: 3 is quantised.QUANTISED
 MAX_VALUES = 1 << 22  # F
 MAX_SIDE = 1 << 24  # F: of side information, inflated; 2^22 rows of one byte and tables take less
 SAMPLE = 1 << 15  # M (evaluate tensor): of a plane, to see whether it is uniform
 UNIFORM = 0.994  # G: entropy of a plane, per bit, from which it is kept raw
+SAMPLE_OF_ALIKE = 1 << 12  # G: words on which it is seen whether numbers come again
+ALIKE = 0.6  # G: share of different numbers, and of bytes after deflate, up to which deflate is taken
 SIDE_EFFORT = 6  # M: zlib's; 9 takes three times as long and saves nothing visible
 Words = NDArray[Any]
 
@@ -45,34 +48,45 @@ def encode(words: Words, columns: int, kind: Kind) -> bytes:
         columns: words in a row; the last row may be short.
         kind: of the numbers.
     """
-    if (words == words[0]).all():
+    if words[0] == words[len(words) // 2] and (words == words[0]).all():
         return bytes([CONSTANT]) + words[:1].tobytes()
-    layout = choose_layout(words, kind)
-    levels = None
-    if (
-        kind.exponent and layout.at + layout.bits == kind.mantissa + kind.exponent
-    ):  # the field has the exponent
-        levels = scales.Levels(words=words, at=kind.mantissa, bits=kind.exponent)
-    return encode_words(words, columns, layout, levels)
+    if words.itemsize >= 4 and (data := _deflated(words)):
+        return data
+    for layout in layouts(words, kind):
+        levels = None
+        if kind.exponent and layout.at + layout.bits == kind.mantissa + kind.exponent:
+            levels = scales.Levels(words=words, at=kind.mantissa, bits=kind.exponent)
+        if data := encode_words(words, columns, layout, levels):
+            return data
+    raise AssertionError("the last layout fits everything")
 
 
-def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes:
+def _deflated(words: Words) -> bytes | None:
+    """For numbers that are few and come again and again, such as the basis of a transform."""
+    middle = words[len(words) // 2 :][:SAMPLE_OF_ALIKE]
+    if len(np.unique(middle)) > ALIKE * len(middle):
+        return None
+    coder = zlib.compressobj(SIDE_EFFORT, zlib.DEFLATED, -15, 9)
+    packed = coder.compress(words.data) + coder.flush()
+    return bytes([DEFLATED]) + packed if len(packed) < ALIKE * words.nbytes else None
+
+
+def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes | None:
     """As `encode`, with the layout given and a scale that may be read elsewhere; never longer than the words
-    and a byte.
+    and a byte. None if the field has more than 256 symbols.
     """
-    coded = _coded(words, columns, layout, levels)
-    return coded if len(coded) <= words.nbytes else bytes([STORED]) + words.tobytes()
-
-
-def _coded(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes:
     n = len(words)
     field = np.empty(n, np.uint16)
     rest, packed = np.empty((layout.planes, n), np.uint8), np.zeros(layout.packed_size(n), np.uint8)
     planes.split(words, layout.at, layout.bits, layout.zeros, field, rest, packed)
     grid = scales.choose(levels, field, columns, layout.bits)
     classes = grid.classes(n, columns)
-    tables, coded = stream.write(field, classes, stream.histogram(field, classes, grid.number, layout.bits))
-    side, body = [layout.pack(), grid.pack(), tables], [coded]
+    counts = stream.histogram(field, classes, grid.number, layout.bits)
+    if counts.any(0).sum() > lanes.MAX_SYMBOLS:
+        return None
+    tables, coded = stream.write(field, classes, counts)
+    side: list[bytes] = [layout.pack(), grid.pack(), tables]
+    body: list[NDArray[Any]] = list(coded)
     by_row = np.zeros(n if layout.planes else 0, np.uint8)
     if layout.planes:
         short = _short_rows(rest[0], columns)
@@ -83,14 +97,15 @@ def _coded(words: Words, columns: int, layout: Layout, levels: scales.Levels | N
     for plane in rest:
         if _is_uniform(plane, by_row):
             side.append(b"\0")
-            body.append(plane.data)
+            body.append(plane)
         else:
             field[:] = plane  # its symbols are coded: the array serves again
             tables, coded = stream.write(field, by_row, stream.histogram(field, by_row, 2, 8))
             side.append(b"\1" + tables)
-            body.append(coded)
+            body += coded
     packed_side = zlib.compress(b"".join(side), SIDE_EFFORT)
-    return b"".join([bytes([CODED]), put_uvarint(len(packed_side)), packed_side, *body, packed.tobytes()])
+    data = b"".join([bytes([CODED]), put_uvarint(len(packed_side)), packed_side, *body, packed])  # type: ignore[list-item]
+    return data if len(data) <= words.nbytes else bytes([STORED]) + words.tobytes()
 
 
 def _short_rows(plane: NDArray[np.uint8], columns: int) -> NDArray[np.bool_]:
@@ -131,14 +146,16 @@ def decode(data: bytes, columns: int, out: Words, name: str) -> None:
     r = ByteReader(data, name)
     mode = r.byte()
     if mode == STORED:
-        out[:] = np.frombuffer(r.take(out.nbytes), out.dtype)
+        out[:] = stream.taken_as(r, out.dtype.str, len(out))
     elif mode == CONSTANT:
         out[:] = np.frombuffer(r.take(out.itemsize), out.dtype)
+    elif mode == DEFLATED:
+        out[:] = np.frombuffer(inflate(r.take(len(data) - 1), name, out.nbytes, -15), out.dtype)
     elif mode == CODED:
         _decode_coded(r, columns, out)
     else:
         raise BitstreamError(
-            f"{name}: a chunk of kind {mode}; known are 0 to 2: the file is damaged or newer"
+            f"{name}: a chunk of kind {mode}; known are 0 to 4: the file is damaged or newer"
         )
     r.end()
 
@@ -177,26 +194,23 @@ def _decode_coded(r: ByteReader, columns: int, out: Words) -> None:
             stream.read(heads.pop(0), r, by_row, symbols)
             plane[:] = symbols
         else:
-            plane[:] = np.frombuffer(r.take(n), np.uint8)
-    packed = np.frombuffer(r.take(layout.packed_size(n)), np.uint8).copy()
+            plane[:] = stream.taken_as(r, "u1", n)
+    packed = stream.taken_as(r, "u1", layout.packed_size(n)).copy()
     planes.merge(field, layout.at, layout.bits, layout.zeros, rest, packed, out)
 
 
-def inflate(data: bytes, name: str) -> bytes:
-    """A zlib stream of at most MAX_SIDE bytes.
+def inflate(data: bytes, name: str, size: int | None = None, window: int = 15) -> bytes:
+    """A zlib stream of at most MAX_SIDE bytes, or of exactly `size`; raw deflate with a negative window.
 
     Raises:
         BitstreamError: it is longer, cut short or damaged.
     """
-    stream_ = zlib.decompressobj()
+    limit = MAX_SIDE if size is None else size
+    coder = zlib.decompressobj(window)
     try:
-        raw = stream_.decompress(data, MAX_SIDE + 1)
+        raw = coder.decompress(data, limit + 1)
     except zlib.error as e:
-        raise BitstreamError(
-            f"{name}: side information is not a zlib stream ({e}); the file is damaged"
-        ) from e
-    if len(raw) > MAX_SIDE or not stream_.eof or stream_.unused_data:
-        raise BitstreamError(
-            f"{name}: side information is longer than {MAX_SIDE} bytes or cut short; the file is damaged"
-        )
+        raise BitstreamError(f"{name}: not a zlib stream ({e}); the file is damaged") from e
+    if len(raw) > limit or (size is not None and len(raw) < size) or not coder.eof or coder.unused_data:
+        raise BitstreamError(f"{name}: a zlib stream that is not of {limit} bytes; the file is damaged")
     return raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +66,9 @@ class Layout:
         return cls(at=at, bits=bits, zeros=zeros, word_bits=word_bits)
 
 
-def choose_layout(words: NDArray[Any], kind: Kind) -> Layout:
-    """Exponent and the top of the mantissa for floats; the lowest byte for integers and for floats of more
-    than 256 exponents.
+def layouts(words: NDArray[Any], kind: Kind) -> Iterator[Layout]:
+    """Layouts to try in turn until the field has no more than 256 symbols: exponent and the top of the
+    mantissa for floats, fewer of it, then the lowest byte, as for integers.
     """
     word_bits = 8 * words.itemsize
     zeros = _trailing_zeros(words)
@@ -75,10 +76,10 @@ def choose_layout(words: NDArray[Any], kind: Kind) -> Layout:
         for top in _tops(kind, zeros):
             at = max(kind.mantissa - top, zeros)
             bits = kind.mantissa + kind.exponent - at
-            if 1 <= bits <= MAX_FIELD and (bits <= 8 or _letters(words, at, bits) <= MAX_SYMBOLS):
-                return Layout(at=at, bits=bits, zeros=zeros, word_bits=word_bits)
+            if 1 <= bits <= MAX_FIELD:
+                yield Layout(at=at, bits=bits, zeros=zeros, word_bits=word_bits)
     at = min(zeros, word_bits - 8)
-    return Layout(at=at, bits=8, zeros=at, word_bits=word_bits)
+    yield Layout(at=at, bits=8, zeros=at, word_bits=word_bits)
 
 
 def number_layout(words: NDArray[Any], used: int) -> Layout:

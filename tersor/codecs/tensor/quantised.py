@@ -199,6 +199,7 @@ def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
     body = chunk.encode_words(
         words, columns, number_layout(words, used), scales.Levels(words=size, at=23, bits=8)
     )
+    assert body is not None, "the layout was made for these numbers"
     side = put_uvarint(steps.tokens) + bytes([GROUPS.index(steps.groups)]) + put_uvarint(settings.anchor)
     side += struct.pack("<dqB", steps.step, least, used) + steps.powers.astype("<i2").tobytes()
     packed = zlib.compress(side, 9)

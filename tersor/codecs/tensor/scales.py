@@ -118,7 +118,8 @@ def choose(levels: Levels | None, field: NDArray[np.uint16], columns: int, bits:
     by_row = np.rint(fineness * (down / sizes)).astype(np.int64)
     by_column = np.rint(fineness * (across / (n / columns) - mean)).astype(np.int64)
     flat = np.full(1, round(fineness * mean), np.int64)
-    taken = np.unique(np.linspace(0, whole - 1, max(1, min(whole, SAMPLE // columns))).astype(np.int64))
+    rows = min(whole, max(1, min(SAMPLE, n // 8) // columns))
+    taken = np.arange(rows) * whole // rows
     sample = np.ascontiguousarray(field[: whole * columns].reshape(whole, columns)[taken]).ravel()
     best, least = ONE, _bits(sample, ONE, columns, bits, n)
     for grid in (_grid(by_row, None), _grid(flat, by_column), _grid(by_row, by_column)):
@@ -162,6 +163,7 @@ def _side_bits(grid: Grid) -> float:
     total = 0.0
     for steps in (grid.rows, grid.columns):
         if steps is not None and len(steps) > 1:
-            counts = np.unique(steps, return_counts=True)[1]
-            total -= float((counts * np.log2(counts / len(steps))).sum())
+            counts = np.bincount(steps.astype(np.int64) + 128)
+            share = counts[counts > 0] / len(steps)
+            total -= float(len(steps) * (share * np.log2(share)).sum())
     return total

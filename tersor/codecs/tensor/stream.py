@@ -51,8 +51,8 @@ def histogram(
 
 def write(
     symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.int64]
-) -> tuple[bytes, bytes]:
-    """Code symbols; -> tables, stream.
+) -> tuple[bytes, list[NDArray[Any]]]:
+    """Code symbols; -> tables, parts of the stream.
 
     Args:
         symbols: uint16 [n].
@@ -60,7 +60,8 @@ def write(
         counts: int64 [classes, 2^bits], the histogram; at most 256 symbols occur.
     """
     bits = counts.shape[1].bit_length() - 1
-    alphabet = np.flatnonzero(counts.any(0))
+    occurs = counts.any(0)
+    alphabet = np.flatnonzero(occurs)
     assert len(alphabet) <= lanes.MAX_SYMBOLS
     frequencies = np.empty((len(counts), len(alphabet)), np.int64)
     lanes.share_out(np.ascontiguousarray(counts[:, alphabet]), frequencies)
@@ -68,12 +69,9 @@ def write(
     lanes.encoding_table(frequencies, alphabet, bits, table)
     states, words = np.full(lanes.LANES, lanes.LOWEST, np.uint32), np.empty(len(symbols) + 1, np.uint16)
     first = lanes.encode(symbols, classes, bits, table, states, words)
-    steps = np.diff(alphabet, prepend=0).tolist()
-    tables = put_uvarint(len(words) - first) + put_uvarint(len(alphabet)) + b"".join(map(put_uvarint, steps))
     shares = frequencies.astype("<u2").view(np.uint8).reshape(-1, 2).T
-    return tables + shares.tobytes(), states.astype("<u4", copy=False).tobytes() + words[first:].astype(
-        "<u2", copy=False
-    ).tobytes()
+    tables = put_uvarint(len(words) - first) + np.packbits(occurs).tobytes() + shares.tobytes()
+    return tables, [states.astype("<u4", copy=False), words[first:].astype("<u2", copy=False)]
 
 
 def read_tables(r: ByteReader, classes: int, bits: int, n: int) -> Stream:
@@ -89,18 +87,17 @@ def read_tables(r: ByteReader, classes: int, bits: int, n: int) -> Stream:
         BitstreamError: tables that no encoder writes.
     """
     words = r.uvarint(n, "number of words")
-    letters = r.uvarint(lanes.MAX_SYMBOLS, "letters")
-    alphabet = np.cumsum([r.uvarint(1 << 16, "letter") for _ in range(letters)], dtype=np.int64)
-    shares = (
-        np.frombuffer(r.take(2 * classes * letters), np.uint8).reshape(2, classes, letters).astype(np.int64)
-    )
+    occurs = np.unpackbits(np.frombuffer(r.take(((1 << bits) + 7) // 8), np.uint8))
+    alphabet = np.flatnonzero(occurs)
+    letters = len(alphabet)
+    if not 1 <= letters <= lanes.MAX_SYMBOLS or alphabet[-1] >= 1 << bits:
+        raise BitstreamError(f"{r.name}: a table of {letters} letters; allowed are 1 to {lanes.MAX_SYMBOLS}")
+    shares = np.frombuffer(r.take(2 * classes * letters), np.uint8).reshape(2, classes, letters)
+    shares = shares.astype(np.int64)
     frequencies = shares[0] | shares[1] << 8
     sums = frequencies.sum(1)
-    if not letters or alphabet[-1] >= 1 << bits or not np.isin(sums, (0, lanes.SLOTS)).all():
-        raise BitstreamError(
-            f"{r.name}: a table of {letters} letters whose frequencies do not sum to {lanes.SLOTS}; the file "
-            "is damaged"
-        )
+    if ((sums != 0) & (sums != lanes.SLOTS)).any():
+        raise BitstreamError(f"{r.name}: frequencies that do not sum to {lanes.SLOTS}; the file is damaged")
     return Stream(alphabet=alphabet, frequencies=frequencies, words=words)
 
 
@@ -110,17 +107,26 @@ def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDA
     Raises:
         BitstreamError: words that do not fit the tables.
     """
-    table = np.zeros(
-        len(stream.frequencies) << lanes.TABLE_BITS, np.uint32
-    )  # a class that is not there decodes to its zeros
+    # a class that does not occur decodes to its zeros
+    table = np.zeros(len(stream.frequencies) << lanes.TABLE_BITS, np.uint32)
     lanes.decoding_table(stream.frequencies, table)
     alphabet = np.zeros(lanes.MAX_SYMBOLS, np.uint16)
     alphabet[: len(stream.alphabet)] = stream.alphabet
     states = np.frombuffer(r.take(STATES_BYTES), "<u4").astype(np.uint32)
-    words: NDArray[Any] = np.zeros(stream.words + lanes.LANES, np.uint16)
-    words[: stream.words] = np.frombuffer(r.take(2 * stream.words), "<u2")
+    words: NDArray[Any] = np.empty(stream.words + lanes.LANES, np.uint16)
+    words[: stream.words] = taken_as(r, "<u2", stream.words)
+    words[stream.words :] = 0
     taken = lanes.decode(words, states, table, classes, alphabet, symbols)
     if taken != stream.words or (states != lanes.LOWEST).any():
         raise BitstreamError(
             f"{r.name}: the coded values do not end where their words do; the file is damaged"
         )
+
+
+def taken_as(r: ByteReader, dtype: str, n: int) -> NDArray[Any]:
+    """The next n numbers of a section, where they lie."""
+    size = n * np.dtype(dtype).itemsize
+    if size > len(r.data) - r.at:
+        r.take(size)  # which says what is missing
+    r.at += size
+    return np.frombuffer(r.data, dtype, n, r.at - size)
