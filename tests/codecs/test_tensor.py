@@ -155,6 +155,8 @@ def test_rounded_rows_and_scales_pay(codec: TensorCodec) -> None:
     assert size(mixed) < size(x) - 512 * 128 * 1.4
     assert size(np.zeros((4096, 4096), np.float32)) < 200
     assert size(np.arange(100_000)) < 0.3 * 800_000
+    wave = np.sin(2 * np.pi / 512 * np.outer(np.arange(256), np.arange(512))).astype(np.float32)
+    assert size(np.tile(wave, (2, 1))) < 0.3 * 2 * wave.nbytes
 
 
 def test_tied_tensors_are_stored_once(codec: TensorCodec, tmp_path: Path) -> None:
@@ -327,6 +329,7 @@ def digest() -> str:
         "b2": bfloat16(x),
         "i1": (x * 99).astype(np.int8),
         "i8": np.arange(300),
+        "again": np.tile(x[0], 40),
     }
     options: list[dict[str, Any]] = [
         {},

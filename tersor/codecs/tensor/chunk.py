@@ -6,7 +6,7 @@
 
     STORED    0 | the words
     CONSTANT  1 | one word
-    DEFLATED  4 | the words (deflate)
+    REPEATED  4 | the words (LZMA2)
     CODED     2 | length of side information, side information (zlib) | stream of the field |
                   stream or raw bytes of each plane | packed bits
 
@@ -17,6 +17,7 @@ weight's scale is its row's times its column's.
 
 from __future__ import annotations
 
+import lzma
 import zlib
 from typing import Any
 
@@ -29,13 +30,15 @@ from tersor.container import ByteReader, put_uvarint
 from tersor.errors import BitstreamError
 from tersor.signals.dtypes import Kind
 
-STORED, CONSTANT, CODED, DEFLATED = 0, 1, 2, 4  # F: 3 is quantised.QUANTISED
+STORED, CONSTANT, CODED, REPEATED = 0, 1, 2, 4  # F: 3 is quantised.QUANTISED
 MAX_VALUES = 1 << 22  # F
 MAX_SIDE = 1 << 24  # F: of side information, inflated; 2^22 rows of one byte and tables take less
 SAMPLE = 1 << 15  # M (evaluate tensor): of a plane, to see whether it is uniform
 UNIFORM = 0.994  # G: entropy of a plane, per bit, from which it is kept raw
-SAMPLE_OF_ALIKE = 1 << 12  # G: words on which it is seen whether numbers come again
-ALIKE = 0.6  # G: share of different numbers, and of bytes after deflate, up to which deflate is taken
+SAMPLE_OF_ALIKE = 1 << 13  # G: words on which it is seen whether numbers come again
+ALIKE = 0.75  # G: share of different numbers, and of bytes after LZMA, up to which it is taken
+# F: what decoders must know; the encoder's effort is that of preset 0
+LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20, "lc": 0, "lp": 2, "pb": 2}]
 SIDE_EFFORT = 6  # M: zlib's; 9 takes three times as long and saves nothing visible
 Words = NDArray[Any]
 
@@ -50,7 +53,7 @@ def encode(words: Words, columns: int, kind: Kind) -> bytes:
     """
     if words[0] == words[len(words) // 2] and (words == words[0]).all():
         return bytes([CONSTANT]) + words[:1].tobytes()
-    if words.itemsize >= 4 and (data := _deflated(words)):
+    if words.itemsize >= 4 and (data := _repeated(words)):
         return data
     for layout in layouts(words, kind):
         levels = None
@@ -61,14 +64,20 @@ def encode(words: Words, columns: int, kind: Kind) -> bytes:
     raise AssertionError("the last layout fits everything")
 
 
-def _deflated(words: Words) -> bytes | None:
+def _repeated(words: Words) -> bytes | None:
     """For numbers that are few and come again and again, such as the basis of a transform."""
-    middle = words[len(words) // 2 :][:SAMPLE_OF_ALIKE]
-    if len(np.unique(middle)) > ALIKE * len(middle):
+    some = words[:: max(1, len(words) // SAMPLE_OF_ALIKE)]
+    if len(np.unique(some)) > ALIKE * len(some):
         return None
-    coder = zlib.compressobj(SIDE_EFFORT, zlib.DEFLATED, -15, 9)
-    packed = coder.compress(words.data) + coder.flush()
-    return bytes([DEFLATED]) + packed if len(packed) < ALIKE * words.nbytes else None
+    middle = words[len(words) // 2 :][: 4 * SAMPLE_OF_ALIKE]
+    if len(_lzma(middle)) > ALIKE * middle.nbytes:
+        return None
+    packed = _lzma(words)
+    return bytes([REPEATED]) + packed if len(packed) < ALIKE * words.nbytes else None
+
+
+def _lzma(words: Words) -> bytes:
+    return lzma.compress(words.data, lzma.FORMAT_RAW, filters=LZMA)
 
 
 def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Levels | None) -> bytes | None:
@@ -104,7 +113,9 @@ def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Leve
             side.append(b"\1" + tables)
             body += coded
     packed_side = zlib.compress(b"".join(side), SIDE_EFFORT)
-    data = b"".join([bytes([CODED]), put_uvarint(len(packed_side)), packed_side, *body, packed])  # type: ignore[list-item]
+    # type: ignore[list-item]
+    parts: list[Any] = [bytes([CODED]), put_uvarint(len(packed_side)), packed_side, *body, packed]
+    data = b"".join(parts)
     return data if len(data) <= words.nbytes else bytes([STORED]) + words.tobytes()
 
 
@@ -149,8 +160,8 @@ def decode(data: bytes, columns: int, out: Words, name: str) -> None:
         out[:] = stream.taken_as(r, out.dtype.str, len(out))
     elif mode == CONSTANT:
         out[:] = np.frombuffer(r.take(out.itemsize), out.dtype)
-    elif mode == DEFLATED:
-        out[:] = np.frombuffer(inflate(r.take(len(data) - 1), name, out.nbytes, -15), out.dtype)
+    elif mode == REPEATED:
+        out[:] = np.frombuffer(_unlzma(r.take(len(data) - 1), out.nbytes, name), out.dtype)
     elif mode == CODED:
         _decode_coded(r, columns, out)
     else:
@@ -199,18 +210,30 @@ def _decode_coded(r: ByteReader, columns: int, out: Words) -> None:
     planes.merge(field, layout.at, layout.bits, layout.zeros, rest, packed, out)
 
 
-def inflate(data: bytes, name: str, size: int | None = None, window: int = 15) -> bytes:
-    """A zlib stream of at most MAX_SIDE bytes, or of exactly `size`; raw deflate with a negative window.
+def _unlzma(data: bytes, size: int, name: str) -> bytes:
+    coder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=LZMA)
+    try:
+        raw = coder.decompress(data, size + 1)
+    except (lzma.LZMAError, EOFError) as e:
+        raise BitstreamError(f"{name}: not an LZMA stream ({e}); the file is damaged") from e
+    if len(raw) != size or coder.unused_data:
+        raise BitstreamError(f"{name}: an LZMA stream that is not of {size} bytes; the file is damaged")
+    return raw
+
+
+def inflate(data: bytes, name: str) -> bytes:
+    """A zlib stream of at most MAX_SIDE bytes.
 
     Raises:
         BitstreamError: it is longer, cut short or damaged.
     """
-    limit = MAX_SIDE if size is None else size
-    coder = zlib.decompressobj(window)
+    coder = zlib.decompressobj()
     try:
-        raw = coder.decompress(data, limit + 1)
+        raw = coder.decompress(data, MAX_SIDE + 1)
     except zlib.error as e:
         raise BitstreamError(f"{name}: not a zlib stream ({e}); the file is damaged") from e
-    if len(raw) > limit or (size is not None and len(raw) < size) or not coder.eof or coder.unused_data:
-        raise BitstreamError(f"{name}: a zlib stream that is not of {limit} bytes; the file is damaged")
+    if len(raw) > MAX_SIDE or not coder.eof or coder.unused_data:
+        raise BitstreamError(
+            f"{name}: a zlib stream longer than {MAX_SIDE} bytes or cut short; the file is damaged"
+        )
     return raw
