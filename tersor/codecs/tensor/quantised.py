@@ -1,12 +1,13 @@
 """One chunk of a tensor with a bound: whole numbers of steps, coded as words (FORMAT.md, "Tensor chunk").
 
-    values [heads, tokens, channels] --/ step of the group, rounded--> q --differences to anchor tokens-->
-    numbers --chunk.encode_words--> payload
+    values [heads, tokens, channels] --/ step of the group, rounded--> q --less anchor tokens, or middles of
+    channels--> numbers --chunk.encode_words--> payload
 
     QUANTISED 3 | length of side information, side information (zlib) | the numbers as a chunk
-        side:     tokens of a head | groups | anchor | step (float64) | least (int64) | bits |
+        side:     tokens of a head | groups | anchor | step (float64) | least (int64) | bits | centred |
+                  middle of each channel of a head (int32), if centred |
                   power k of each group (int16): its step is step 2^(k/16)
-        numbers:  less the least, in the upper bits of words of 16 or 32 bits
+        numbers:  less the middles and the least, in the upper bits of words of 16 or 32 bits
 
 A value is q times its group's step, one float64 product, rounded to the tensor's type. The encoder decodes
 what it wrote and holds it against the bound; where that fails, or numbers are not finite, the chunk is coded
@@ -46,6 +47,7 @@ POWERS = np.array([float.fromhex(h) for h in (
     "0x1.ae89f995ad3adp+0", "0x1.c199bdd85529cp+0", "0x1.d5818dcfba487p+0", "0x1.ea4afa2a490dap+0",
 )])  # fmt: skip
 MAX_Q = 1 << 30  # F: |q| is below this
+LEAST_TOKENS = 8  # G: rows of a head from which middles of channels are worth their bytes
 FINEST = 1e-5  # G: relative error below which bits_per_value does not look
 TRIES = 48  # G: finer steps for groups that break their bound
 UNIFORM_ERROR = 12**0.5  # a step over the root mean square error of rounding to it
@@ -75,7 +77,7 @@ class Steps:
         if self.groups == "token":
             return steps[:, None]
         each = steps.reshape(-(-rows // self.tokens), -1)
-        return np.repeat(each, self.tokens, 0)[:rows]
+        return _each(each, self.tokens, rows)
 
 
 def groups_of(rows: int, columns: int, tokens: int, groups: str) -> int:
@@ -188,7 +190,15 @@ def cosines(x: Floats, y: Floats) -> Floats:
 
 def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
     columns = q.shape[1]
-    d = _differences(q, steps.tokens, settings.anchor)
+    d = q
+    middles = b""
+    if settings.anchor:
+        d = _differences(q, steps.tokens, settings.anchor)
+    elif steps.groups != "token" and steps.tokens >= LEAST_TOKENS:
+        means = [np.rint(q[i : i + steps.tokens].mean(0)) for i in range(0, len(q), steps.tokens)]
+        middle = np.array(means, np.int32)
+        d = q - _each(middle, steps.tokens, len(q))
+        middles = middle.astype("<i4").tobytes()
     least = int(d.min())
     used = max(
         1, (int(d.max()) - least).bit_length()
@@ -196,30 +206,36 @@ def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
     word = np.dtype(np.uint16 if used <= 16 else np.uint32)
     words = ((d - least) << (8 * word.itemsize - used)).astype(word).reshape(-1)
     size = (np.abs(d).astype(np.float32) + np.float32(0.5)).reshape(-1).view(np.uint32)
-    body = chunk.encode_words(
-        words, columns, number_layout(words, used), scales.Levels(words=size, at=23, bits=8)
-    )
+    levels = scales.Levels(words=size, at=23, bits=8)
+    body = chunk.encode_words(words, columns, number_layout(words, used), levels)
     assert body is not None, "the layout was made for these numbers"
     side = put_uvarint(steps.tokens) + bytes([GROUPS.index(steps.groups)]) + put_uvarint(settings.anchor)
-    side += struct.pack("<dqB", steps.step, least, used) + steps.powers.astype("<i2").tobytes()
-    packed = zlib.compress(side, 9)
+    side += struct.pack("<dqBB", steps.step, least, used, bool(middles)) + middles
+    packed = zlib.compress(side + steps.powers.astype("<i2").tobytes(), 9)
     return bytes([QUANTISED]) + put_uvarint(len(packed)) + packed + body
+
+
+def _each(of_heads: NDArray[Any], tokens: int, rows: int) -> NDArray[Any]:
+    """Rows [heads, ...] repeated for each token."""
+    return np.repeat(of_heads, tokens, 0)[:rows]
+
+
+def _anchors(rows: int, tokens: int, anchor: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(which rows are anchors [rows, 1], the anchor of each row [rows])."""
+    place = np.arange(rows) % tokens % anchor
+    return (place == 0)[:, None], np.arange(rows) - place
 
 
 def _differences(q: NDArray[np.int64], tokens: int, anchor: int) -> NDArray[np.int64]:
     """Every anchor-th token of a head stays, those up to the next become differences to it."""
-    if not anchor:
-        return q
-    place = np.arange(len(q)) % tokens
-    return np.where((place % anchor == 0)[:, None], q, q - q[np.arange(len(q)) - place % anchor])
+    is_anchor, of = _anchors(len(q), tokens, anchor)
+    return np.where(is_anchor, q, q - q[of])
 
 
 def _sums(d: NDArray[np.int64], tokens: int, anchor: int) -> NDArray[np.int64]:
     """The inverse of `_differences`."""
-    if not anchor:
-        return d
-    place = np.arange(len(d)) % tokens
-    return np.where((place % anchor == 0)[:, None], d, d + d[np.arange(len(d)) - place % anchor])
+    is_anchor, of = _anchors(len(d), tokens, anchor)
+    return np.where(is_anchor, d, d + d[of])
 
 
 def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) -> None:
@@ -248,7 +264,9 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
     code, anchor = side.byte(), side.uvarint(MAX_ANCHOR, "anchor")
     if tokens == 0 or code >= len(GROUPS):
         raise BitstreamError(f"{name}: heads of {tokens} tokens with groups {code}; the file is damaged")
-    step, least, used = struct.unpack("<dqB", side.take(17))
+    step, least, used, centred = struct.unpack("<dqBB", side.take(18))
+    heads = -(-rows // tokens)
+    middle = np.frombuffer(side.take(4 * heads * columns if centred else 0), "<i4").reshape(-1, columns)
     powers = np.frombuffer(side.take(2 * groups_of(rows, columns, tokens, GROUPS[code])), "<i2").astype(
         np.int16
     )
@@ -263,7 +281,8 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
     d = words.reshape(rows, columns).astype(np.int64) + least
     spread = Steps(tokens=tokens, groups=GROUPS[code], step=step, powers=powers).spread(rows, columns)
     with np.errstate(over="ignore"):  # a hostile step; any number is as good as another there
-        out[:] = from_floats(_sums(d, tokens, anchor) * spread, dtype).reshape(-1)
+        q = _sums(d, tokens, anchor) if anchor else d + _each(middle, tokens, rows) if centred else d
+        out[:] = from_floats(q * spread, dtype).reshape(-1)
 
 
 def to_floats(words: NDArray[Any], dtype: str) -> Floats:
