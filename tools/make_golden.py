@@ -3,6 +3,7 @@ to, and the decoded samples.
 
     python tools/make_golden.py tests/golden/v0.1
     python tools/make_golden.py tests/golden/v0.1 --fields     only the folder fields/
+    python tools/make_golden.py tests/golden/v0.2 --tensors    only the folder tensors/
 
 Golden files are never changed or deleted: every later version must decode them to the same integers, and to
 samples within one level.
@@ -28,9 +29,11 @@ from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.image.codec import ImageCodec
 from tersor.codecs.image.decode import DecodeJob
 from tersor.codecs.lossless.codec import LosslessCodec
+from tersor.codecs.tensor.codec import TensorCodec
 from tersor.datasets.image import render_screen
 from tersor.entropy.binary_tables import adaptive_tables
 from tersor.signals import Audio
+from tersor.signals.tensors import Tensor
 from tersor.testing.samples import picture
 
 
@@ -159,13 +162,68 @@ def make_audio(folder: Path) -> int:
     return len(digests)
 
 
+def tensor_cases() -> dict[str, tuple[dict[str, object], dict[str, object]]]:
+    """Every kind of chunk, layout and bound, small."""
+    rng = np.random.default_rng(0)
+    scale = np.exp2(rng.normal(0, 1, (24, 1)) + rng.normal(0, 2, 96))
+    x = (rng.standard_normal((24, 96)) * scale).astype(np.float32)
+    half = x.astype(np.float16)
+    bits = Tensor(dtype="BF16", shape=x.shape, words=(x.view(np.uint32) >> 16).astype(np.uint16).reshape(-1))
+    eight = Tensor(dtype="F8_E4M3", shape=(2000,), words=rng.integers(0, 99, 2000).astype(np.uint8))
+    mixed = np.where(np.arange(24)[:, None] % 3 == 0, half, x).astype(np.float32)
+    cache = np.cumsum(rng.normal(0, 0.2, (2, 3, 40, 16)), 2).astype(np.float32)
+    exact: dict[str, object] = {"f4": x, "f2": half, "f8": x.astype(np.float64), "b2": bits, "e4m3": eight}
+    exact |= {
+        "mixed": mixed,
+        "rounded": half.astype(np.float32),
+        "ids": np.arange(900),
+        "again": np.tile(x[0], 40),
+    }
+    exact |= {
+        "zero": np.zeros(7),
+        "empty": np.zeros((0, 3)),
+        "scalar": np.float32(-0.0),
+        "tied": mixed.copy(),
+    }
+    return {
+        "exact": (exact, {}),
+        "max-error-anchors": ({"k": cache}, {"max_error": 0.01, "anchor": 10}),
+        "rel-error-channels": ({"k": cache.astype(np.float16)}, {"rel_error": 0.02, "groups": "channel"}),
+        "cosine": ({"k": cache, "b": bits}, {"cosine_error": 1e-3}),
+    }
+
+
+def tensor_digest(file: bytes) -> str:
+    """SHA-256 over names, types, shapes and bits."""
+    found, h = tersor.decode(file), hashlib.sha256()
+    for name, t in found.entries.items():
+        h.update(f"{name} {t.dtype} {list(t.shape)}".encode() + t.words.tobytes())
+    return h.hexdigest()
+
+
+def make_tensors(folder: Path) -> int:
+    """Files and the digest of what each decodes to."""
+    folder.mkdir(parents=True)
+    digests = {}
+    for name, (tensors, options) in tensor_cases().items():
+        (file,) = TensorCodec().encode_batch([tensors], **options)
+        (folder / f"{name}.tsr").write_bytes(file)
+        digests[name] = tensor_digest(file)
+    (folder / "values.json").write_text(json.dumps(digests, indent=1) + "\n")
+    return len(digests)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folder", type=Path)
     p.add_argument("--fields", action="store_true")
+    p.add_argument("--tensors", action="store_true")
     a = p.parse_args()
     if a.fields:
         print(f"{make_fields(a.folder / 'fields')} fields in {a.folder}")
+        return
+    if a.tensors:
+        print(f"{make_tensors(a.folder / 'tensors')} sets of tensors in {a.folder}")
         return
     a.folder.mkdir(parents=True)
     codec = ImageCodec("cpu")

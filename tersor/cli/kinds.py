@@ -237,13 +237,13 @@ class TensorsKind(Kind):
 
         return b"".join(pieces(signal, suffix))
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
         from tersor.files.tensors import write_tensors
 
         if path is None:
-            write_output(path, self.to_bytes(signal, ".safetensors"))
-        else:
-            write_tensors(signal, prepared(path))
+            return super().write(signal, path, ".safetensors")
+        write_tensors(signal, prepared(path))
+        return ()
 
     def usual_suffix(self, reader: Any) -> str:
         from tersor.codecs.tensor.header import INDEX_KEY

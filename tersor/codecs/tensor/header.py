@@ -7,6 +7,7 @@ length of the index inflated | index (zlib): number of tensors, then of each, in
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import zlib
@@ -127,6 +128,9 @@ class TensorHeader:
         return put_uvarint(len(raw)) + zlib.compress(raw, 9)
 
     @classmethod
+    @functools.lru_cache(
+        maxsize=8
+    )  # an index of thousands takes longer than a tensor: info and read share it
     def unpack(cls, data: bytes, chunks: int) -> TensorHeader:
         """Check and take apart.
 

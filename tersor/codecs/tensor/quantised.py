@@ -279,10 +279,12 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
     chunk.decode(r.take(len(r.data) - r.at), columns, words, name)
     words >>= words.dtype.type(8 * words.itemsize - used)
     d = words.reshape(rows, columns).astype(np.int64) + least
-    spread = Steps(tokens=tokens, groups=GROUPS[code], step=step, powers=powers).spread(rows, columns)
-    with np.errstate(over="ignore"):  # a hostile step; any number is as good as another there
-        q = _sums(d, tokens, anchor) if anchor else d + _each(middle, tokens, rows) if centred else d
-        out[:] = from_floats(q * spread, dtype).reshape(-1)
+    steps = Steps(tokens=tokens, groups=GROUPS[code], step=step, powers=powers)
+    q = _sums(d, tokens, anchor) if anchor else d + _each(middle, tokens, rows) if centred else d
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # hostile steps; any number is as good as another there
+        out[:] = from_floats(q * steps.spread(rows, columns), dtype).reshape(-1)
 
 
 def to_floats(words: NDArray[Any], dtype: str) -> Floats:
