@@ -131,9 +131,9 @@ def _short_rows(plane: NDArray[np.uint8], columns: int) -> NDArray[np.bool_]:
 def _is_uniform(plane: NDArray[np.uint8], by_row: NDArray[np.uint8]) -> bool:
     """Whether coding a plane would save too little; on a sample."""
     step = max(1, len(plane) // SAMPLE)
-    counts = np.zeros((2, 2 << 8), np.uint32)
-    lanes.count(plane[::step].astype(np.uint16), np.ascontiguousarray(by_row[::step]), 8, counts)
-    return float(planes.entropy(counts, 8)[0]) > 8 * UNIFORM * len(plane[::step])
+    counts = np.zeros((2, 2, 256 + lanes.GAP), np.uint32)
+    lanes.count(plane[::step].astype(np.uint16), np.ascontiguousarray(by_row[::step]), counts)
+    return float(planes.entropy(counts)[0]) > 8 * UNIFORM * len(plane[::step])
 
 
 def _spread(short: NDArray[np.bool_], n: int, columns: int) -> NDArray[np.uint8]:

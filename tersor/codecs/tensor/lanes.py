@@ -26,26 +26,27 @@ SLOTS = 1 << TABLE_BITS
 LOWEST = 1 << 16  # F: a state between two values is at least this
 MAX_SYMBOLS = 256  # F
 CORRUPT = -1
+# M (evaluate tensor): entries between two classes' tables; equal symbols would lie 4096 bytes apart otherwise,
+# in the same few lines of a processor's first cache
+GAP = 20
 
 
 @compiled
-def count(symbols, classes, symbol_bits, counts):
+def count(symbols, classes, counts):
     """How often each symbol occurs in each class.
 
     Args:
-        symbols: uint16 [n], below 2^symbol_bits.
+        symbols: uint16 [n].
         classes: uint8 [n].
-        symbol_bits: of the index.
-        counts: uint32 [2, classes << symbol_bits], added to; even values are counted in the first row, odd
-            ones in the second, so that two equal neighbours need not wait for each other.
+        counts: uint32 [2, classes, spacing], added to; even values are counted in the first part, odd ones in
+            the second, so that two equal neighbours need not wait for each other.
     """
-    shift = np.uint64(symbol_bits)
     n = symbols.size
     for i in range(0, n - 1, 2):
-        counts[0, np.uint64(classes[i]) << shift | np.uint64(symbols[i])] += np.uint32(1)
-        counts[1, np.uint64(classes[i + 1]) << shift | np.uint64(symbols[i + 1])] += np.uint32(1)
+        counts[0, np.uint64(classes[i]), np.uint64(symbols[i])] += np.uint32(1)
+        counts[1, np.uint64(classes[i + 1]), np.uint64(symbols[i + 1])] += np.uint32(1)
     if n % 2:
-        counts[0, np.uint64(classes[n - 1]) << shift | np.uint64(symbols[n - 1])] += np.uint32(1)
+        counts[0, np.uint64(classes[n - 1]), np.uint64(symbols[n - 1])] += np.uint32(1)
 
 
 @compiled
@@ -89,14 +90,14 @@ def share_out(counts, frequencies):
 
 
 @compiled
-def encoding_table(frequencies, alphabet, symbol_bits, table):
+def encoding_table(frequencies, alphabet, spacing, table):
     """Frequencies -> for each class and symbol: frequency, reciprocal, start, shift.
 
     Args:
         frequencies: int64 [classes, letters]; each class sums to 4096 or is all 0.
         alphabet: int64 [letters], the symbol of each letter.
-        symbol_bits: of the index.
-        table: uint32 [classes << symbol_bits, 4], written where a frequency is not 0.
+        spacing: rows of the table from one class to the next.
+        table: uint32 [classes spacing, 4], written where a frequency is not 0.
     """
     for k in range(frequencies.shape[0]):
         start = 0
@@ -104,7 +105,7 @@ def encoding_table(frequencies, alphabet, symbol_bits, table):
             f = frequencies[k, s]
             if f == 0:
                 continue
-            row = (k << symbol_bits) + alphabet[s]
+            row = k * spacing + alphabet[s]
             shift = 0
             while (1 << shift) < f:
                 shift += 1
@@ -117,14 +118,14 @@ def encoding_table(frequencies, alphabet, symbol_bits, table):
 
 
 @compiled
-def encode(symbols, classes, symbol_bits, table, states, words):
+def encode(symbols, classes, spacing, table, states, words):
     """Code all symbols, last to first.
 
     Args:
         symbols: uint16 [n].
         classes: uint8 [n].
-        symbol_bits: of the table's index.
-        table: uint32 [classes << symbol_bits, 4], of `encoding_table`.
+        spacing: of the table.
+        table: uint32 [classes spacing, 4], of `encoding_table`.
         states: uint32 [32]: 2^16 each; afterwards what the decoder starts with.
         words: uint16 [n + 1]; filled from its end, its first entry is scratch.
 
@@ -133,14 +134,14 @@ def encode(symbols, classes, symbol_bits, table, states, words):
     """
     at = np.uint64(words.size)
     n = symbols.size
-    bits = np.uint64(symbol_bits)
+    wide = np.uint64(spacing)
     for i in range(n - 1, n - n % LANES - 1, -1):  # the last, incomplete turn
         lane = i % LANES
-        at = _push(np.uint64(classes[i]) << bits | np.uint64(symbols[i]), table, states, lane, words, at)
+        at = _push(np.uint64(classes[i]) * wide + np.uint64(symbols[i]), table, states, lane, words, at)
     for turn in range(n - n % LANES - LANES, -1, -LANES):
         for lane in range(LANES - 1, -1, -1):
             i = np.uint64(turn + lane)
-            at = _push(np.uint64(classes[i]) << bits | np.uint64(symbols[i]), table, states, lane, words, at)
+            at = _push(np.uint64(classes[i]) * wide + np.uint64(symbols[i]), table, states, lane, words, at)
     return np.int64(at)
 
 

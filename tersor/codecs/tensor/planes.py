@@ -236,15 +236,13 @@ def see(values, at, bits, seen):
 
 
 @compiled
-def entropy(counts, bits):
-    """Bits that symbols take with ideal tables, and how many letters the tables have; counts: uint32 [2,
-    classes << bits].
-    """
+def entropy(counts):
+    """Bits that symbols take with ideal tables, and how many letters the tables have; counts: uint32 [2, classes, n]."""
     total, letters = 0.0, 0
-    for first in range(0, counts.shape[1], 1 << bits):
+    for k in range(counts.shape[1]):
         all_of_class = 0
-        for i in range(first, first + (1 << bits)):
-            c = np.int64(counts[0, i]) + np.int64(counts[1, i])
+        for i in range(counts.shape[2]):
+            c = np.int64(counts[0, k, i]) + np.int64(counts[1, k, i])
             if c > 0:
                 all_of_class += c
                 letters += 1

@@ -151,9 +151,9 @@ def _grid(rows: NDArray[np.int64], columns: NDArray[np.int64] | None) -> Grid:
 
 def _bits(sample: NDArray[np.uint16], grid: Grid, columns: int, bits: int, n: int) -> float:
     """Size of a sample of a chunk of n, with its share of the tables."""
-    counts = np.zeros((2, grid.number << bits), np.uint32)
-    lanes.count(sample, grid.classes(len(sample), columns), bits, counts)
-    ideal, letters = planes.entropy(counts, bits)
+    counts = np.zeros((2, grid.number, (1 << bits) + lanes.GAP), np.uint32)
+    lanes.count(sample, grid.classes(len(sample), columns), counts)
+    ideal, letters = planes.entropy(counts)
     # tables learned from a sample fit it too well, by half a nat a letter (Miller, 1955)
     return float(ideal + letters * (0.72 + TABLE_BITS * len(sample) / n))
 

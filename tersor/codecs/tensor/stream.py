@@ -42,33 +42,33 @@ class Stream:
 
 def histogram(
     symbols: NDArray[np.uint16], classes: NDArray[np.uint8], number: int, bits: int
-) -> NDArray[np.int64]:
+) -> NDArray[np.uint32]:
     """Counts [number of classes, 2^bits] of symbols [n] of classes [n]."""
-    counts = np.zeros((2, number << bits), np.uint32)
-    lanes.count(symbols, classes, bits, counts)
-    return counts.sum(0, dtype=np.int64).reshape(number, 1 << bits)
+    counts = np.zeros((2, number, (1 << bits) + lanes.GAP), np.uint32)
+    lanes.count(symbols, classes, counts)
+    return (counts[0] + counts[1])[:, : 1 << bits]
 
 
 def write(
-    symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.int64]
+    symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.uint32]
 ) -> tuple[bytes, list[NDArray[Any]]]:
     """Code symbols; -> tables, parts of the stream.
 
     Args:
         symbols: uint16 [n].
         classes: uint8 [n], below the number of rows of counts.
-        counts: int64 [classes, 2^bits], the histogram; at most 256 symbols occur.
+        counts: uint32 [classes, 2^bits], the histogram; at most 256 symbols occur.
     """
-    bits = counts.shape[1].bit_length() - 1
+    spacing = counts.shape[1] + lanes.GAP
     occurs = counts.any(0)
     alphabet = np.flatnonzero(occurs)
     assert len(alphabet) <= lanes.MAX_SYMBOLS
     frequencies = np.empty((len(counts), len(alphabet)), np.int64)
-    lanes.share_out(np.ascontiguousarray(counts[:, alphabet]), frequencies)
-    table = np.empty((counts.size, 4), np.uint32)
-    lanes.encoding_table(frequencies, alphabet, bits, table)
+    lanes.share_out(counts[:, alphabet].astype(np.int64), frequencies)
+    table = np.empty((len(counts) * spacing, 4), np.uint32)
+    lanes.encoding_table(frequencies, alphabet, spacing, table)
     states, words = np.full(lanes.LANES, lanes.LOWEST, np.uint32), np.empty(len(symbols) + 1, np.uint16)
-    first = lanes.encode(symbols, classes, bits, table, states, words)
+    first = lanes.encode(symbols, classes, spacing, table, states, words)
     shares = frequencies.astype("<u2").view(np.uint8).reshape(-1, 2).T
     tables = put_uvarint(len(words) - first) + np.packbits(occurs).tobytes() + shares.tobytes()
     return tables, [states.astype("<u4", copy=False), words[first:].astype("<u2", copy=False)]
