@@ -26,7 +26,8 @@ SLOTS = 1 << TABLE_BITS
 LOWEST = 1 << 16  # F: a state between two values is at least this
 MAX_SYMBOLS = 256  # F
 CORRUPT = -1
-# M (evaluate tensor): entries between two classes' tables; equal symbols would lie 4096 bytes apart otherwise,
+# M (evaluate tensor): entries between two classes' tables; equal symbols would lie 4096 bytes apart
+# otherwise,
 # in the same few lines of a processor's first cache
 GAP = 20
 
@@ -195,32 +196,27 @@ def decode(words, states, table, classes, alphabet, symbols):
     at = np.uint64(0)
     end = np.uint64(words.size - LANES)
     n = symbols.size
-    for turn in range(0, n - n % LANES, LANES):
+    entries = np.empty(LANES, np.uint32)
+    for turn in range(0, n, LANES):
         if at > end:
             return CORRUPT
-        for lane in range(LANES):
-            i = np.uint64(turn + lane)
-            at = _pop(i, lane, words, states, table, classes, alphabet, symbols, at)
-    if at > end:
-        return CORRUPT
-    for i in range(n - n % LANES, n):
-        at = _pop(np.uint64(i), i % LANES, words, states, table, classes, alphabet, symbols, at)
+        of, out = classes[turn : turn + LANES], symbols[turn : turn + LANES]
+        for lane in range(out.size):
+            x = states[lane]
+            entry = table[np.uint32(of[lane]) << np.uint32(TABLE_BITS) | x & np.uint32(SLOTS - 1)]
+            entries[lane] = entry
+            # f (x >> 12) + slot - start <= 4096 (2^20 - 1) + 4095 < 2^32
+            states[lane] = np.uint32(
+                ((entry >> np.uint32(20)) + np.uint32(1)) * (x >> np.uint32(TABLE_BITS))
+                + (entry >> np.uint32(8) & np.uint32(SLOTS - 1))
+            )
+        for lane in range(out.size):
+            x = states[lane]
+            fed = np.uint32(x << np.uint32(16)) | np.uint32(
+                words[at]
+            )  # always: a branch here is a coin's throw
+            low = x < np.uint32(LOWEST)
+            states[lane] = fed if low else x
+            at += np.uint64(low)
+            out[lane] = alphabet[entries[lane] & np.uint32(0xFF)]
     return np.int64(at) if at <= end else CORRUPT
-
-
-@compiled
-def _pop(i, lane, words, states, table, classes, alphabet, symbols, at):
-    x = states[lane]
-    entry = table[np.uint64(classes[i]) << np.uint64(TABLE_BITS) | np.uint64(x & np.uint32(SLOTS - 1))]
-    symbols[i] = alphabet[entry & np.uint32(0xFF)]
-    # f (x >> 12) + slot - start <= 4096 (2^20 - 1) + 4095 < 2^32
-    y = np.uint32(
-        np.uint64((entry >> np.uint32(20)) + np.uint32(1)) * np.uint64(x >> np.uint32(TABLE_BITS))
-        + np.uint64((entry >> np.uint32(8)) & np.uint32(SLOTS - 1))
-    )
-    low = y < np.uint32(LOWEST)
-    fed = np.uint32(y << np.uint32(16)) | np.uint32(
-        words[at]
-    )  # computed always: a branch here is a coin's throw
-    states[lane] = fed if low else y
-    return at + np.uint64(low)

@@ -237,7 +237,9 @@ def see(values, at, bits, seen):
 
 @compiled
 def entropy(counts):
-    """Bits that symbols take with ideal tables, and how many letters the tables have; counts: uint32 [2, classes, n]."""
+    """Bits that symbols take with ideal tables, and how many letters the tables have; counts: uint32 [2,
+    classes, n].
+    """
     total, letters = 0.0, 0
     for k in range(counts.shape[1]):
         all_of_class = 0
