@@ -15,7 +15,7 @@ import torch
 from tersor.cli import main
 from tersor.codecs.tensor.codec import TensorCodec
 from tersor.errors import MissingDependencyError, SignalError
-from tersor.files.coerce import as_tensors
+from tersor.files.coerce_tensors import as_tensors
 from tersor.files.tensors import read_tensors, write_tensors
 from tersor.signals.dtypes import NUMPY_NAMES
 from tersor.signals.tensors import Tensor, Tensors

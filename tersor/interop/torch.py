@@ -21,7 +21,7 @@ from tersor.codecs.tensor.codec import TensorCodec
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError, unreadable
 from tersor.files.atomic import atomic_file
-from tersor.files.coerce import as_tensors
+from tersor.files.coerce_tensors import as_tensors
 from tersor.signals.dtypes import KINDS, NUMPY_NAMES
 from tersor.signals.tensors import Tensor, Tensors
 

@@ -23,7 +23,7 @@ from tersor.codecs.tensor.decode import TensorAssembly
 from tersor.codecs.tensor.header import FILE_KEY, INDEX_KEY, TEXT_KEY, WIRE_ID, TensorHeader
 from tersor.codecs.tensor.options import DECODE, ENCODE, DecodeOptions, EncodeOptions, Rules
 from tersor.container import Reader
-from tersor.files.coerce import as_tensors
+from tersor.files.coerce_tensors import as_tensors
 from tersor.signals.tensors import Tensors
 
 
