@@ -137,6 +137,7 @@ def test_wire_ids_are_append_only() -> None:
         "audio": 4,
         "lossless": 5,
         "image-overfit": 7,
+        "tensor": 8,
     }
 
 

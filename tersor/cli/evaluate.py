@@ -16,7 +16,12 @@ BENCHES = {
     "audio": ("quality", "limit", "repeat"),
 }
 RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates"}
-OPTIONS = {"image": ("device", "effort", "reference"), "field": (), "audio": ("device", "visqol")}
+OPTIONS = {
+    "image": ("device", "effort", "reference"),
+    "field": (),
+    "audio": ("device", "visqol"),
+    "tensors": (),
+}
 
 
 def say(line: str) -> None:
@@ -36,7 +41,7 @@ def evaluate(args: argparse.Namespace) -> int:
         args.codec,
         args.data,
         None if args.anchors is None else [name for name in args.anchors.split(",") if name],
-        numbers(args, RATES[signal]),
+        numbers(args, RATES[signal]) if signal in RATES else None,
         limit=args.limit,
         say=say,
         **{name: getattr(args, name) for name in OPTIONS[signal]},

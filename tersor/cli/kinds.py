@@ -247,6 +247,52 @@ class AudioKind(Kind):
         return sound
 
 
+class TensorsKind(Kind):
+    suffixes = frozenset({".safetensors", ".safetensors.index.json"})
+    codec = "tensor"
+    at_once = False
+
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        from tersor.files.tensors import read_tensors
+
+        if variables:
+            raise SignalError(f"{name}: tensors are coded together; leave out --variables")
+        return read_tensors(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.tensors import pieces
+
+        return b"".join(pieces(signal, suffix))
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.tensors import write_tensors
+
+        if path is None:
+            return super().write(signal, path, ".safetensors")
+        write_tensors(signal, prepared(path))
+        return ()
+
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.tensor.header import INDEX_KEY
+
+        # model.safetensors.index.tsr -> model.safetensors.index.json
+        return ".json" if any(k.startswith(INDEX_KEY) for k in reader.metadata) else ".safetensors"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        plural = "s" * (len(signal) != 1)
+        ratio = signal.nbytes / size
+        return (
+            f"{len(signal)} tensor{plural}  {signal.nbytes:,} bytes",
+            f"{size:,} bytes  {100 * size / max(1, signal.nbytes):.2f} %",
+            {"ratio": round(ratio, 3)},
+        )
+
+    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+        return KINDS["audio"].encode_to(codec, signal, path, options)  # chunk by chunk, as sound
+
+
 def without_metadata(signal: Any) -> Any:
     """An image without what tells of people, places and tools.
 
@@ -266,11 +312,13 @@ KINDS: dict[str, Kind] = {
     "field": FieldKind(),
     "integers": IntegersKind(),
     "audio": AudioKind(),
+    "tensors": TensorsKind(),
 }
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 
 def codec_of(name: str, asked: str | None) -> str:
     """The codec for an input: the one asked for, or by the suffix; image if that says nothing."""
-    suffix = Path(name).suffix.lower()
-    return asked or next((k.codec for k in KINDS.values() if suffix in k.suffixes), "image")
+    lower = name.lower()
+    fitting = (k.codec for k in KINDS.values() if any(lower.endswith(suffix) for suffix in k.suffixes))
+    return asked or next(fitting, "image")

@@ -161,12 +161,13 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="DIR",
-        help="folder of images, of .npy files for --codec field, or of sounds for --codec audio",
+        help="folder of images, of .npy files for --codec field, of sounds for --codec audio, "
+        "or of .safetensors files for --codec tensor",
     )
     q.add_argument(
         "--anchors",
         help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif); fields: sz3, sperr, zfp; "
-        "audio: opus, mp3, aac (all)",
+        "audio: opus, mp3, aac (all); tensor: zstd, zipnn, pcodec (all)",
     )
     q.add_argument(
         "--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)"

@@ -20,7 +20,12 @@ from tersor.evaluate.report import Report
 from tersor.registry import by_name
 
 __all__ = ["COMPARED", "Report", "compare"]
-COMPARED = ("image", "field", "audio")  # signals; each has a module here with `compare`, ANCHORS and RATES
+COMPARED = (
+    "image",
+    "field",
+    "audio",
+    "tensors",
+)  # signals; each has a module here with `compare`, ANCHORS and RATES
 
 
 def compare(
@@ -39,7 +44,7 @@ def compare(
         codec: its name, "image".
         paths: a folder, or files.
         anchors: other codecs by name; those usual for the signal if None (ANCHORS of tersor.evaluate.image,
-            .field, .audio).
+            .field, .audio, .tensors).
         rates: what to ask for: qualities of images, errors of fields relative to the range, kbit/s of sound;
             usual ones if None.
         limit: only so many of the signals, evenly spread.
