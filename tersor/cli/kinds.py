@@ -140,13 +140,9 @@ class IntegersKind(Kind):
         return self._of(signal).to_bytes(signal, suffix)
 
     def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import ARRAY, LosslessHeader
+        from tersor.codecs.lossless.header import ARRAY
 
-        return (
-            ".npy"
-            if LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind == ARRAY
-            else ".png"
-        )
+        return ".npy" if reader.header[:1] == bytes([ARRAY]) else ".png"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
