@@ -19,7 +19,7 @@ from tersor.entropy.binary import finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError
 
 MAX_COLOURS = 1 << 12
-START = 20000  # M weight of a context at the start, of 65536
+START = 10000  # M weight of a context at the start, of 65536
 INDEX_SLOTS = 1 << 16
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from tersor.codecs.lossless.mixing import mixed_bit
 from tersor.entropy.compiled import compiled, inlined
 
-TOP, SIDE = 3, 4
-CONTEXTS = 8
+TOP, SIDE = 8, 8  # the period of ordered dithering
+CONTEXTS = 10
 INPUTS = CONTEXTS + 1
 CANDIDATES = 5
 INDEX_CONTEXTS = 3
@@ -82,6 +82,9 @@ def code_graphics(io, buffer, x, colours, mixer, index_mixer, tables, seen):  # 
             hashes[5] = joined(joined(joined(2, w), ww), www)
             hashes[6] = joined(joined(joined(3, n), nn), ne)
             hashes[7] = joined(joined(4, pattern), (nne == ne) + 2 * (nww == nw) + 4 * (nee == ne) + 8 * (www == ww))
+            w8, n8 = x[y, c - 8], x[y - 8, c]
+            hashes[8] = joined(joined(joined(joined(8, w8), n8), c & 7), y & 7)
+            hashes[9] = joined(joined(joined(joined(two, w8), n8), x[y - 8, c - 8]), x[y - 8, c + 8])
             last_place, long_place = six & seen_mask, twelve & seen_mask
             count = 0
             wanted = x[y, c]

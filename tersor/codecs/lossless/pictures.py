@@ -77,10 +77,11 @@ def encode_tile(samples: NDArray[Any]) -> bytes:
     coders: dict[int, Callable[[NDArray[Any]], bytes | None]] = {GRAPHICS: encode_graphics, PHOTO: encode_photo}
     y, x = max(0, (height - TRIAL_SIDE) // 2), max(0, (width - TRIAL_SIDE) // 2)
     middle = np.ascontiguousarray(samples[y : y + TRIAL_SIDE, x : x + TRIAL_SIDE])
-    sizes = {method: math.inf if (p := coder(middle)) is None else len(p) for method, coder in coders.items()}
+    trials = {method: coder(middle) for method, coder in coders.items()}
+    sizes = {method: math.inf if payload is None else len(payload) for method, payload in trials.items()}
     for method, coder in coders.items():
         if sizes[method] * CLEAR <= min(sizes.values()):
-            payload = coder(samples)
+            payload = trials[method] if middle.shape == samples.shape else coder(samples)
             if payload is not None and len(payload) + 1 < len(best):
                 best = bytes([method]) + payload
     return best
