@@ -31,11 +31,12 @@ from tersor.entropy.compiled import compiled, inlined
 
 TOP, BOTTOM, SIDE = 3, 1, 4  # rows and columns around a plane
 ONE = 6  # predictions are in units of 2^-ONE
-PREDICTIONS = 5
+PREDICTIONS = 6
 CLASSES = 9
 COLUMNS = 8  # M of a block that shares weights
 AROUND = 2  # M blocks to either side whose sums count
-FADE_BLOCK, FADE_CHUNK, FADE_CLASS, FADE_SIZE = 3, 6, 4, 5  # M
+FADE_BLOCK, FADE_SLOW, FADE_CHUNK, FADE_CLASS, FADE_SIZE = 3, 5, 6, 4, 5  # M
+AROUND_SLOW = 5  # M as AROUND, of the sums that fade slowly
 CHUNK_SHARE = 9  # M the whole chunk's sums count 2^-CHUNK_SHARE in a block's
 FEW = 14  # M variables of the smaller least squares
 CONTEXTS = 9
@@ -43,7 +44,7 @@ SIZES = (32 * 4, 16 * 16, 11 * 11 * 3, 81 * 3, 81 * 3, 256, 64 * 3, 81, 32 * 16)
 FIRST = tuple(int(n) for n in np.concatenate([[0], np.cumsum(SIZES)])[:-1])
 NODES = 64
 PLANE_SLOTS = sum(SIZES) * NODES
-PARAMETRIC = 8
+PARAMETRIC = 9
 INPUTS = CONTEXTS + PARAMETRIC + 1
 UNARY = 20
 LONG = 12  # steps after which they double
@@ -105,12 +106,13 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
         most = max(most, near.counts[p])
     blocks = (width + COLUMNS - 1) // COLUMNS
     block_sums = np.zeros((blocks, most + 1, most + 1), np.int32)
+    slow_sums = np.zeros((blocks, most + 1, most + 1), np.int32)
     chunk_sums = np.zeros((most + 1, most + 1), np.int64)
     class_sums = np.zeros((CLASSES, most + 1, most + 1), np.int64)
     size_sums = np.zeros((2, 40, 40), np.int64)
     work = np.zeros((most + 1, most + 1), np.int64)
     column = np.zeros(40, np.int64)
-    weights = np.zeros((3 + CLASSES, most), np.int64)
+    weights = np.zeros((4 + CLASSES, most), np.int64)
     size_weights = np.zeros(40, np.int64)
     values = np.zeros(most + 1, np.int64)
     scaled = np.zeros(most + 1, np.int32)
@@ -134,6 +136,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
         n, few = near.counts[p], min(near.counts[p], FEW)
         n_sizes = near.size_counts[p] + 2
         block_sums[:] = 0
+        slow_sums[:] = 0
         chunk_sums[:] = 0
         class_sums[:] = 0
         size_sums[:] = 0
@@ -149,7 +152,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                 x[p, y, :SIDE] = x[p, y - 1, SIDE]
                 for c in range(CLASSES):
                     work[:] = class_sums[c]
-                    solve(work, n, weights[3 + c], column)
+                    solve(work, n, weights[4 + c], column)
                     fade(class_sums[c], n, FADE_CLASS)
             for k in range(PREDICTIONS):
                 wrong[k, now, :SIDE] = wrong[k, last, SIDE]
@@ -161,6 +164,13 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                 if b & 1 == 0:
                     work[:] = chunk_sums
                     solve(work, n, weights[1], column)
+                    first, end = max(b - AROUND_SLOW, 0), min(b + AROUND_SLOW + 1, blocks)
+                    work[:] = 0
+                    for c in range(first, end):
+                        for i in range(n + 1):
+                            for j in range(i + 1):
+                                work[i, j] += slow_sums[c, i, j]
+                    solve(work, n, weights[3], column)
                 first, end = max(b - AROUND, 0), min(b + AROUND + 1, blocks)
                 for i in range(n + 1):
                     for j in range(i + 1):
@@ -182,6 +192,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                 if b == 0:
                     fade(chunk_sums, n, FADE_CHUNK)
                 fade(block_sums[b], n, FADE_BLOCK)
+                fade(slow_sums[b], n, FADE_SLOW)
                 for column_of_x in range(b * COLUMNS, min((b + 1) * COLUMNS, width)):
                     c = SIDE + column_of_x
                     o = (p * padded_height + y) * stride + c
@@ -210,12 +221,13 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         guess = flat[q] + median_edge(
                             w - flat[q - 1], north - flat[q - stride], nw - flat[q - stride - 1]
                         )
-                    t0, t1, t2, t3 = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+                    t0, t1, t2, t3, t4 = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
                     for i in range(n):
                         v = values[i]
                         t0 += weights[0, i] * v
                         t1 += weights[1, i] * v
-                        t3 += weights[3 + kind, i] * v
+                        t3 += weights[4 + kind, i] * v
+                        t4 += weights[3, i] * v
                     for i in range(few):
                         t2 += weights[2, i] * values[i]
                     prediction[0] = (mean0 << ONE) + (t0 >> (WEIGHT_BITS - ONE))
@@ -223,6 +235,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                     prediction[2] = (mean0 << ONE) + (t2 >> (WEIGHT_BITS - ONE))
                     prediction[3] = guess << ONE
                     prediction[4] = (mean0 << ONE) + (t3 >> (WEIGHT_BITS - ONE))
+                    prediction[5] = (mean0 << ONE) + (t4 >> (WEIGHT_BITS - ONE))
                     total, shares = np.int64(0), np.int64(0)
                     for k in range(PREDICTIONS):
                         prediction[k] = min(max(prediction[k], low[p] << ONE), high[p] << ONE)
@@ -288,6 +301,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                     centre[4] = prediction[2]
                     centre[5] = prediction[3]
                     centre[7] = prediction[4]
+                    centre[8] = prediction[5]
                     steps_log = bit_length(size >> 19)
                     # contexts
                     level = min(levels[min(4095, size >> (11 + shift))], 31)
@@ -412,7 +426,9 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         x[p, :TOP, c + 1 : c + 1 + SIDE] = a
                 for i in range(n + 1):
                     for j in range(i + 1):
-                        chunk_sums[i, j] += block_sums[b, i, j] >> FADE_BLOCK
+                        v = block_sums[b, i, j] >> FADE_BLOCK
+                        slow_sums[b, i, j] += v
+                        chunk_sums[i, j] += v
             x[p, y, SIDE + width :] = x[p, y, SIDE + width - 1]
             for k in range(PREDICTIONS):
                 wrong[k, now, SIDE + width :] = wrong[k, now, SIDE + width - 1]
