@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Picture = NDArray[np.uint8]
-WORDS = (
-    "the quick brown fox jumps over a lazy dog while seven wizards quietly judge my vow of boxing daft "
-    "zebras and pack twelve dozen liquor jugs"
-).split()
+WORDS = "the quick brown fox jumps over a lazy dog while seven wizards quietly judge my vow of boxing".split()
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -41,7 +38,9 @@ def window(rng: np.random.Generator) -> Picture:
     for i, name in enumerate(("File", "Edit", "View", "Insert", "Format", "Tools", "Help")):
         draw.text((12 + 60 * i, 36), name, fill=(20, 20, 20), font=_font(13))
     for i in range(12):
-        draw.rounded_rectangle((10 + 34 * i, 58, 40 + 34 * i, 86), 5, fill=(225, 228, 232), outline=(160, 160, 170))
+        draw.rounded_rectangle(
+            (10 + 34 * i, 58, 40 + 34 * i, 86), 5, fill=(225, 228, 232), outline=(160, 160, 170)
+        )
         draw.ellipse((18 + 34 * i, 65, 32 + 34 * i, 79), fill=tuple(int(v) for v in rng.integers(0, 255, 3)))
     draw.rectangle((10, 95, 210, 590), fill=(255, 255, 255), outline=(150, 150, 150))
     draw.rectangle((220, 95, 790, 590), fill=(255, 255, 255), outline=(150, 150, 150))
@@ -124,7 +123,11 @@ def diffused(rng: np.random.Generator) -> Picture:
     """A smooth scene in 16 colours, the error diffused (Floyd and Steinberg)."""
     y, x = np.mgrid[0:300, 0:400] / 60.0
     scene = np.stack([np.sin(x + y), np.sin(1.3 * x - y), np.cos(0.7 * y + x)], 2) * 100 + 128
-    return np.array(Image.fromarray(scene.astype(np.uint8)).quantize(16, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
+    return np.array(
+        Image.fromarray(scene.astype(np.uint8))
+        .quantize(16, dither=Image.Dither.FLOYDSTEINBERG)
+        .convert("RGB")
+    )
 
 
 def drawing(rng: np.random.Generator) -> Picture:
@@ -175,7 +178,9 @@ def icons(rng: np.random.Generator) -> Picture:
             elif kind == 1:
                 draw.rounded_rectangle(box, 60, fill=colour)
             else:
-                draw.polygon([(box[0], box[3]), ((box[0] + box[2]) // 2, box[1]), (box[2], box[3])], fill=colour)
+                draw.polygon(
+                    [(box[0], box[3]), ((box[0] + box[2]) // 2, box[1]), (box[2], box[3])], fill=colour
+                )
     return np.array(page.resize((512, 256), Image.Resampling.BOX))
 
 

@@ -20,7 +20,9 @@ STRETCH_MAX = 2815  # F of a logit, in 1/256: the probability there is 1.1 / 655
 LIMIT_LEVELS = 4096  # F arguments of the table of levels
 CUMULATIVE_SIZE = 8192  # F 16 mean sizes to either side, in 1/256
 COUNTS = 1024  # F of the table of reciprocals
-SLOPE = 26  # F of the logistic distribution whose mean size is about 1, in 1/16 (2 ln 2 = 22/16; sharper paid)
+SLOPE = (
+    26  # F of the logistic distribution whose mean size is about 1, in 1/16 (2 ln 2 = 22/16; sharper paid)
+)
 FIXED = 1 << 80
 
 

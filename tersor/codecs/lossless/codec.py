@@ -1,8 +1,8 @@
 """Integers without loss: images of 8 and 16 bits per sample, volumes, arrays of any number of axes.
 
-    image  --tiles--> photographs or graphics (pictures.py)
-    array, and image at effort 1 and 2 --reversible colour transform, chosen on its middle--> planes [C, H, W],
-      each predicted with the two before it at hand --> blocks of the field codec, without a bound
+image  --tiles--> photographs or graphics (pictures.py)
+array, and image at effort 1 and 2 --reversible colour transform, chosen on its middle--> planes [C, H, W],
+  each predicted with the two before it at hand --> blocks of the field codec, without a bound
 """
 
 from __future__ import annotations

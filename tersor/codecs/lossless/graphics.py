@@ -1,6 +1,6 @@
 """Graphics: a chunk of at most MAX_COLOURS colours is its palette and an index a pixel (graphics_loops.py).
 
-    samples [H, W, C] --sorted palette--> indices [H, W] --bits--> payload: palette | code
+samples [H, W, C] --sorted palette--> indices [H, W] --bits--> payload: palette | code
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tersor.codecs.lossless import graphics_loops as loops
 from tersor.codecs.lossless.arithmetic import tables
-from tersor.codecs.lossless.mixing import Mixer, new_mixer
+from tersor.codecs.lossless.mixing import Mixer, check_end, new_mixer
 from tersor.container import ByteReader, put_uvarint
-from tersor.entropy.binary import finish_encoding, new_io, start_decoding
+from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError
 
 MAX_COLOURS = 1 << 12
@@ -34,12 +34,20 @@ def palette_of(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] 
     keys = np.zeros((height, width), np.uint64)
     for c in range(channels):
         keys = (keys << np.uint64(bits)) | samples[..., c].astype(np.uint64)
-    if len(np.unique(keys[:: max(1, height // 64)])) > MAX_COLOURS:  # a part of the rows tells most photographs
+    if (
+        len(np.unique(keys[:: max(1, height // 64)])) > MAX_COLOURS
+    ):  # a part of the rows tells most photographs
         return None
     values, indices = np.unique(keys, return_inverse=True)
     if len(values) > MAX_COLOURS:
         return None
-    colours = np.stack([(values >> np.uint64(bits * (channels - 1 - c))) & np.uint64((1 << bits) - 1) for c in range(channels)], 1)
+    colours = np.stack(
+        [
+            (values >> np.uint64(bits * (channels - 1 - c))) & np.uint64((1 << bits) - 1)
+            for c in range(channels)
+        ],
+        1,
+    )
     return colours.astype(samples.dtype), indices.reshape(height, width).astype(np.int64)
 
 
@@ -75,9 +83,13 @@ def _unpack_palette(reader: ByteReader, n: int, channels: int, dtype: np.dtype[A
         try:
             plain = inflate.decompress(plain, size + 1)
         except zlib.error as e:
-            raise BitstreamError(f"{reader.name}: the palette is no deflate stream ({e}); the file is damaged") from e
+            raise BitstreamError(
+                f"{reader.name}: the palette is no deflate stream ({e}); the file is damaged"
+            ) from e
         if len(plain) != size or not inflate.eof:
-            raise BitstreamError(f"{reader.name}: a palette of {len(plain)} bytes, not {size}; the file is damaged")
+            raise BitstreamError(
+                f"{reader.name}: a palette of {len(plain)} bytes, not {size}; the file is damaged"
+            )
     changes = np.frombuffer(plain, dtype.newbyteorder("<")).reshape(channels, n).T
     return np.cumsum(changes, 0, dtype=dtype)
 
@@ -97,8 +109,8 @@ def encode_graphics(samples: NDArray[Any]) -> bytes | None:
     mixer, index_mixer, seen = _mixers(indices.size)
     loops.code_graphics(io, buffer, x, len(colours), mixer, index_mixer, tables(), seen)
     finish_encoding(io, buffer)
-    assert io[3] <= len(buffer)
-    return put_uvarint(len(colours)) + _pack_palette(colours) + buffer[: io[3]].tobytes()
+    assert io[AT] <= len(buffer)
+    return put_uvarint(len(colours)) + _pack_palette(colours) + buffer[: io[AT]].tobytes()
 
 
 def decode_graphics(
@@ -127,4 +139,5 @@ def decode_graphics(
     start_decoding(io, data, len(data))
     mixer, index_mixer, seen = _mixers(height * width)
     loops.code_graphics(io, data, x, n, mixer, index_mixer, tables(), seen)
+    check_end(io, len(data), name)
     return colours[x[loops.TOP :, loops.SIDE : loops.SIDE + width]]

@@ -71,9 +71,13 @@ def code_graphics(io, buffer, x, colours, mixer, index_mixer, tables, seen):  # 
             four = joined(joined(two, nw), ne)
             six = joined(joined(four, ww), nn)
             twelve = joined(joined(joined(joined(joined(joined(six, nne), nnw), nww), nee), www), nnn)
-            far = joined(joined(joined(joined(twelve, x[y, c - 4]), x[y - 1, c + 3]), x[y - 1, c - 3]), x[y - 2, c + 2])
+            far = joined(
+                joined(joined(joined(twelve, x[y, c - 4]), x[y - 1, c + 3]), x[y - 1, c - 3]), x[y - 2, c + 2]
+            )
             far = joined(joined(joined(far, x[y - 2, c - 2]), x[y - 3, c - 1]), x[y - 3, c + 1])
-            pattern = (w == n) + 2 * (n == ne) + 4 * (w == nw) + 8 * (nw == n) + 16 * (ww == w) + 32 * (nn == n)
+            pattern = (
+                (w == n) + 2 * (n == ne) + 4 * (w == nw) + 8 * (nw == n) + 16 * (ww == w) + 32 * (nn == n)
+            )
             hashes[0] = two
             hashes[1] = four
             hashes[2] = six
@@ -81,7 +85,9 @@ def code_graphics(io, buffer, x, colours, mixer, index_mixer, tables, seen):  # 
             hashes[4] = far
             hashes[5] = joined(joined(joined(2, w), ww), www)
             hashes[6] = joined(joined(joined(3, n), nn), ne)
-            hashes[7] = joined(joined(4, pattern), (nne == ne) + 2 * (nww == nw) + 4 * (nee == ne) + 8 * (www == ww))
+            hashes[7] = joined(
+                joined(4, pattern), (nne == ne) + 2 * (nww == nw) + 4 * (nee == ne) + 8 * (www == ww)
+            )
             w8, n8 = x[y, c - 8], x[y - 8, c]
             hashes[8] = joined(joined(joined(joined(8, w8), n8), c & 7), y & 7)
             hashes[9] = joined(joined(joined(joined(two, w8), n8), x[y - 8, c - 8]), x[y - 8, c + 8])

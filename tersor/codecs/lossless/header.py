@@ -17,7 +17,7 @@ WIRE_ID = 5
 ARRAY, IMAGE8, IMAGE16, PICTURE8, PICTURE16 = range(5)
 TILED_IMAGE, TILED_PICTURE = 5, 6
 MAX_TILE_SIDE = 1 << 14  # F bounds the memory of a tile
-MAX_TILE_PIXELS = 1 << 22  # F
+MAX_TILE_SAMPLES = 1 << 22  # F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +119,10 @@ class PictureHeader:
                 f"lossless header: {width}x{height} in tiles of {tile_width}x{tile_height}; "
                 "the file is damaged"
             )
-        if width * height > MAX_PIXELS or tile_width * tile_height > MAX_TILE_PIXELS:
+        if width * height > MAX_PIXELS or tile_width * tile_height * channels > MAX_TILE_SAMPLES:
             raise LimitExceededError(
-                f"lossless header: {width}x{height} in tiles of {tile_width}x{tile_height}, allowed are "
-                f"{MAX_PIXELS} pixels in all and {MAX_TILE_PIXELS} a tile"
+                f"lossless header: {width}x{height} of {channels} channels in tiles of {tile_width}x{tile_height}; allowed are "
+                f"{MAX_PIXELS} pixels in all and {MAX_TILE_SAMPLES} samples a tile"
             )
         header = cls(
             image=kind == TILED_IMAGE,

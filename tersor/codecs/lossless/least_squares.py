@@ -77,8 +77,8 @@ def solve(sums, n, weights, column):  # pragma: no cover
 
 
 @compiled
-def add_products(first, second, values, n):  # pragma: no cover
-    """Add the products of all pairs of the first n + 1 values to two matrices of sums, on and below the
+def add_products(first, second, third, values, n):  # pragma: no cover
+    """Add the products of all pairs of the first n + 1 values to three matrices of sums, on and below the
     diagonal.
     """
     for i in range(n + 1):
@@ -87,6 +87,7 @@ def add_products(first, second, values, n):  # pragma: no cover
             product = v * values[j]
             first[i, j] += product
             second[i, j] += product
+            third[i, j] += product
 
 
 @compiled

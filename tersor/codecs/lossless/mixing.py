@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.lossless.arithmetic import STRETCH_MAX, Tables
-from tersor.entropy.binary import code_bit
+from tersor.entropy.binary import AT, code_bit
 from tersor.entropy.compiled import compiled, inlined
+from tersor.errors import BitstreamError
 
 WEIGHT_LIMIT = 1 << 23
 REFINED = 34  # F cells of a row of the final stage, 24 / 4096 of the range of logits each
@@ -75,6 +76,12 @@ def new_mixer(
     )
 
 
+def check_end(io: NDArray[np.int64], size: int, name: str) -> None:
+    """Raises: BitstreamError: the decoder did not stop where the encoder did."""
+    if not io[AT] - 4 < size <= io[AT]:
+        raise BitstreamError(f"{name}: the code ends at byte {io[AT]} of {size}; the file is damaged")
+
+
 @compiled
 def clip(v, low, high):  # pragma: no cover
     """v, or the end of the range that it lies beyond."""
@@ -82,7 +89,9 @@ def clip(v, low, high):  # pragma: no cover
 
 
 @inlined
-def mixed_bit(io, buffer, mixer, tables, row0, row1, row2, final, context, count_max, bit):  # pragma: no cover
+def mixed_bit(
+    io, buffer, mixer, tables, row0, row1, row2, final, context, count_max, bit
+):  # pragma: no cover
     """Code a bit, learn from it, return it.
 
     Args:
@@ -116,9 +125,12 @@ def mixed_bit(io, buffer, mixer, tables, row0, row1, row2, final, context, count
     bit = code_bit(io, buffer, coded, bit)
     # learn
     error = ((bit << 16) - p) * FINAL_RATE
-    finals[final, 0] += (s0 * error + (1 << 19)) >> 20
-    finals[final, 1] += (s1 * error + (1 << 19)) >> 20
-    finals[final, 2] += (s2 * error + (1 << 19)) >> 20
+    f0 = finals[final, 0] + ((s0 * error + (1 << 19)) >> 20)
+    f1 = finals[final, 1] + ((s1 * error + (1 << 19)) >> 20)
+    f2 = finals[final, 2] + ((s2 * error + (1 << 19)) >> 20)
+    finals[final, 0] = min(max(f0, -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    finals[final, 1] = min(max(f1, -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    finals[final, 2] = min(max(f2, -WEIGHT_LIMIT), WEIGHT_LIMIT)
     e0 = ((bit << 16) - np.int64(squash[s0 + STRETCH_MAX + 1])) * RATE
     e1 = ((bit << 16) - np.int64(squash[s1 + STRETCH_MAX + 1])) * RATE
     e2 = ((bit << 16) - np.int64(squash[s2 + STRETCH_MAX + 1])) * RATE

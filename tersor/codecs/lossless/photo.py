@@ -1,7 +1,7 @@
 """Photographs: a chunk is a rectangle of the picture, its planes coded sample by sample (photo_loops.py).
 
-    samples [H, W, C] --green, red, blue (alpha)--> planes --u8 shift, lowest and highest of each plane, bits-->
-    payload
+samples [H, W, C] --green, red, blue (alpha)--> planes --u8 shift, lowest and highest of each plane, bits-->
+payload
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tersor.codecs.lossless import photo_loops as loops
 from tersor.codecs.lossless.arithmetic import tables
-from tersor.codecs.lossless.mixing import Mixer, new_mixer
+from tersor.codecs.lossless.mixing import Mixer, check_end, new_mixer
 from tersor.container import ByteReader, put_uvarint
-from tersor.entropy.binary import finish_encoding, new_io, start_decoding
+from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError
 
 # (row, column) of the variables of least squares, in the sample's own plane and in one before it. F
@@ -115,9 +115,9 @@ def encode_photo(samples: NDArray[Any]) -> bytes:
     near = neighbours(channels, x.shape[1] * x.shape[2], x.shape[2])
     loops.code_photo(io, buffer, x, low, high, shift, near, *_tail(channels, shift))
     finish_encoding(io, buffer)
-    assert io[3] <= len(buffer)
+    assert io[AT] <= len(buffer)
     ranges = b"".join(put_uvarint(int(a)) + put_uvarint(int(z - a)) for a, z in zip(low, high, strict=True))
-    return bytes([shift]) + ranges + buffer[: io[3]].tobytes()
+    return bytes([shift]) + ranges + buffer[: io[AT]].tobytes()
 
 
 def _tail(channels: int, shift: int) -> tuple[Any, ...]:
@@ -125,7 +125,9 @@ def _tail(channels: int, shift: int) -> tuple[Any, ...]:
     return mixer, tables(), sizes, biases
 
 
-def decode_photo(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+def decode_photo(
+    payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], name: str
+) -> NDArray[Any]:
     """What `encode_photo` was given.
 
     Args:
@@ -156,5 +158,6 @@ def decode_photo(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[An
     start_decoding(io, data, len(data))
     near = neighbours(channels, x.shape[1] * x.shape[2], x.shape[2])
     loops.code_photo(io, data, x, low, high, shift, near, *_tail(channels, shift))
+    check_end(io, len(data), name)
     planes = x[:, loops.TOP : loops.TOP + height, loops.SIDE : loops.SIDE + width].astype(dtype)
     return np.ascontiguousarray(np.moveaxis(planes[list(np.argsort(ORDERS[channels]))], 0, 2))

@@ -31,8 +31,8 @@ from tersor.entropy.compiled import compiled, inlined
 
 TOP, BOTTOM, SIDE = 3, 1, 4  # rows and columns around a plane
 ONE = 6  # predictions are in units of 2^-ONE
-PREDICTIONS = 6
-CLASSES = 9
+PREDICTIONS = 7
+CLASSES = 9 + 16  # by the direction of edges; by which neighbours are brighter
 COLUMNS = 8  # M of a block that shares weights
 AROUND = 2  # M blocks to either side whose sums count
 FADE_BLOCK, FADE_SLOW, FADE_CHUNK, FADE_CLASS, FADE_SIZE = 3, 5, 6, 4, 5  # M
@@ -44,7 +44,7 @@ SIZES = (32 * 4, 16 * 16, 11 * 11 * 3, 81 * 3, 81 * 3, 256, 64 * 3, 81, 32 * 16)
 FIRST = tuple(int(n) for n in np.concatenate([[0], np.cumsum(SIZES)])[:-1])
 NODES = 64
 PLANE_SLOTS = sum(SIZES) * NODES
-PARAMETRIC = 9
+PARAMETRIC = 10
 INPUTS = CONTEXTS + PARAMETRIC + 1
 UNARY = 20
 LONG = 12  # steps after which they double
@@ -126,7 +126,12 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
     below = np.zeros(PARAMETRIC, np.int64)
     above = np.zeros(PARAMETRIC, np.int64)
     between = np.zeros(PARAMETRIC, np.int64)
-    levels, reciprocals, cumulative, stretch = tables.levels, tables.reciprocals, tables.cumulative, tables.stretch
+    levels, reciprocals, cumulative, stretch = (
+        tables.levels,
+        tables.reciprocals,
+        tables.cumulative,
+        tables.stretch,
+    )
     at, inputs = mixer.at, mixer.inputs
     inputs[INPUTS - 1] = 256
     for p in range(planes):
@@ -196,7 +201,12 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                 for column_of_x in range(b * COLUMNS, min((b + 1) * COLUMNS, width)):
                     c = SIDE + column_of_x
                     o = (p * padded_height + y) * stride + c
-                    w, nn, nw, ne = flat[o - 1], flat[o - 2 * stride], flat[o - stride - 1], flat[o - stride + 1]
+                    w, nn, nw, ne = (
+                        flat[o - 1],
+                        flat[o - 2 * stride],
+                        flat[o - stride - 1],
+                        flat[o - stride + 1],
+                    )
                     north, ww = flat[o - stride], flat[o - 2]
                     # predictions
                     mean0 = (w + north + 1) >> 1
@@ -207,12 +217,16 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         mean2 = (flat[o - 2 * area - 1] + flat[o - 2 * area - stride] + 1) >> 1
                     for i in range(n):
                         kind = near.kinds[p, i]
-                        values[i] = flat[o + near.taps[p, i]] - (mean0 if kind == 0 else mean1 if kind == 1 else mean2)
+                        values[i] = flat[o + near.taps[p, i]] - (
+                            mean0 if kind == 0 else mean1 if kind == 1 else mean2
+                        )
                     across = abs(w - ww) + abs(north - nw) + abs(ne - north)
                     down = abs(w - nw) + abs(north - nn) + abs(ne - flat[o - 2 * stride + 1])
                     kind = 3 if across > 2 * down + 1 else 6 if down > 2 * across + 1 else 0
                     if p == 0:
-                        kind += 0 if (across + down) >> shift < 8 else 1 if (across + down) >> shift < 32 else 2
+                        kind += (
+                            0 if (across + down) >> shift < 8 else 1 if (across + down) >> shift < 32 else 2
+                        )
                         guess = median_edge(w, north, nw)
                     else:
                         q = o - area
@@ -221,6 +235,13 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         guess = flat[q] + median_edge(
                             w - flat[q - 1], north - flat[q - stride], nw - flat[q - stride - 1]
                         )
+                    if p == 0:
+                        order = 9 + (w > north) + 2 * (nw > north) + 4 * (ne > north) + 8 * (ww > w)
+                    else:
+                        v = flat[q]
+                        order = 9 + (v > flat[q - 1]) + 2 * (v > flat[q - stride])
+                        order += 4 * (v > flat[q + 1]) + 8 * (v > flat[q + stride])
+                    t5 = np.int64(0)
                     t0, t1, t2, t3, t4 = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
                     for i in range(n):
                         v = values[i]
@@ -228,6 +249,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         t1 += weights[1, i] * v
                         t3 += weights[4 + kind, i] * v
                         t4 += weights[3, i] * v
+                        t5 += weights[4 + order, i] * v
                     for i in range(few):
                         t2 += weights[2, i] * values[i]
                     prediction[0] = (mean0 << ONE) + (t0 >> (WEIGHT_BITS - ONE))
@@ -236,6 +258,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                     prediction[3] = guess << ONE
                     prediction[4] = (mean0 << ONE) + (t3 >> (WEIGHT_BITS - ONE))
                     prediction[5] = (mean0 << ONE) + (t4 >> (WEIGHT_BITS - ONE))
+                    prediction[6] = (mean0 << ONE) + (t5 >> (WEIGHT_BITS - ONE))
                     total, shares = np.int64(0), np.int64(0)
                     for k in range(PREDICTIONS):
                         prediction[k] = min(max(prediction[k], low[p] << ONE), high[p] << ONE)
@@ -248,7 +271,9 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                     blend = (mean0 << ONE) + total // shares
                     # what is known of the error to come
                     ew, en = errors[p, y, c - 1], errors[p, y - 1, c]
-                    energy = 2 * (abs(ew) + abs(en)) + abs(errors[p, y - 1, c - 1]) + abs(errors[p, y - 1, c + 1])
+                    energy = (
+                        2 * (abs(ew) + abs(en)) + abs(errors[p, y - 1, c - 1]) + abs(errors[p, y - 1, c + 1])
+                    )
                     energy = (energy + abs(errors[p, y, c - 2]) + abs(errors[p, y - 2, c])) >> shift
                     own_level = levels[min(4095, energy * 2 + 1)]
                     e1, e2, energy = np.int64(0), np.int64(0), np.int64(0)
@@ -302,6 +327,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                     centre[5] = prediction[3]
                     centre[7] = prediction[4]
                     centre[8] = prediction[5]
+                    centre[9] = prediction[6]
                     steps_log = bit_length(size >> 19)
                     # contexts
                     level = min(levels[min(4095, size >> (11 + shift))], 31)
@@ -351,7 +377,9 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                             t1 = min(max(np.int64(cumulative[t0]), below[k]), above[k])
                             between[k] = t1
                             t2 = above[k] - below[k]
-                            inputs[CONTEXTS + k] = stretch[((above[k] - t1) << 12) // (t2 + 1)] if t2 >= 64 else 0
+                            inputs[CONTEXTS + k] = (
+                                stretch[((above[k] - t1) << 12) // (t2 + 1)] if t2 >= 64 else 0
+                            )
                         for k in range(CONTEXTS):
                             at[k] = base[k] * NODES + node
                         bit = mixed_bit(
@@ -421,7 +449,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         v = (np.int64(2047) << 16) // largest
                     for i in range(n + 1):
                         scaled[i] = (values[i] * v) >> 16
-                    add_products(block_sums[b], class_sums[kind], scaled, n)
+                    add_products(block_sums[b], class_sums[kind], class_sums[order], scaled, n)
                     if y == TOP:
                         x[p, :TOP, c + 1 : c + 1 + SIDE] = a
                 for i in range(n + 1):

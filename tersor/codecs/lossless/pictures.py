@@ -1,6 +1,6 @@
 """Pictures in tiles: each is coded as a photograph, as graphics, or as it is, whichever is smallest.
 
-    samples [H, W, C] --grid--> tiles --u8 method--> photo.py | graphics.py | the samples --> chunks
+samples [H, W, C] --grid--> tiles --u8 method--> photo.py | graphics.py | the samples --> chunks
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def encode_tile(samples: NDArray[Any]) -> bytes:
     """The smallest chunk of a rectangle: uint8 or uint16 [H, W, C]."""
     height, width, _ = samples.shape
     best = bytes([PLAIN]) + samples.astype(samples.dtype.newbyteorder("<")).tobytes()
-    coders: dict[int, Callable[[NDArray[Any]], bytes | None]] = {GRAPHICS: encode_graphics, PHOTO: encode_photo}
+    coders: dict[int, Callable[[NDArray[Any]], bytes | None]] = {
+        GRAPHICS: encode_graphics,
+        PHOTO: encode_photo,
+    }
     y, x = max(0, (height - TRIAL_SIDE) // 2), max(0, (width - TRIAL_SIDE) // 2)
     middle = np.ascontiguousarray(samples[y : y + TRIAL_SIDE, x : x + TRIAL_SIDE])
     trials = {method: coder(middle) for method, coder in coders.items()}
@@ -131,7 +134,9 @@ def decode_window(
     """
     h, w = header.tile_height, header.tile_width
     dtype = np.dtype(np.uint8 if header.bytes_per_sample == 1 else np.uint16)
-    out = np.empty((max(rows.stop - rows.start, 0), max(columns.stop - columns.start, 0), header.channels), dtype)
+    out = np.empty(
+        (max(rows.stop - rows.start, 0), max(columns.stop - columns.start, 0), header.channels), dtype
+    )
 
     def work(at: tuple[int, int]) -> None:
         row, column = at
@@ -153,7 +158,9 @@ def decode_window(
     return out
 
 
-def _together(work: Callable[[tuple[int, int]], Any], items: list[tuple[int, int]], progress: Progress | None) -> list[Any]:
+def _together(
+    work: Callable[[tuple[int, int]], Any], items: list[tuple[int, int]], progress: Progress | None
+) -> list[Any]:
     """`work` of each item, as many at once as there are cores."""
     results: list[Any] = []
     at_once = os.cpu_count() or 1
