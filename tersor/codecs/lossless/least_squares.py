@@ -77,17 +77,12 @@ def solve(sums, n, weights, column):  # pragma: no cover
 
 
 @compiled
-def add_products(first, second, third, values, n):  # pragma: no cover
-    """Add the products of all pairs of the first n + 1 values to three matrices of sums, on and below the
-    diagonal.
-    """
+def add_products(sums, values, n):  # pragma: no cover
+    """Add the products of all pairs of the first n + 1 values, on and below the diagonal."""
     for i in range(n + 1):
         v = values[i]
         for j in range(i + 1):
-            product = v * values[j]
-            first[i, j] += product
-            second[i, j] += product
-            third[i, j] += product
+            sums[i, j] += v * values[j]
 
 
 @compiled
@@ -96,3 +91,43 @@ def fade(sums, n, shift):  # pragma: no cover
     for i in range(n + 1):
         for j in range(i + 1):
             sums[i, j] -= sums[i, j] >> shift
+
+
+@compiled
+def take(target, source, n, shift):  # pragma: no cover
+    """Overwrite sums with 2^-shift of others."""
+    for i in range(n + 1):
+        for j in range(i + 1):
+            target[i, j] = source[i, j] >> shift
+
+
+@compiled
+def gather(target, blocks, first, end, n):  # pragma: no cover
+    """Add the sums of the blocks first .. end - 1."""
+    for b in range(max(first, 0), min(end, len(blocks))):
+        for i in range(n + 1):
+            for j in range(i + 1):
+                target[i, j] += blocks[b, i, j]
+
+
+@compiled
+def gather_few(target, blocks, first, end, n, few):  # pragma: no cover
+    """Overwrite with the sums of the blocks first .. end - 1, of the first variables and the target only."""
+    for i in range(few + 1):
+        row = n if i == few else i
+        for j in range(i + 1):
+            column = n if j == few else j
+            v = np.int64(0)
+            for b in range(max(first, 0), min(end, len(blocks))):
+                v += blocks[b, row, column]
+            target[i, j] = v
+
+
+@compiled
+def pass_on(block, slow, chunk, n, shift):  # pragma: no cover
+    """Add 2^-shift of a block's sums to two that fade more slowly."""
+    for i in range(n + 1):
+        for j in range(i + 1):
+            v = block[i, j] >> shift
+            slow[i, j] += v
+            chunk[i, j] += v

@@ -25,7 +25,17 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.lossless.arithmetic import CUMULATIVE_SIZE
-from tersor.codecs.lossless.least_squares import WEIGHT_BITS, add_products, bit_length, fade, solve
+from tersor.codecs.lossless.least_squares import (
+    WEIGHT_BITS,
+    add_products,
+    bit_length,
+    fade,
+    gather,
+    gather_few,
+    pass_on,
+    solve,
+    take,
+)
 from tersor.codecs.lossless.mixing import clip, mixed_bit
 from tersor.entropy.compiled import compiled, inlined
 
@@ -33,10 +43,12 @@ TOP, BOTTOM, SIDE = 3, 1, 4  # rows and columns around a plane
 ONE = 6  # predictions are in units of 2^-ONE
 PREDICTIONS = 7
 CLASSES = 9 + 16  # by the direction of edges; by which neighbours are brighter
-COLUMNS = 8  # M of a block that shares weights
-AROUND = 2  # M blocks to either side whose sums count
-FADE_BLOCK, FADE_SLOW, FADE_CHUNK, FADE_CLASS, FADE_SIZE = 3, 5, 6, 4, 5  # M
-AROUND_SLOW = 5  # M as AROUND, of the sums that fade slowly
+COLUMNS = 4  # M of a block that shares weights
+SLOWLY = 4  # M blocks that share weights of slowly fading sums
+AROUND_FEW = 2
+AROUND = 4  # M blocks to either side whose sums count
+FADE_BLOCK, FADE_SLOW, FADE_CHUNK, FADE_CLASS, FADE_SIZE = 2, 5, 6, 4, 5  # M
+AROUND_SLOW = 10  # M as AROUND, of the sums that fade slowly
 CHUNK_SHARE = 9  # M the whole chunk's sums count 2^-CHUNK_SHARE in a block's
 FEW = 14  # M variables of the smaller least squares
 CONTEXTS = 9
@@ -61,6 +73,13 @@ PLANE_BIASES = BIAS_TEXTURES + 5 * 5 * 7 * 5
 def median_edge(w, n, nw):  # pragma: no cover
     """LOCO-I's predictor."""
     return min(max(w + n - nw, min(w, n)), max(w, n))
+
+
+@compiled
+def fill(values, first, n, value):  # pragma: no cover
+    """Overwrite n values from the first."""
+    for i in range(first, first + n):
+        values[i] = value
 
 
 @compiled
@@ -136,63 +155,44 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
     inputs[INPUTS - 1] = 256
     for p in range(planes):
         if low[p] == high[p]:
-            x[p] = low[p]
+            fill(flat, p * area, area, low[p])
             continue
         n, few = near.counts[p], min(near.counts[p], FEW)
         n_sizes = near.size_counts[p] + 2
-        block_sums[:] = 0
-        slow_sums[:] = 0
-        chunk_sums[:] = 0
-        class_sums[:] = 0
-        size_sums[:] = 0
-        weights[:] = 0
-        size_weights[:] = 0
-        wrong[:] = 0
-        x[p, :TOP] = (low[p] + high[p] + 1) >> 1
-        x[p, TOP, :SIDE] = (low[p] + high[p] + 1) >> 1
+        for sums in (block_sums.ravel(), slow_sums.ravel()):
+            fill(sums, 0, len(sums), 0)
+        for sums in (chunk_sums.ravel(), class_sums.ravel(), size_sums.ravel(), weights.ravel(), wrong.ravel()):
+            fill(sums, 0, len(sums), 0)
+        fill(size_weights, 0, len(size_weights), 0)
+        fill(flat, p * area, TOP * stride + SIDE, (low[p] + high[p] + 1) >> 1)
         span = high[p] - low[p] + 1
         for y in range(TOP, TOP + height):
             now, last, before = y % 3, (y + 2) % 3, (y + 1) % 3
             if y > TOP:
-                x[p, y, :SIDE] = x[p, y - 1, SIDE]
+                o = (p * padded_height + y) * stride
+                fill(flat, o, SIDE, flat[o - stride + SIDE])
                 for c in range(CLASSES):
-                    work[:] = class_sums[c]
+                    take(work, class_sums[c], n, 0)
                     solve(work, n, weights[4 + c], column)
                     fade(class_sums[c], n, FADE_CLASS)
             for k in range(PREDICTIONS):
-                wrong[k, now, :SIDE] = wrong[k, last, SIDE]
+                fill(wrong[k, now], 0, SIDE, wrong[k, last, SIDE])
             for b in range(blocks):
-                if b & 7 == 0 and y + b > TOP:
-                    size_sums[1] = size_sums[0]
+                if b % (2 * SLOWLY) == 0 and y + b > TOP:
+                    take(size_sums[1], size_sums[0], n_sizes, 0)
                     solve(size_sums[1], n_sizes, size_weights, column)
                     fade(size_sums[0], n_sizes, FADE_SIZE)
-                if b & 1 == 0:
-                    work[:] = chunk_sums
+                if b % SLOWLY == 0:
+                    take(work, chunk_sums, n, 0)
                     solve(work, n, weights[1], column)
-                    first, end = max(b - AROUND_SLOW, 0), min(b + AROUND_SLOW + 1, blocks)
-                    work[:] = 0
-                    for c in range(first, end):
-                        for i in range(n + 1):
-                            for j in range(i + 1):
-                                work[i, j] += slow_sums[c, i, j]
+                    take(work, slow_sums[b], n, 0)
+                    gather(work, slow_sums, b - AROUND_SLOW, b, n)
+                    gather(work, slow_sums, b + 1, b + AROUND_SLOW + 1, n)
                     solve(work, n, weights[3], column)
-                first, end = max(b - AROUND, 0), min(b + AROUND + 1, blocks)
-                for i in range(n + 1):
-                    for j in range(i + 1):
-                        work[i, j] = chunk_sums[i, j] >> CHUNK_SHARE
-                for c in range(first, end):
-                    for i in range(n + 1):
-                        for j in range(i + 1):
-                            work[i, j] += block_sums[c, i, j]
+                take(work, chunk_sums, n, CHUNK_SHARE)
+                gather(work, block_sums, b - AROUND, b + AROUND + 1, n)
                 solve(work, n, weights[0], column)
-                first, end = max(b - 1, 0), min(b + 2, blocks)
-                for i in range(few + 1):
-                    row = n if i == few else i
-                    for j in range(i + 1):
-                        v, from_column = np.int64(0), n if j == few else j
-                        for c in range(first, end):
-                            v += block_sums[c, row, from_column]
-                        work[i, j] = v
+                gather_few(work, block_sums, b - AROUND_FEW, b + AROUND_FEW + 1, n, few)
                 solve(work, few, weights[2], column)
                 if b == 0:
                     fade(chunk_sums, n, FADE_CHUNK)
@@ -437,9 +437,7 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         v = (np.int64(2047) << 16) // largest
                     for i in range(n_sizes + 1):
                         size_scaled[i] = (size_values[i] * v) >> 16
-                    for i in range(n_sizes + 1):
-                        for j in range(i + 1):
-                            size_sums[0, i, j] += np.int64(size_scaled[i]) * size_scaled[j]
+                    add_products(size_sums[0], size_scaled, n_sizes)
                     values[n] = a - mean0
                     v = (np.int64(1) << 26) // ((size >> 12) + 16)
                     largest = np.int64(1)
@@ -449,15 +447,17 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
                         v = (np.int64(2047) << 16) // largest
                     for i in range(n + 1):
                         scaled[i] = (values[i] * v) >> 16
-                    add_products(block_sums[b], class_sums[kind], class_sums[order], scaled, n)
+                    add_products(block_sums[b], scaled, n)
+                    add_products(class_sums[kind], scaled, n)
+                    add_products(class_sums[order], scaled, n)
                     if y == TOP:
-                        x[p, :TOP, c + 1 : c + 1 + SIDE] = a
-                for i in range(n + 1):
-                    for j in range(i + 1):
-                        v = block_sums[b, i, j] >> FADE_BLOCK
-                        slow_sums[b, i, j] += v
-                        chunk_sums[i, j] += v
-            x[p, y, SIDE + width :] = x[p, y, SIDE + width - 1]
+                        for i in range(1, TOP + 1):
+                            fill(flat, o - i * stride + 1, SIDE, a)
+                pass_on(block_sums[b], slow_sums[b], chunk_sums, n, FADE_BLOCK)
+            o = (p * padded_height + y) * stride + SIDE + width
+            fill(flat, o, SIDE, flat[o - 1])
             for k in range(PREDICTIONS):
-                wrong[k, now, SIDE + width :] = wrong[k, now, SIDE + width - 1]
-        x[p, TOP + height :] = x[p, TOP + height - 1]
+                fill(wrong[k, now], SIDE + width, SIDE, wrong[k, now, SIDE + width - 1])
+        o = (p * padded_height + TOP + height) * stride
+        for i in range(stride):
+            flat[o + i] = flat[o + i - stride]
