@@ -11,6 +11,7 @@ from typing import Any
 from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
 from tersor.files.atomic import prepared, write_output
+from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
 
 
 class Kind(ABC):
@@ -27,16 +28,20 @@ class Kind(ABC):
     at_once: bool = True
 
     @abstractmethod
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
-        """A signal from a file."""
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        """A signal from a file; of pictures of several pages, one of them."""
 
     @abstractmethod
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         """A file of a signal, of the type its suffix names."""
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
-        """A file of a signal where the command's output goes; of the usual type on standard output."""
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        """A file of a signal where the command's output goes; of the usual type on standard output. -> notes
+        of what the file does not hold."""
         write_output(path, self.to_bytes(signal, usual if path is None else path.suffix))
+        return ()
 
     @abstractmethod
     def usual_suffix(self, reader: Any) -> str:
@@ -65,17 +70,26 @@ class ImageKind(Kind):
     )
     codec = "image"
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.coerce import as_image
 
         if variables:
             raise SignalError(f"{name}: an image has no variables; leave out --variables")
-        return as_image(source)
+        return as_image(source, page)
 
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         from tersor.files.image import image_bytes
 
         return image_bytes(signal, suffix)
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.image import image_file
+
+        data, lost = image_file(signal, usual if path is None else path.suffix)
+        write_output(path, data)
+        return lost
 
     def usual_suffix(self, reader: Any) -> str:
         return ".png"
@@ -85,7 +99,7 @@ class ImageKind(Kind):
         return (
             f"{signal.width}x{signal.height}",
             f"{size:,} bytes  {bpp:.3f} bpp  {signal.nbytes / size:.1f}:1",
-            {"bpp": round(bpp, 4)},
+            {"width": signal.width, "height": signal.height, "bpp": round(bpp, 4)},
         )
 
 
@@ -93,7 +107,9 @@ class FieldKind(Kind):
     suffixes = frozenset({".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr"})
     codec = "field"
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.field import read_field
 
         return read_field(source, variables)
@@ -103,17 +119,21 @@ class FieldKind(Kind):
 
         return field_bytes(signal, suffix)
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
-        from tersor.files.field import write_field
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.field import field_file, write_field
 
         if path is not None and path.suffix.lower() == FOLDER:
-            write_field(signal, path)
-        else:
-            super().write(signal, path, usual)
+            return write_field(signal, path)
+        data, notes = field_file(signal, usual if path is None else path.suffix)
+        write_output(path, data)
+        return notes
 
     def usual_suffix(self, reader: Any) -> str:
         from tersor.codecs.field.header import FieldHeader
+        from tersor.codecs.field.metadata import unpack_attributes
 
+        if source := unpack_attributes(reader.metadata).encoding.get("source"):
+            return str(source) if source in self.suffixes else ".nc"
         variables = FieldHeader.unpack(reader.header, len(reader.chunk_lengths)).variables
         return ".npy" if len(variables) == 1 and not variables[0].name else ".nc"
 
@@ -132,17 +152,27 @@ class IntegersKind(Kind):
     suffixes = frozenset()
     codec = "lossless"
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
-        of = KINDS["field"] if Path(name).suffix.lower() in KINDS["field"].suffixes else KINDS["image"]
-        return of.read(source, name, variables)
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        from tersor.files.coerce import as_integers
+
+        if Path(name).suffix.lower() in KINDS["field"].suffixes:
+            return KINDS["field"].read(source, name, variables)
+        if variables:
+            raise SignalError(f"{name}: an image has no variables; leave out --variables")
+        return as_integers(source, page)
 
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         return self._of(signal).to_bytes(signal, suffix)
 
-    def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import ARRAY
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        return self._of(signal).write(signal, path, usual)
 
-        return ".npy" if reader.header[:1] == bytes([ARRAY]) else ".png"
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.lossless.header import read_header
+
+        return ".png" if read_header(reader.header, len(reader.chunk_lengths)).image else ".npy"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
@@ -152,13 +182,13 @@ class IntegersKind(Kind):
 
 
 class AudioKind(Kind):
-    suffixes = frozenset(
-        {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
-    )
+    suffixes = frozenset(AUDIO_SUFFIXES)
     codec = "audio"
     at_once = False
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.audio import AudioReader
 
         if variables:
@@ -200,14 +230,34 @@ class AudioKind(Kind):
         sound = codec.open(reader, **options)
         with atomic_file(path) as file:
             writer = AudioWriter(
-                file, path.suffix, sound.rate, sound.channels, sound.dtype, sound.bits, dict(sound.tags)
+                file,
+                path.suffix,
+                sound.rate,
+                sound.channels,
+                sound.dtype,
+                sound.bits,
+                dict(sound.tags),
+                sound.layout,
             )
             for x in sound.blocks():
                 writer.write(x)
             writer.close()
-        if writer.lost:
-            sound.notes += (f"a {path.suffix} file holds no {', '.join(writer.lost)}; .flac does",)
+        sound.notes += writer.notes
         return sound
+
+
+def without_metadata(signal: Any) -> Any:
+    """An image without what tells of people, places and tools.
+
+    Raises:
+        SignalError: another kind of signal.
+    """
+    from tersor.files.image_metadata import stripped
+    from tersor.signals import Image
+
+    if not isinstance(signal, Image):
+        raise SignalError("--strip is for images; leave it out")
+    return stripped(signal)
 
 
 KINDS: dict[str, Kind] = {

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tersor.errors import SignalError
 from tersor.signals.audio import Audio, AudioSource
 from tersor.signals.field import Field, FieldSet
 from tersor.signals.image import Image
 
+ARRAY_SUFFIXES = (".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr")
 
-def as_image(x: Any) -> Image:
-    """Image from a path, the bytes of an image file, a Pillow image, a numpy array or a torch tensor.
 
-    Arrays: uint8 or uint16, numpy [H, W] or [H, W, C], torch [H, W] or [C, H, W].
+def as_image(x: Any, page: int | None = None) -> Image:
+    """Image from a path, a file open for reading, the bytes of an image file, a Pillow image, a numpy array
+    or a torch tensor.
+
+    Args:
+        x: arrays: uint8 or uint16, numpy [H, W] or [H, W, C], torch [H, W] or [C, H, W].
+        page: of a file of several pictures, from 1.
 
     Raises:
         SignalError: anything else.
@@ -26,10 +33,9 @@ def as_image(x: Any) -> Image:
         return x
     from tersor.files import image as images
 
-    if isinstance(x, (str, Path)):
-        return images.read_image(Path(x))
-    if isinstance(x, (bytes, bytearray, memoryview)):
-        return images.read_image(bytes(x))
+    file = _file(x)
+    if file is not None:
+        return images.read_image(file, page)
     kinds = {c.__module__.split(".")[0] for c in type(x).__mro__}
     if "PIL" in kinds:
         return images.from_pil(x)
@@ -42,18 +48,49 @@ def as_image(x: Any) -> Image:
         x = x.detach().cpu().numpy()
         x = x.transpose(1, 2, 0) if x.ndim == 3 else x
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
-        x = np.asarray(x)
+        x = _unmasked(x)
         x = x[:, :, None] if x.ndim == 2 else x
         return Image(samples=x.astype(x.dtype.newbyteorder("="), copy=False))
     raise SignalError(
-        f"cannot make an image of {type(x).__name__}; allowed are paths, bytes of an image file, "
-        "Pillow images, numpy arrays and torch tensors"
+        f"cannot make an image of {type(x).__name__}; allowed are paths, open files and bytes of an image "
+        "file, Pillow images, numpy arrays and torch tensors"
     )
 
 
+def _file(x: Any) -> Path | bytes | None:
+    """The path or the bytes of a file, if that is what x is."""
+    if isinstance(x, (str, os.PathLike)):
+        return Path(x)
+    if isinstance(x, (bytes, bytearray, memoryview)):
+        return bytes(x)
+    if callable(getattr(x, "read", None)) and not hasattr(x, "__array__"):
+        data = x.read()
+        if not isinstance(data, bytes):
+            raise SignalError(f"the open file gives {type(data).__name__}; open it for bytes, with mode 'rb'")
+        return data
+    return None
+
+
+def _unmasked(x: Any) -> np.ndarray[Any, Any]:
+    """An array without a mask.
+
+    Raises:
+        SignalError: masked cells, which samples cannot say.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):  # type: ignore[no-untyped-call]
+            raise SignalError(
+                "a masked array has masked cells, which samples cannot say; fill them first, "
+                "with x.filled(value)"
+            )
+        x = x.data
+    return np.asarray(x)
+
+
 def as_field(x: Any) -> Field | FieldSet:
-    """Field from a path of a .npy or NetCDF file, a numpy array (masked cells of floats become NaN), a torch
-    tensor, a number, or anything with __array__; FieldSet from a dict of arrays.
+    """Field from a path of a .npy file, a numpy array (masked cells of floats become NaN, of integers the
+    fill value, which is kept), a torch tensor, a number, or anything with __array__; FieldSet from paths of
+    NetCDF, HDF5 and Zarr, a dict of arrays, xarray's Dataset or DataArray.
 
     Raises:
         SignalError: anything else.
@@ -64,26 +101,77 @@ def as_field(x: Any) -> Field | FieldSet:
         from tersor.files.field import read_field
 
         return read_field(Path(x))
+    packages = {c.__module__.split(".")[0] for c in type(x).__mro__}
+    if "xarray" in packages:
+        return _from_xarray(x)
     if isinstance(x, dict):
         parts = {str(k): as_field(v) for k, v in x.items()}
+        if nested := [k for k, v in parts.items() if not isinstance(v, Field)]:
+            raise SignalError(f"{', '.join(nested)} hold several variables each; give one dict of arrays")
         return FieldSet(fields={k: replace(v, name=k) for k, v in parts.items() if isinstance(v, Field)})
-    if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
-        x = x.detach().cpu().numpy()
+    notes: tuple[str, ...] = ()
+    if "torch" in packages:
+        x = x.detach().cpu()
+        if str(x.dtype) == "torch.bfloat16":  # numpy has none; every bfloat16 is a float32
+            x, notes = x.float(), ("bfloat16 kept as float32",)
+        x = x.numpy()
+    attributes: dict[str, Any] = {}
     if isinstance(x, np.ma.MaskedArray):
-        if x.dtype.kind != "f" and x.mask.any():
-            raise SignalError(
-                f"a masked array of {x.dtype} has masked cells; fill them and name the value with fill_value"
-            )
-        x = np.asarray(np.ma.filled(x, np.nan)) if x.dtype.kind == "f" else x.data  # type: ignore[no-untyped-call]
+        x, attributes = _filled(x)
     if isinstance(x, (np.ndarray, np.generic, int, float)) or hasattr(x, "__array__"):
         values = np.asarray(x)
+        if values.dtype.name == "bfloat16":
+            values, notes = values.astype(np.float32), ("bfloat16 kept as float32",)
         if values.dtype.kind not in "fiub":
             raise SignalError(f"the array is {values.dtype}; allowed are floats, integers and booleans")
-        return Field(values=values)
+        return Field(values=values, attributes=attributes, notes=notes)
     raise SignalError(
-        f"cannot make a field of {type(x).__name__}; allowed are paths of .npy and .nc files, "
-        "numpy arrays, torch tensors and dicts of them"
+        f"cannot make a field of {type(x).__name__}; allowed are paths of .npy, .nc, .h5 and .zarr files, "
+        "numpy arrays, torch tensors, xarray's datasets and arrays, and dicts of arrays"
     )
+
+
+def _filled(x: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    """A masked array with its masked cells filled: of floats with NaN, of others with their fill value,
+    which is then an attribute.
+
+    Raises:
+        SignalError: cells that are not masked have the fill value.
+    """
+    if x.dtype.kind == "f":
+        return np.asarray(x.filled(np.nan)), {}
+    mask = np.ma.getmaskarray(x)  # type: ignore[no-untyped-call]
+    if not mask.any():
+        return np.asarray(x.data), {}
+    fill = np.asarray(x.fill_value).astype(x.dtype)
+    if (x.data[~mask] == fill).any() or x.dtype.kind == "b":
+        raise SignalError(
+            f"a masked array of {x.dtype} whose fill value {x.fill_value} stands in cells that are not "
+            "masked; fill it with a value of your own and name that with fill_value"
+        )
+    return np.asarray(x.filled(fill)), {"_FillValue": fill[()]}
+
+
+def _from_xarray(x: Any) -> FieldSet:
+    """A Dataset or DataArray, encoded as in a NetCDF file (times as numbers, CF attributes)."""
+    import xarray
+
+    from tersor.files.netcdf_zarr import fields_of
+
+    asked: tuple[str, ...] = ()
+    if isinstance(x, xarray.DataArray):
+        name = str(x.name or "field")
+        x, asked = x.to_dataset(name=name), (name,)
+    if not isinstance(x, xarray.Dataset):
+        raise SignalError(
+            f"cannot make a field of xarray's {type(x).__name__}; give a Dataset or a DataArray"
+        )
+    variables, attributes = xarray.conventions.encode_dataset_coordinates(x)
+    variables, attributes = xarray.conventions.cf_encoder(variables, attributes)
+    data = xarray.Dataset(variables, attrs=attributes)
+    data.encoding = {"unlimited_dims": x.encoding.get("unlimited_dims", ())}
+    found = fields_of("the dataset", {"/": data}, None, ".nc")
+    return replace(found, asked=asked)
 
 
 def audio_source(x: Any, rate: int | None = None) -> AudioSource | Audio:
@@ -116,7 +204,7 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
     if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
         x = x.detach().cpu().numpy()
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
-        x = np.asarray(x)
+        x = _unmasked(x)
         if rate is None:
             raise SignalError("an array of samples has no sample rate; give it, such as rate=48000")
         x = x[:, None] if x.ndim == 1 else x
@@ -125,3 +213,51 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
         f"cannot make audio of {type(x).__name__}; allowed are paths and bytes of sound files, "
         "numpy arrays and torch tensors"
     )
+
+
+def as_integers(x: Any, page: int | None = None) -> Image | Field:
+    """An image, or an array of integers; of a file of several pictures, or of other integers than an image
+    holds, the array of all: [pages, H, W, channels].
+
+    Raises:
+        SignalError: floats, several variables, or an image whose samples were changed when it was read.
+    """
+    signal: Any = _picture_or_array(x, page) if _is_image(x) else as_field(x)
+    if isinstance(signal, Image):
+        if not signal.exact:
+            raise SignalError(
+                f"lossless coding needs the samples as they are: {'; '.join(signal.notes)}; "
+                "convert the file to PNG with a tool that keeps them, or encode its samples as an array"
+            )
+        return signal
+    if not isinstance(signal, Field):
+        raise SignalError(
+            f"lossless coding takes one array, not {len(signal.fields)} variables; "
+            "use codec='field' with lossless=True"
+        )
+    if signal.values.dtype.kind not in "iub":
+        raise SignalError(
+            f"the array is {signal.values.dtype}; lossless codes integers and booleans: "
+            "use codec='field' with lossless=True for floats"
+        )
+    return signal
+
+
+def _picture_or_array(x: Any, page: int | None) -> Image | Field:
+    from tersor.files.image import read_pages
+
+    file = _file(x)
+    if file is None or page is not None:
+        return as_image(x if file is None else file, page)
+    pages = read_pages(file)
+    return as_image(file) if pages is None else pages
+
+
+def _is_image(x: Any) -> bool:
+    if isinstance(x, (str, os.PathLike)):
+        return Path(x).suffix.lower() not in ARRAY_SUFFIXES
+    if callable(getattr(x, "read", None)) and not hasattr(x, "__array__"):
+        return True
+    return isinstance(x, (Image, bytes, bytearray, memoryview)) or "PIL" in {
+        c.__module__.split(".")[0] for c in type(x).__mro__
+    }

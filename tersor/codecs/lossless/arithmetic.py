@@ -1,4 +1,4 @@
-"""Tables of the picture coders' arithmetic, computed in integers at import, so that every machine has the same.
+"""Tables of the picture coders' arithmetic, computed in integers, so that every machine has the same.
 
     stretch      logit of a 12-bit probability          squash   its inverse, 16 bits
     reciprocals  what an average of n values moves by   levels   four steps an octave

@@ -140,4 +140,5 @@ def decode_graphics(
     mixer, index_mixer, seen = _mixers(height * width)
     loops.code_graphics(io, data, x, n, mixer, index_mixer, tables(), seen)
     check_end(io, len(data), name)
-    return colours[x[loops.TOP :, loops.SIDE : loops.SIDE + width]]
+    out: NDArray[Any] = colours[x[loops.TOP :, loops.SIDE : loops.SIDE + width]]
+    return out

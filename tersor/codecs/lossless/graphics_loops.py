@@ -1,4 +1,4 @@
-"""The compiled loop of graphics: few colours, repeated exactly; a pixel is one of a few likely colours, or named.
+"""The compiled loop of graphics: few colours, repeated exactly; a pixel is one of a few candidates, or named.
 
     candidates: the colour that last followed these six neighbours; left, above, above right; left + above -
       above left in the sorted palette; without repetition

@@ -1,5 +1,5 @@
-"""The lossless codec's header: what was coded, then a field header of one variable, or of kinds from 5 the grid
-of a picture (FORMAT.md, section "Lossless header").
+"""The lossless codec's header: what was coded, then a field header of one variable, or of kinds from 5 the
+grid of a picture (FORMAT.md, section "Lossless header").
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class LosslessHeader:
     kind: int
     transform: str
     field: FieldHeader
+
+    @property
+    def image(self) -> bool:
+        return self.kind in (IMAGE8, IMAGE16)
 
     @property
     def bytes_per_sample(self) -> int:
@@ -121,8 +125,9 @@ class PictureHeader:
             )
         if width * height > MAX_PIXELS or tile_width * tile_height * channels > MAX_TILE_SAMPLES:
             raise LimitExceededError(
-                f"lossless header: {width}x{height} of {channels} channels in tiles of {tile_width}x{tile_height}; allowed are "
-                f"{MAX_PIXELS} pixels in all and {MAX_TILE_SAMPLES} samples a tile"
+                f"lossless header: {width}x{height} of {channels} channels in tiles of "
+                f"{tile_width}x{tile_height}; allowed are {MAX_PIXELS} pixels in all and "
+                f"{MAX_TILE_SAMPLES} samples a tile"
             )
         header = cls(
             image=kind == TILED_IMAGE,

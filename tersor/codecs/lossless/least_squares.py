@@ -1,6 +1,6 @@
 """Least squares in integers for pictures: the weights that would have predicted the neighbourhood best.
 
-    sums of products, fading from row to row --LDL' of the symmetric matrix, the target as its last row--> factors
+    sums of products, fading from row to row --LDL' of the matrix, the target as its last row--> factors
     --back substitution--> weights
 
 Products are of samples less a local mean, times 64 over the size of errors there, so that a busy place counts
@@ -10,8 +10,8 @@ is 2^30 or more, then RIDGE is added to the diagonal. What the shift and the fad
 exceeds 2^31. So |factor| <= 2^30 (it is clipped), a product of both stays below 2^62, and weights below 2^27,
 40 of them, times factors stay below 2^63.
 
-Source: Li and Orchard 2001, "Edge-Directed Prediction for Lossless Compression of Natural Images"; Wu, Zhai et
-al. 2011, "Piecewise 2D autoregression for predictive image coding"; ridge regression: Hoerl and Kennard 1970.
+Source: Li and Orchard 2001, "Edge-Directed Prediction for Lossless Compression of Natural Images" (least
+squares over a causal window); Hoerl and Kennard 1970 (ridge regression).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def solve(sums, n, weights, column):  # pragma: no cover
     """Weights of the first n variables that predict the variable n.
 
     Args:
-        sums: int64, at least [n + 1, n + 1], of products; what is above the diagonal is not read. Overwritten.
+        sums: int64, at least [n + 1, n + 1], of products on and below the diagonal. Overwritten.
         weights: int64, at least [n], in units of 2^-WEIGHT_BITS.
         column: int64, at least [n + 1], overwritten.
     """

@@ -5,12 +5,12 @@
     caller -----------+        --> a final row of three weights --squash--> p
                                --> mean of p and of what followed when p was so in a context --> range coder
 
-All of it is integer arithmetic. Bounds: a slot holds a probability of 22 bits and a count of 10 in 32 bits.
+All of it is integer arithmetic. Bounds: a slot holds a probability of 22 bits and a count of 10 in 32.
 |stretch| < 2^12, weights stay within 2^23 (they are clipped) and inputs are at most 32: sums stay below 2^40.
 A weight moves by at most 2^12 2^16 2^4 / 2^20 = 2^12 at a time.
 
-Source: Mahoney 2005, "Adaptive Weighing of Context Models for Lossless Data Compression"; layers and the final
-stage as in his PAQ8.
+Source: Mahoney 2005, "Adaptive Weighing of Context Models for Lossless Data Compression"; layers and the
+final stage as in his PAQ8.
 """
 
 from __future__ import annotations

@@ -53,12 +53,9 @@ class Neighbours(NamedTuple):
 
 def neighbours(planes: int, area: int, stride: int) -> Neighbours:
     """The neighbourhood of planes of `area` samples in rows of `stride`."""
-    near = Neighbours(
-        *(np.zeros((planes, 40), np.int64) for _ in range(2)),
-        np.zeros(planes, np.int64),
-        np.zeros((planes, 40), np.int64),
-        np.zeros(planes, np.int64),
-    )
+    taps, kinds, size_taps = (np.zeros((planes, 40), np.int64) for _ in range(3))
+    counts, size_counts = np.zeros(planes, np.int64), np.zeros(planes, np.int64)
+    near = Neighbours(taps, kinds, counts, size_taps, size_counts)
     for p in range(planes):
         found = []
         for kind, (count, places) in enumerate(zip(VARIABLES[min(p, 2)], (OWN, OTHER, OTHER), strict=True)):
@@ -102,7 +99,7 @@ def encode_photo(samples: NDArray[Any]) -> bytes:
     Args:
         samples: uint8 or uint16 [H, W, C], C from 1 to 4.
     """
-    height, width, channels = samples.shape
+    _, width, channels = samples.shape
     planes = np.moveaxis(samples, 2, 0)[list(ORDERS[channels])].astype(np.int64)
     low, high = planes.min((1, 2)), planes.max((1, 2))
     rough = max(float(np.abs(np.diff(planes, axis=2)).mean()) if width > 1 else 0.0, 1.0)

@@ -1,22 +1,25 @@
 """The compiled loop of photographs: each sample predicted from the neighbourhood in its own plane and in the
 two planes before it, its error coded bit by bit under mixed contexts.
 
-    five predictions: least squares solved anew every 8 columns (over the columns around, the rows fading),
-      over the whole chunk, over the columns around with fewer variables, over the places of one kind of texture;
-      and the median edge detector (planes after the first: of the difference to the plane before)
-      --weighted by the errors each made nearby--> their mean --less the mean error in two contexts--> prediction
+    seven predictions: least squares solved anew every few columns, over the columns around as the rows above
+      fade (quickly, slowly, and with fewer variables), over the whole chunk, over the places of one kind of
+      edge, over those with the same neighbours brighter; and the median edge detector (planes after the
+      first: of the difference to the plane before)
+      --weighted by the errors each made nearby--> their mean --less the mean error in two contexts-->
+      prediction
     errors nearby, in all planes --least squares--> the size of the error to expect
-    side of the prediction, then steps away from it, then what a step holds: each bit by mixing.py, from contexts
-      and from a distribution of that size around each prediction
+    side of the prediction, then steps away from it, then what a step holds: each bit by mixing.py, from
+      contexts and from a distribution of that size around each prediction
 
 Planes are coded one after the other, so that all neighbours in the planes before are known. The first row and
 the borders repeat the nearest sample that is known.
 
 Bounds: samples are below 2^16, so predictions, in 1/64, are below 2^22; weights below 2^27 of at most 40
-differences below 2^17 make sums below 2^50. A block's products, eight a row of at most 2^22, stay below 2^28
-though they fade by an eighth a row only: int32. Sizes of errors are below 2^16 in 1/65536.
+differences below 2^17 make sums below 2^50. A block's products, four a row of at most 2^22, stay below 2^26
+as they fade by a quarter a row, and below 2^29 where a quarter of that fades by 1/32: int32. Sizes of
+errors are below 2^16, in 1/65536.
 
-Source: Ye and Hou (TMW), Meyer and Tischer 1997-2001 (blending by local error); Weinberger et al. 2000
+Source: Meyer and Tischer 1997, 2001 (TMW, Glicbawls: blending by local error); Weinberger et al. 2000
 (LOCO-I); Wu and Memon 1997 (CALIC: texture, feedback of errors).
 """
 
@@ -45,10 +48,8 @@ PREDICTIONS = 7
 CLASSES = 9 + 16  # by the direction of edges; by which neighbours are brighter
 COLUMNS = 4  # M of a block that shares weights
 SLOWLY = 4  # M blocks that share weights of slowly fading sums
-AROUND_FEW = 2
-AROUND = 4  # M blocks to either side whose sums count
+AROUND, AROUND_SLOW, AROUND_FEW = 4, 5, 1  # M blocks to either side whose sums count
 FADE_BLOCK, FADE_SLOW, FADE_CHUNK, FADE_CLASS, FADE_SIZE = 2, 5, 6, 4, 5  # M
-AROUND_SLOW = 10  # M as AROUND, of the sums that fade slowly
 CHUNK_SHARE = 9  # M the whole chunk's sums count 2^-CHUNK_SHARE in a block's
 FEW = 14  # M variables of the smaller least squares
 CONTEXTS = 9
@@ -161,7 +162,13 @@ def code_photo(io, buffer, x, low, high, shift, near, mixer, tables, sizes, bias
         n_sizes = near.size_counts[p] + 2
         for sums in (block_sums.ravel(), slow_sums.ravel()):
             fill(sums, 0, len(sums), 0)
-        for sums in (chunk_sums.ravel(), class_sums.ravel(), size_sums.ravel(), weights.ravel(), wrong.ravel()):
+        for sums in (
+            chunk_sums.ravel(),
+            class_sums.ravel(),
+            size_sums.ravel(),
+            weights.ravel(),
+            wrong.ravel(),
+        ):
             fill(sums, 0, len(sums), 0)
         fill(size_weights, 0, len(size_weights), 0)
         fill(flat, p * area, TOP * stride + SIDE, (low[p] + high[p] + 1) >> 1)

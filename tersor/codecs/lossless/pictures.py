@@ -5,20 +5,25 @@ samples [H, W, C] --grid--> tiles --u8 method--> photo.py | graphics.py | the sa
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.codecs.assembly import Assembly
+from tersor.codecs.field.header import channels_last
+from tersor.codecs.lossless.decode import asked_of, window_of
 from tersor.codecs.lossless.graphics import decode_graphics, encode_graphics, palette_of
 from tersor.codecs.lossless.header import MAX_TILE_SIDE, PictureHeader
+from tersor.codecs.lossless.options import LosslessDecodeOptions
 from tersor.codecs.lossless.photo import decode_photo, encode_photo
-from tersor.codecs.parallel import Progress, side_by_side
+from tersor.codecs.parallel import Progress, Team
+from tersor.container import Reader
 from tersor.errors import BitstreamError
+from tersor.signals import Field, Image
+from tersor.signals.image import MAX_PIXELS, MAX_SIDE, SAMPLE_TYPES
 
 PHOTO, GRAPHICS, PLAIN = range(3)  # F
 PHOTO_PIXELS = 1 << 18  # of a tile: two make a picture of 768x512, for two cores
@@ -35,23 +40,29 @@ def grid(height: int, width: int, pixels: int) -> tuple[int, int]:
     return -(-height // -(-height // most)), tile_width
 
 
-def encode_pictures(
-    samples: NDArray[Any], image: bool, block: int | None, progress: Progress | None
-) -> tuple[PictureHeader, list[bytes]]:
-    """Header and chunks of a picture.
+def picture_of(signal: Image | Field) -> NDArray[Any] | None:
+    """Samples [H, W, C] of an image, or of an array that looks like one; else None."""
+    if isinstance(signal, Image):
+        return signal.samples
+    x = signal.values
+    if not channels_last(x.shape) or x.dtype not in SAMPLE_TYPES:
+        return None
+    return x if x[..., 0].size <= MAX_PIXELS and max(x.shape) <= MAX_SIDE else None
+
+
+def grid_of(samples: NDArray[Any], image: bool, block: int | None) -> PictureHeader:
+    """The header of a picture, its tiles as suits it.
 
     Args:
         samples: uint8 or uint16 [H, W, C], C from 1 to 4.
         image: whether it is to come back as an image.
         block: most samples of a tile; None for what suits it.
-        progress: called with (tiles done, tiles in all).
     """
     height, width, channels = samples.shape
-    step = max(1, height // 256)
-    few = palette_of(samples[::step]) is not None
+    few = palette_of(samples[:: max(1, height // 256)]) is not None
     pixels = (GRAPHICS_PIXELS if few else PHOTO_PIXELS) if block is None else max(block // channels, 1)
     tile_height, tile_width = grid(height, width, pixels)
-    header = PictureHeader(
+    return PictureHeader(
         image=image,
         bytes_per_sample=samples.dtype.itemsize,
         channels=channels,
@@ -60,14 +71,29 @@ def encode_pictures(
         tile_width=tile_width,
         tile_height=tile_height,
     )
-    places = [(y, x) for y in range(0, height, tile_height) for x in range(0, width, tile_width)]
-    return header, _together(
-        lambda at: encode_tile(
-            np.ascontiguousarray(samples[at[0] : at[0] + tile_height, at[1] : at[1] + tile_width])
-        ),
-        places,
-        progress,
+
+
+def encode_tiles(
+    samples: NDArray[Any], header: PictureHeader, team: Team, progress: Progress | None
+) -> Iterator[bytes]:
+    """The chunks of a picture, tile by tile.
+
+    Args:
+        samples: [H, W, C].
+        header: from `grid_of`.
+        team: whose threads share the tiles.
+        progress: called with (tiles done, tiles in all).
+    """
+    h, w = header.tile_height, header.tile_width
+    tiles = (
+        np.ascontiguousarray(samples[y : y + h, x : x + w])
+        for y in range(0, header.height, h)
+        for x in range(0, header.width, w)
     )
+    for done, chunk in enumerate(team.ahead(encode_tile, tiles), 1):
+        if progress:
+            progress(done, header.rows * header.columns)
+        yield chunk
 
 
 def encode_tile(samples: NDArray[Any]) -> bytes:
@@ -114,58 +140,70 @@ def decode_tile(chunk: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any],
     return np.frombuffer(payload, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
 
 
-def decode_window(
-    header: PictureHeader,
-    chunk: Callable[[int], bytes],
-    rows: slice,
-    columns: slice,
-    progress: Progress | None,
-) -> NDArray[Any]:
-    """Rows and columns of a picture [H, W, C], from the tiles that they touch.
-
-    Args:
-        header: of the file.
-        chunk: its chunks by number, checked.
-        rows, columns: with start and stop inside the picture.
-        progress: called with (tiles done, tiles in all).
+class PictureAssembly(Assembly[Image | Field]):
+    """One file; a part is a row of tiles.
 
     Raises:
-        BitstreamError: damaged; the chunk is named.
+        SignalError: a region or slices that do not fit.
     """
-    h, w = header.tile_height, header.tile_width
-    dtype = np.dtype(np.uint8 if header.bytes_per_sample == 1 else np.uint16)
-    out = np.empty(
-        (max(rows.stop - rows.start, 0), max(columns.stop - columns.start, 0), header.channels), dtype
-    )
 
-    def work(at: tuple[int, int]) -> None:
-        row, column = at
-        y, x = row * h, column * w
-        shape = (min(h, header.height - y), min(w, header.width - x), header.channels)
-        number = row * header.columns + column
-        tile = decode_tile(chunk(number), shape, dtype, f"chunk {number}")
-        top, left = max(y, rows.start), max(x, columns.start)
-        bottom, right = min(y + shape[0], rows.stop), min(x + shape[1], columns.stop)
-        out[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = tile[
-            top - y : bottom - y, left - x : right - x
-        ]
+    def __init__(self, reader: Reader, header: PictureHeader, options: LosslessDecodeOptions) -> None:
+        self.header = h = header
+        shape = (h.channels, h.height, h.width)
+        self._rows, self._columns, self._channels = window_of(shape, *asked_of(h.image, options))
+        sides = [s.stop - s.start for s in (self._rows, self._columns)]
+        self._type = np.dtype(np.uint8 if h.bytes_per_sample == 1 else np.uint16)
+        self._tile_rows = _touched(self._rows, h.tile_height) if all(sides) else range(0)
+        self._tile_columns = _touched(self._columns, h.tile_width)
+        self._row: NDArray[Any] | None = None
+        super().__init__(reader, len(self._tile_rows), (*sides, len(range(h.channels)[self._channels])))
 
-    if out.size:
-        touched = itertools.product(
-            range(rows.start // h, -(-rows.stop // h)), range(columns.start // w, -(-columns.stop // w))
+    def decode(self, chunk: int, payload: bytes) -> NDArray[Any]:
+        """Samples of a tile."""
+        rows, columns = self._place(chunk)
+        shape = (rows.stop - rows.start, columns.stop - columns.start, self.header.channels)
+        return decode_tile(payload, shape, self._type, f"chunk {chunk} ({self.called(chunk)})")
+
+    def needs(self, part: int) -> list[int]:
+        return [self._tile_rows[part] * self.header.columns + c for c in self._tile_columns]
+
+    def place(self, chunk: int, x: NDArray[Any] | int) -> None:
+        (top, bottom), (left, right) = (
+            (max(s.start, asked.start), min(s.stop, asked.stop))
+            for s, asked in zip(self._place(chunk), (self._rows, self._columns), strict=True)
         )
-        _together(work, list(touched), progress)
-    return out
+        rows, columns = self._place(chunk)
+        if self._row is None:
+            self._row = np.empty((bottom - top, *self.shape[1:]), self._type)
+        if not isinstance(x, int):
+            x = x[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+            x = x[..., self._channels]
+        self._row[:, left - self._columns.start : right - self._columns.start] = x
+
+    def fill(self, chunk: int) -> None:
+        self.place(chunk, 0)
+
+    def called(self, chunk: int) -> str:
+        return f"tile {chunk}"
+
+    def piece(self, part: int) -> NDArray[Any]:
+        assert self._row is not None
+        out, self._row = self._row, None
+        return out
+
+    def finish(self) -> Image | Field:
+        samples = self.whole() if self.parts else np.empty(self.shape, self._type)
+        if self.header.image:
+            return Image(samples=samples, metadata=self.reader.metadata, notes=self.notes())
+        return Field(values=samples, notes=self.notes())
+
+    def _place(self, chunk: int) -> tuple[slice, slice]:
+        """Rows and columns of a tile."""
+        h = self.header
+        y, x = chunk // h.columns * h.tile_height, chunk % h.columns * h.tile_width
+        return slice(y, min(y + h.tile_height, h.height)), slice(x, min(x + h.tile_width, h.width))
 
 
-def _together(
-    work: Callable[[tuple[int, int]], Any], items: list[tuple[int, int]], progress: Progress | None
-) -> list[Any]:
-    """`work` of each item, as many at once as there are cores."""
-    results: list[Any] = []
-    at_once = os.cpu_count() or 1
-    for first in range(0, len(items), at_once):
-        results += side_by_side(work, items[first : first + at_once])
-        if progress is not None:
-            progress(len(results), len(items))
-    return results
+def _touched(asked: slice, side: int) -> range:
+    """Rows or columns of tiles of a side that a span touches."""
+    return range(asked.start // side, -(-asked.stop // side))
