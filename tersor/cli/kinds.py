@@ -170,10 +170,9 @@ class IntegersKind(Kind):
         return self._of(signal).write(signal, path, usual)
 
     def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import IMAGE8, IMAGE16, LosslessHeader
+        from tersor.codecs.lossless.header import read_header
 
-        kind = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind
-        return ".png" if kind in (IMAGE8, IMAGE16) else ".npy"
+        return ".png" if read_header(reader.header, len(reader.chunk_lengths)).image else ".npy"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
