@@ -1,0 +1,445 @@
+"""Video files: whatever FFmpeg decodes through PyAV in, as planes of integers; memory does not grow with the file.
+
+    packets --FFmpeg--> frames --deinterlaced if need be--> planes of 8 to 12 bits, their layout alone changed; RGB to Y, Cb, Cr 4:4:4
+
+The colour description, aspect and rotation are kept beside the planes and not applied. What cannot be kept is said in notes; what is damaged is an
+error, since FFmpeg's own way is to go on with what it makes up.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.errors import SignalError
+from tersor.files.audio import AudioReader
+from tersor.files.cut_short import announced_size
+from tersor.files.y4m import MAGIC, Y4mReader
+from tersor.signals import Audio
+from tersor.video_colour import LOCATIONS, RANGES, RGB_CODED, UNSPECIFIED, Colour, Planes, from_rgb
+from tersor.video_signal import MAX_DEPTH, MAX_TERM, Timing, Video, VideoFormat
+
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".ogv", ".wmv", ".flv", ".3gp", ".y4m"})
+TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id", "duration", "creation_time"}
+NO_RATE = Fraction(25)  # of a single frame, or of a stream without any clock
+SHORT = 0.9  # a video that lasts less than this of what its file says is noted
+STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a pixel format becomes planes.
+
+    Attributes:
+        target: FFmpeg's name of the planar format to ask for; the format itself where it is one.
+        subsampling, depth: of the planes.
+        rgb: whether the planes are G, B, R.
+        notes: what is lost.
+    """
+
+    target: str
+    subsampling: str
+    depth: int
+    rgb: bool
+    notes: tuple[str, ...]
+
+
+class VideoReader:
+    """A video file opened for reading.
+
+    Attributes:
+        format: of the frames.
+        rate: frames a second that the file announces.
+        expected: about how many frames there are; 0 if the file does not say.
+        tags: of the file.
+        notes: what is not kept, for people; complete after the last frame.
+        has_sound: whether there is a sound track.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Raises:
+        SignalError: not a video, or one that cannot be coded.
+    """
+
+    def __init__(self, source: Path | bytes) -> None:
+        import av
+
+        self._source = source
+        self.name = str(source) if isinstance(source, Path) else "standard input"
+        self._check_length()
+        try:
+            self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        except (av.FFmpegError, OSError, ValueError) as e:
+            why = getattr(e, "strerror", None) or e
+            raise SignalError(f"{self.name}: not a video that can be read ({why}); allowed is what FFmpeg reads") from e
+        try:
+            self._open()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _open(self) -> None:
+        pictures = [s for s in self._container.streams.video if not _is_cover(s)]
+        if not pictures:
+            raise SignalError(f"{self.name}: there is no video in it; give a file with a video track, or --codec audio for its sound")
+        self._stream = pictures[0]
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = dict(STRICT)
+        self.has_sound = bool(self._container.streams.audio)
+        self.notes: tuple[str, ...] = ()
+        if len(pictures) > 1:
+            self.notes += (f"the first of {len(pictures)} video tracks is kept",)
+        if len(self._container.streams.audio) > 1:
+            self.notes += (f"the first of {len(self._container.streams.audio)} sound tracks is kept",)
+        if self._container.streams.subtitles:
+            self.notes += ("subtitles are left out",)
+        found = {**self._container.metadata, **self._stream.metadata}
+        self.tags = {str(k): str(v) for k, v in found.items() if k.lower() not in TECHNICAL and not k.startswith("_STATISTICS")}
+        self._stamps: list[int] = []
+        self._end = 0
+        self._decoded = self._progressive()
+        first = next(self._decoded, None)
+        if first is None:
+            raise SignalError(f"{self.name}: the video track has no frames; there is nothing to encode")
+        self._first = first
+        self._base = _usable(self._stream.time_base) or Fraction(1, 90_000)
+        self._pixels = first.format.name
+        self._layout = _layout_of(first.format, self.name)
+        self.notes += self._layout.notes
+        self.format = self._format_of(first)
+        self._rates = [r for r in map(_usable, (self._stream.guessed_rate, self._stream.average_rate, self._stream.base_rate)) if r]
+        self.rate = self._rates[0] if self._rates else NO_RATE
+        self._seconds = self._announced_seconds()
+        self.expected = int(self._stream.frames) or round(self._seconds * self.rate)
+
+    def _check_length(self) -> None:
+        """Raises: SignalError if the file cannot be read, or ends before its container does."""
+        try:
+            with self._source.open("rb") if isinstance(self._source, Path) else io.BytesIO(self._source) as file:
+                announced, there = announced_size(file), file.seek(0, 2)
+        except OSError as e:
+            raise SignalError(f"{self.name}: cannot be read ({e.strerror})") from e
+        if announced > there:
+            raise SignalError(f"{self.name}: the file is cut short, {there:,} of {announced:,} bytes are there; get the whole file")
+
+    def _announced_seconds(self) -> float:
+        stream = self._stream
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        hours = [v for k, v in stream.metadata.items() if k.lower().startswith("duration")]
+        if hours and len(parts := hours[0].split(":")) == 3:
+            try:
+                return 3600 * int(parts[0]) + 60 * int(parts[1]) + float(parts[2])
+            except ValueError:
+                return 0.0
+        return self._container.duration / 1e6 if self._container.duration and not self.has_sound else 0.0
+
+    def _format_of(self, frame: Any) -> VideoFormat:
+        layout = self._layout
+        if layout.rgb:
+            colour = Colour(
+                range=RGB_CODED.range,
+                matrix=RGB_CODED.matrix,
+                primaries=_code(frame.color_primaries),
+                transfer=_code(frame.color_trc),
+            )
+        else:
+            full = self._pixels.startswith("yuvj") or frame.color_range == 2
+            colour = Colour(
+                range=RANGES[2 if full else int(frame.color_range == 1)],
+                matrix=_code(frame.colorspace) or UNSPECIFIED,
+                primaries=_code(frame.color_primaries),
+                transfer=_code(frame.color_trc),
+                location=LOCATIONS[0],
+            )
+        turned = int(frame.rotation) % 360
+        if turned % 90:
+            self.notes += (f"a rotation by {turned} degrees is left out",)
+            turned = 0
+        aspect = _usable(self._stream.sample_aspect_ratio) or _usable(self._stream.codec_context.sample_aspect_ratio)
+        try:
+            return VideoFormat(
+                width=frame.width,
+                height=frame.height,
+                depth=layout.depth,
+                subsampling=layout.subsampling,
+                colour=colour,
+                aspect=aspect or Fraction(1),
+                rotation=turned,
+            )
+        except SignalError as e:
+            raise SignalError(f"{self.name}: {e}") from e
+
+    def frames(self) -> Iterator[Planes]:
+        """Planes [H, W] of each frame, in the order they are shown.
+
+        Raises:
+            SignalError: the file is damaged, or its frames change size or format on the way.
+        """
+        try:
+            frame: Any = self._first
+            while frame is not None:
+                self._take_time(frame)
+                yield self._planes(frame)
+                frame = next(self._decoded, None)
+        finally:
+            self.close()
+        there = float((self._end - self._stamps[0]) * self._base)
+        if there < SHORT * self._seconds and (self._seconds - there) * self.rate > 2:
+            self.notes += (f"the file announces {self._seconds:.2f} s, {there:.2f} s are in it",)
+
+    def _take_time(self, frame: Any) -> None:
+        stamp = frame.pts
+        if stamp is None or (frame.time_base and frame.time_base != self._base):
+            stamp = self._end if stamp is None else round(stamp * frame.time_base / self._base)
+        if self._stamps and stamp <= self._stamps[-1]:
+            when = float(stamp * self._base)
+            raise SignalError(f"{self.name}: frame {len(self._stamps)} is shown at {when:g} s, not after the one before; rewrite the file's timestamps")
+        self._stamps.append(int(stamp))
+        length = int(frame.duration or 0) or round(1 / (self.rate * self._base))
+        self._end = int(stamp) + max(1, length)
+
+    @property
+    def timing(self) -> Timing:
+        """Of the frames read so far."""
+        stamps = np.array(self._stamps, np.int64)
+        timing = Timing(rate=self.rate, base=self._base, stamps=stamps, end=self._end)
+        for rate in self._rates if self._stamps else ():
+            known = Timing.constant(rate, len(stamps), self._base, self._stamps[0])
+            if np.array_equal(known.stamps, stamps):
+                near = abs(known.end - self._end) * self._base * rate < 1
+                return known if near else Timing(rate=rate, base=self._base, stamps=stamps, end=self._end)
+        if not len(stamps):
+            return timing
+        mean = Fraction(len(stamps)) / ((self._end - self._stamps[0]) * self._base)
+        return Timing(rate=_usable(mean) or mean.limit_denominator(1000), base=self._base, stamps=timing.stamps, end=timing.end)
+
+    def _planes(self, frame: Any) -> Planes:
+        here = (frame.format.name, frame.width, frame.height)
+        if here != (self._pixels, self.format.width, self.format.height):
+            at = f"frame {len(self._stamps) - 1}"
+            was = f"{self._pixels} {self.format.width}x{self.format.height}"
+            raise SignalError(f"{self.name}: {at} is {here[0]} {here[1]}x{here[2]}, those before are {was}; cut the video there and code the parts")
+        planar = frame if self._layout.target == self._pixels else frame.reformat(format=self._layout.target)
+        kept = [_plane(p, self.format.depth) for p in list(planar.planes)[: 1 if self.format.subsampling == "400" else 3]]
+        if self._layout.rgb:
+            g, b, r = kept
+            return from_rgb(np.stack([r, g, b], axis=2), self.format.depth)
+        return tuple(kept)
+
+    def _progressive(self) -> Iterator[Any]:
+        """Decoded frames, deinterlaced if the first one is interlaced."""
+        graph: Any = None
+        for i, frame in enumerate(self._frames()):
+            if frame.interlaced_frame and not i:
+                graph = _deinterlacer(frame)
+                self.notes += ("interlaced fields were joined to frames",)
+            if graph is None:
+                if frame.interlaced_frame:
+                    raise SignalError(f"{self.name}: frame {i} is interlaced, those before are not; deinterlace it first, such as with ffmpeg -vf bwdif")
+                yield frame
+                continue
+            graph.push(frame)
+            yield from _pulled(graph)
+        if graph is not None:
+            graph.push(None)
+            yield from _pulled(graph)
+
+    def _frames(self) -> Iterator[Any]:
+        import av
+
+        try:
+            for frame in self._container.decode(self._stream):
+                if frame.is_corrupt:
+                    raise SignalError(f"{self.name}: frame {len(self._stamps)} is damaged; repair the file, or cut it there")
+                yield frame
+        except (av.FFmpegError, OSError) as e:
+            why = getattr(e, "strerror", None) or e
+            raise SignalError(f"{self.name}: the video is damaged after frame {len(self._stamps)} ({why}); repair it, or cut it there") from e
+
+    def again(self) -> VideoReader:
+        """The same file from its start."""
+        return VideoReader(self._source)
+
+    def sound(self) -> tuple[AudioReader, Fraction] | None:
+        """The sound track, opened, and the second at which it starts on the clock of the timestamps; None if there is none."""
+        if not self.has_sound:
+            return None
+        start = sound_start(self._source)
+        if start is None:
+            return None
+        reader = AudioReader(self._source)
+        reader.notes = tuple(n for n in reader.notes if n != "pictures are left out")
+        return reader, start
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class Y4mFile(Y4mReader):
+    """A .y4m stream as a source of the video codec: without sound, and from a pipe read once only."""
+
+    has_sound = False
+    expected = 0
+
+    def __init__(self, file: BinaryIO, name: str, path: Path | None = None) -> None:
+        super().__init__(file, name)
+        self._path = path
+
+    def again(self) -> VideoReader | Y4mFile:
+        """Raises: SignalError for a pipe."""
+        if self._path is None:
+            raise SignalError(f"{self.name}: a stream is read once only; this needs a file")
+        return open_video(self._path)
+
+    def sound(self) -> None:
+        return None
+
+
+def open_video(source: Path | bytes | BinaryIO) -> VideoReader | Y4mFile:
+    """A video file, its bytes, or a binary stream: .y4m is read as it comes, anything else from a stream is read whole first.
+
+    Raises:
+        SignalError: see `VideoReader`.
+    """
+    if isinstance(source, Path):
+        try:
+            file = source.open("rb")
+        except OSError as e:
+            raise SignalError(f"{source}: cannot be read ({e.strerror})") from e
+        if file.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
+            return Y4mFile(file, str(source), source)
+        file.close()
+        return VideoReader(source)
+    stream = io.BufferedReader(io.BytesIO(source)) if isinstance(source, bytes) else source  # type: ignore[arg-type]
+    if not isinstance(stream, io.BufferedReader):
+        stream = io.BufferedReader(cast(Any, stream))
+    if stream.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
+        return Y4mFile(stream, "standard input")
+    return VideoReader(source if isinstance(source, bytes) else stream.read())
+
+
+def read_video(source: Path | bytes | BinaryIO, *, audio: bool = True) -> Video:
+    """A whole video file in memory.
+
+    Raises:
+        SignalError: see `VideoReader`.
+    """
+    reader = open_video(source)
+    frames = list(reader.frames())
+    planes = tuple(np.stack(p) for p in zip(*frames, strict=True)) if frames else tuple(np.zeros((0, *s), reader.format.dtype) for s in reader.format.shapes)
+    sound, start, notes = None, Fraction(0), reader.notes
+    if audio and (found := reader.sound()):
+        opened, start = found
+        parts = list(opened.blocks())
+        sound = Audio(samples=np.ascontiguousarray(np.concatenate(parts)), rate=opened.rate, bits=opened.bits, tags={})
+        notes += opened.notes
+    return Video(planes=planes, format=reader.format, timing=reader.timing, audio=sound, audio_start=start, tags=reader.tags, notes=notes)
+
+
+def sound_start(source: Path | bytes) -> Fraction | None:
+    """The second at which the first sample of the sound track is heard; None if there is none.
+
+    Raises:
+        SignalError: the sound is damaged.
+    """
+    import av
+
+    container: Any
+    try:
+        with av.open(str(source) if isinstance(source, Path) else io.BytesIO(source)) as container:
+            for frame in container.decode(audio=0):
+                return Fraction(frame.pts * frame.time_base) if frame.pts is not None else Fraction(0)
+    except (av.FFmpegError, OSError) as e:
+        name = str(source) if isinstance(source, Path) else "standard input"
+        raise SignalError(f"{name}: the sound is damaged at its start ({getattr(e, 'strerror', None) or e}); leave it out with --no-audio") from e
+    return None
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a picture track is the still of an album."""
+    return bool(int(stream.disposition) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
+
+
+def _code(value: Any) -> int:
+    """A code of H.273, which FFmpeg's are; unspecified if it is not one."""
+    code = int(value)
+    return code if 0 <= code <= 22 else UNSPECIFIED
+
+
+def _usable(x: Any) -> Fraction | None:
+    """A positive fraction whose terms fit a file."""
+    return Fraction(x) if x and x > 0 and max(Fraction(x).numerator, Fraction(x).denominator) <= MAX_TERM else None
+
+
+def _layout_of(pixels: Any, name: str) -> _Layout:
+    """Raises: SignalError for a pixel format that has no planes of integers."""
+    kind = str(pixels.name)
+    if kind.startswith("xyz") or pixels.is_bayer:
+        raise SignalError(f"{name}: pixels of type {kind}; convert them to RGB or YUV first")
+    bits = max((c.bits for c in pixels.components), default=8)
+    depth = min(max(bits, 8), MAX_DEPTH)
+    notes = (f"{bits} bits a sample reduced to {depth}",) if bits > depth else ()
+    if any(c.is_alpha for c in pixels.components) and kind != "pal8":
+        notes += ("transparency is left out",)
+    deep = "" if depth == 8 else f"{depth}le"
+    if pixels.is_rgb or kind == "pal8":
+        depth = depth if depth in (8, 9, 10, 12) else 12
+        target = "gbrp" + ("" if depth == 8 else f"{depth}le")
+        return _Layout(target, "444", depth, True, (*notes, "RGB coded as Y, Cb, Cr 4:4:4"))
+    colours = [c for c in pixels.components if not c.is_alpha]
+    if len(colours) < 3:
+        depth = depth if depth in (8, 9, 10, 12) else 12
+        return _Layout("gray" + ("" if depth == 8 else f"{depth}le"), "400", depth, False, notes)
+    if depth == 11:
+        raise SignalError(f"{name}: pixels of type {kind}; convert them to 8, 10 or 12 bits first")
+    halved = (int(pixels.chroma_width(16)), int(pixels.chroma_height(16)))
+    known = {(8, 8): "420", (8, 16): "422", (16, 16): "444"}
+    if halved not in known:
+        known = {halved: "444" if halved == (16, 8) else "422" if halved[1] == 16 else "420"}
+        notes += (f"chroma of {kind} brought to {known[halved]}",)
+    subsampling = known[halved]
+    plain = f"yuv{subsampling}p{deep}"
+    same = kind in (plain, f"yuvj{subsampling}p", f"yuva{subsampling}p{deep}")
+    return _Layout(kind if same else plain, subsampling, depth, False, notes)
+
+
+def _plane(plane: Any, depth: int) -> NDArray[Any]:
+    size = 1 if depth == 8 else 2
+    if plane.line_size < size * plane.width:
+        raise SignalError("frames are stored bottom up in a way that cannot be read; rewrite the file with ffmpeg -c copy")
+    rows = np.frombuffer(plane, np.uint8 if depth == 8 else "<u2", count=plane.height * plane.line_size // size)
+    kept = rows.reshape(plane.height, plane.line_size // size)[:, : plane.width]
+    return np.array(kept, np.uint8 if depth == 8 else np.uint16)
+
+
+def _deinterlacer(frame: Any) -> Any:
+    """FFmpeg's bwdif, a frame out for a frame in."""
+    import av.filter
+
+    graph: Any = av.filter.Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    join = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    sink = graph.add("buffersink")
+    source.link_to(join)
+    join.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _pulled(graph: Any) -> Iterator[Any]:
+    import av
+
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
