@@ -9,6 +9,7 @@ error, since FFmpeg's own way is to go on with what it makes up.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,8 @@ from tersor.video_signal import MAX_DEPTH, MAX_TERM, Timing, Video, VideoFormat
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".ogv", ".wmv", ".flv", ".3gp", ".y4m"})
 TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id", "duration", "creation_time"}
 NO_RATE = Fraction(25)  # of a single frame, or of a stream without any clock
+COMMON_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)), *map(Fraction, (24, 25, 30, 48, 50, 60, 120)))
+NEAR = Fraction(1, 50)
 SHORT = 0.9  # a video that lasts less than this of what its file says is noted
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
@@ -210,17 +213,9 @@ class VideoReader:
     @property
     def timing(self) -> Timing:
         """Of the frames read so far."""
-        stamps = np.array(self._stamps, np.int64)
-        timing = Timing(rate=self.rate, base=self._base, stamps=stamps, end=self._end)
-        for rate in self._rates if self._stamps else ():
-            known = Timing.constant(rate, len(stamps), self._base, self._stamps[0])
-            if np.array_equal(known.stamps, stamps):
-                near = abs(known.end - self._end) * self._base * rate < 1
-                return known if near else Timing(rate=rate, base=self._base, stamps=stamps, end=self._end)
-        if not len(stamps):
-            return timing
-        mean = Fraction(len(stamps)) / ((self._end - self._stamps[0]) * self._base)
-        return Timing(rate=_usable(mean) or mean.limit_denominator(1000), base=self._base, stamps=timing.stamps, end=timing.end)
+        if not self._stamps:
+            return Timing.constant(self.rate, 0)
+        return timing_of(self._stamps, self._end, self._base, self._rates)
 
     def _planes(self, frame: Any) -> Planes:
         here = (frame.format.name, frame.width, frame.height)
@@ -362,6 +357,30 @@ def sound_start(source: Path | bytes) -> Fraction | None:
         name = str(source) if isinstance(source, Path) else "standard input"
         raise SignalError(f"{name}: the sound is damaged at its start ({getattr(e, 'strerror', None) or e}); leave it out with --no-audio") from e
     return None
+
+
+def timing_of(stamps: list[int], end: int, base: Fraction, rates: list[Fraction]) -> Timing:
+    """The simplest timing of timestamps: a constant rate, if one of the rates explains them.
+
+    Args:
+        stamps, end: in units of `base` seconds.
+        rates: that the file announces; common ones and the mean are tried too.
+    """
+    mean = Fraction(len(stamps)) / ((end - stamps[0]) * base)
+    unit = math.gcd(*stamps) if len(stamps) > 1 else 0
+    if unit > 1 and _usable(base * unit):
+        base, stamps = base * unit, [s // unit for s in stamps]
+        end = max(stamps[-1] + 1, -(-end // unit))
+    held = np.array(stamps, np.int64)
+    near = sorted((r for r in COMMON_RATES if abs(r / mean - 1) < NEAR), key=lambda r: abs(r - mean))
+    for rate in dict.fromkeys([*(r for r in rates if r in COMMON_RATES), *near, *rates, mean]):
+        if not _usable(rate):
+            continue
+        known = Timing.constant(rate, len(held), base, stamps[0])
+        if np.array_equal(known.stamps, held) and abs(known.end - end) * base * rate < 1:
+            return known
+    announced = next((r for r in rates if abs(r / mean - 1) < NEAR), None)
+    return Timing(rate=announced or _usable(mean) or mean.limit_denominator(1000), base=base, stamps=held, end=end)
 
 
 def _is_cover(stream: Any) -> bool:

@@ -32,6 +32,7 @@ CRF, MAX_CRF = 18, 51
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_BITS_A_CHANNEL = 96_000
 SOUND_AHEAD = 0.5  # seconds of sound that are written before the frames of their time
+SLICED_FROM = 64  # FFV1 does not cut small frames
 BLOCK = 1 << 12  # samples of sound in one FLAC frame
 SITING = {"left": "left", "centre": "center", "top left": "topleft", "top": "top", "bottom left": "bottomleft", "bottom": "bottom"}
 
@@ -141,12 +142,15 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         self._stream.time_base = self._timing.base
         context.sample_aspect_ratio = self._form.aspect
         context.thread_count = os.cpu_count() or 1
-        context.options = {"level": "3", "slicecrc": "1", "slices": "4"} if exact else {"crf": str(crf)}
+        slices = 4 if min(self._form.width, self._form.height) >= SLICED_FROM else 1
+        context.options = {"level": "3", "slicecrc": "1", "slices": str(slices)} if exact else {"crf": str(crf)}
         self._tell_colour(context)
         if self._form.rotation:
             self._stream.set_display_rotation(self._form.rotation)
         if exact and not self._timing.is_constant and any((int(s) * self._timing.base * 1000).denominator > 1 for s in self._timing.stamps):
             self.notes.append("a .mkv file holds milliseconds, timestamps were rounded to them")
+        if exact and self._form.aspect != 1:
+            self.notes.append("the aspect of samples is left out of .mkv")  # PyAV gives Matroska's writer no way to it
         self._open_sound(exact)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
