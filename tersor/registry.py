@@ -28,7 +28,7 @@ class CodecEntry:
         summary: one line.
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers" or "audio"; the command line reads and writes files of that kind.
+        signal: what it codes, "image", "field", "integers", "audio" or "video"; the command line reads and writes files of that kind.
     """
 
     name: str
@@ -77,6 +77,14 @@ BUILT_IN = (
         codec="tersor.codecs.lossless:LosslessCodec",
         describe="tersor.codecs.lossless_header:describe",
         signal="integers",
+    ),
+    CodecEntry(
+        name="video",
+        wire_id=6,
+        summary="moving pictures and their sound, the same planes on every machine (pip install tersor[video])",
+        codec="tersor.codecs.video.codec:VideoCodec",
+        describe="tersor.codecs.video.header:describe",
+        signal="video",
     ),
 )
 
