@@ -108,6 +108,7 @@ class VideoReader:
         self.tags = {str(k): str(v) for k, v in found.items() if k.lower() not in TECHNICAL and not k.startswith("_STATISTICS")}
         self._stamps: list[int] = []
         self._end = 0
+        self._joined = False
         self._decoded = self._progressive()
         first = next(self._decoded, None)
         if first is None:
@@ -207,7 +208,8 @@ class VideoReader:
             when = float(stamp * self._base)
             raise SignalError(f"{self.name}: frame {len(self._stamps)} is shown at {when:g} s, not after the one before; rewrite the file's timestamps")
         self._stamps.append(int(stamp))
-        length = int(frame.duration or 0) or round(1 / (self.rate * self._base))
+        told = 0 if self._joined else int(frame.duration or 0)  # bwdif says that of a field
+        length = told or round(1 / (self.rate * self._base))
         self._end = int(stamp) + max(1, length)
 
     @property
@@ -224,7 +226,7 @@ class VideoReader:
             was = f"{self._pixels} {self.format.width}x{self.format.height}"
             raise SignalError(f"{self.name}: {at} is {here[0]} {here[1]}x{here[2]}, those before are {was}; cut the video there and code the parts")
         planar = frame if self._layout.target == self._pixels else frame.reformat(format=self._layout.target)
-        kept = [_plane(p, self.format.depth) for p in list(planar.planes)[: 1 if self.format.subsampling == "400" else 3]]
+        kept = [plane_array(p, self.format.depth) for p in list(planar.planes)[: 1 if self.format.subsampling == "400" else 3]]
         if self._layout.rgb:
             g, b, r = kept
             return from_rgb(np.stack([r, g, b], axis=2), self.format.depth)
@@ -235,7 +237,7 @@ class VideoReader:
         graph: Any = None
         for i, frame in enumerate(self._frames()):
             if frame.interlaced_frame and not i:
-                graph = _deinterlacer(frame)
+                graph, self._joined = _deinterlacer(frame), True
                 self.notes += ("interlaced fields were joined to frames",)
             if graph is None:
                 if frame.interlaced_frame:
@@ -431,7 +433,7 @@ def _layout_of(pixels: Any, name: str) -> _Layout:
     return _Layout(kind if same else plain, subsampling, depth, False, notes)
 
 
-def _plane(plane: Any, depth: int) -> NDArray[Any]:
+def plane_array(plane: Any, depth: int) -> NDArray[Any]:
     size = 1 if depth == 8 else 2
     if plane.line_size < size * plane.width:
         raise SignalError("frames are stored bottom up in a way that cannot be read; rewrite the file with ffmpeg -c copy")

@@ -1,0 +1,224 @@
+"""`tersor eval --codec video`: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1 and VP9 in low delay and random access.
+
+Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the mean over frames of each frame's, joined as 6:1:1 on dB;
+of RGB one mean squared error over the three channels of a frame, both sides turned to RGB by `Video.rgb`. Speeds are frames a second of CPU time of
+the process, on one thread but for ours, which uses all cores and is counted over all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tersor.codecs.video.codec import VideoCodec
+from tersor.errors import MissingDependencyError, SignalError
+from tersor.evaluate.anchors.video import CRFS, MODES, Coded, Variant, run_anchor, variants
+from tersor.files.video import SUFFIXES, read_video
+from tersor.metrics.perceptual import ms_ssim_rgb
+from tersor.metrics.rate_distortion import bd_rate
+from tersor.video_colour import Planes, to_rgb
+from tersor.video_signal import Video
+
+QUALITIES = (30, 45, 60, 75)
+FRAMES = 32
+MS_SSIM_EVERY = 4  # frames; it is slow
+QUALITY_KEYS = ("psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim_db")
+CAP = 100.0  # dB of planes without error
+Row = dict[str, Any]
+
+
+def load_clips(folder: str | Path, limit: int | None, frames: int) -> list[tuple[str, Video]]:
+    """(name, first frames) of every video of a folder, evenly thinned to `limit`.
+
+    Raises:
+        SignalError: there are none.
+    """
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise SignalError(f"{folder}: no videos here; known suffixes are {' '.join(sorted(SUFFIXES))}")
+    paths = paths[:: max(1, len(paths) // limit)][:limit] if limit else paths
+    return [(p.stem, read_video(p, audio=False)[:frames]) for p in paths]
+
+
+def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], peak: int) -> float:
+    """dB between arrays of integers; 100 for equal ones."""
+    error = float(np.square(a.astype(np.int32) - b.astype(np.int32), dtype=np.float64).mean())
+    return min(CAP, 10 * math.log10(peak * peak / error)) if error else CAP
+
+
+def quality_of(video: Video, decoded: Sequence[Planes], with_ms_ssim: bool) -> Row:
+    """Metrics of a decoded clip: means over its frames."""
+    peak = (1 << video.format.depth) - 1
+    planes, colours, likeness = [], [], []
+    for i, (own, theirs) in enumerate(zip(video.frames(), decoded, strict=True)):
+        planes.append([psnr(a, b, peak) for a, b in zip(own, theirs, strict=True)])
+        a, b = (to_rgb(p, video.format.depth, video.format.colour) for p in (own, theirs))
+        colours.append(psnr(a, b, 255))
+        if with_ms_ssim and not i % MS_SSIM_EVERY:
+            likeness.append(ms_ssim_rgb(a, b))
+    mean = np.mean(planes, 0)
+    joined = float(mean[0]) if len(mean) == 1 else float(6 * mean[0] + mean[1] + mean[2]) / 8
+    out: Row = {f"psnr_{n}": round(float(m), 4) for n, m in zip("yuv", mean, strict=False)}
+    out |= {"psnr_yuv": round(joined, 4), "psnr_rgb": round(float(np.mean(colours)), 4)}
+    if likeness and all(map(math.isfinite, likeness)):
+        out["ms_ssim_db"] = round(-10 * math.log10(max(1 - float(np.mean(likeness)), 1e-10)), 4)
+    return out
+
+
+def ours(codec: VideoCodec, video: Video, quality: int, mode: str, effort: int | None) -> Coded:
+    """Encode and decode a clip with the video codec."""
+    t0 = time.process_time()
+    (file,) = codec.encode_batch([video], quality=quality, effort=effort, low_delay=mode == MODES[0], audio=False)
+    t1 = time.process_time()
+    (decoded,) = codec.decode_batch([file])
+    t2 = time.process_time()
+    return Coded(size=len(file), left_out=0, video=list(decoded.frames()), encode_seconds=t1 - t0, decode_seconds=t2 - t1)
+
+
+def measure(
+    clips: Sequence[tuple[str, Video]],
+    families: Sequence[str],
+    qualities: Sequence[int] = QUALITIES,
+    modes: Sequence[str] = MODES,
+    *,
+    effort: int | None = None,
+    with_ms_ssim: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
+    """Every point of every clip, ours first."""
+    codec, rows = VideoCodec(), []
+
+    def note(name: str, mode: str, knob: int, clip: str, video: Video, coded: Coded) -> None:
+        bpp = 8 * coded.size / (len(video) * video.width * video.height)
+        row: Row = {"clip": clip, "codec": name, "mode": mode, "knob": knob, "bytes": coded.size, "left_out": coded.left_out, "bpp": round(bpp, 6)}
+        row |= quality_of(video, coded.video, with_ms_ssim)
+        row["encode_fps"] = round(len(video) / max(coded.encode_seconds, 1e-6), 2)
+        row["decode_fps"] = round(len(video) / max(coded.decode_seconds, 1e-6), 2)
+        rows.append(row)
+
+    for mode in modes:
+        runs: list[tuple[str, Sequence[int], Callable[[Video, int], Coded]]] = []
+        runs.append(("tersor", qualities, lambda v, q, mode=mode: ours(codec, v, q, mode, effort)))
+        for variant in (v for f in families for v in variants(f, mode)):
+            runs.append((variant.name, CRFS[variant.family], _runner(variant)))
+        for name, knobs, run in runs:
+            for clip, video in clips:
+                for knob in knobs:
+                    note(name, mode, knob, clip, video, run(video, knob))
+            last = [r for r in rows if r["codec"] == name and r["mode"] == mode]
+            mean = {k: float(np.mean([r[k] for r in last])) for k in ("bpp", "psnr_yuv", "encode_fps", "decode_fps")}
+            speed = f"encode {mean['encode_fps']:.1f}, decode {mean['decode_fps']:.0f} frames/s"
+            say(f"{mode:<14}{name:<20}{mean['bpp']:.4f} bpp  {mean['psnr_yuv']:.2f} dB  {speed}")
+    return rows
+
+
+def _runner(variant: Variant) -> Callable[[Video, int], Coded]:
+    return lambda video, crf: run_anchor(variant, video, crf)
+
+
+def bd_rates(rows: Sequence[Row], key: str) -> dict[str, dict[str, float | None]]:
+    """BD-rate of ours against each anchor of the same mode, percent: by clip, and "mean" over the clips that share a quality; None where none does."""
+    out: dict[str, dict[str, float | None]] = {}
+    for mode in dict.fromkeys(r["mode"] for r in rows):
+        for name in dict.fromkeys(r["codec"] for r in rows if r["mode"] == mode and r["codec"] != "tersor"):
+            of: dict[str, float | None] = {}
+            for clip in dict.fromkeys(r["clip"] for r in rows):
+                curves = [_curve(rows, clip, codec, mode, key) for codec in (name, "tersor")]
+                try:
+                    of[clip] = bd_rate(*curves[0], *curves[1])
+                except (ValueError, IndexError):
+                    of[clip] = None
+            known = [v for v in of.values() if v is not None]
+            of["mean"] = float(np.mean(known)) if known else None
+            out[f"{mode}, {name}"] = of
+    return out
+
+
+def _curve(rows: Sequence[Row], clip: str, codec: str, mode: str, key: str) -> tuple[list[float], list[float]]:
+    """Rates and qualities, both rising."""
+    points = sorted((r["bpp"], r[key]) for r in rows if (r["clip"], r["codec"], r["mode"]) == (clip, codec, mode) and key in r)
+    kept: list[tuple[float, float]] = []
+    for rate, quality in points:
+        if not kept or quality > kept[-1][1]:
+            kept.append((rate, quality))
+    return [r for r, _ in kept], [q for _, q in kept]
+
+
+def table(rates: dict[str, dict[str, float | None]]) -> str:
+    """BD-rates as text, a line for each anchor."""
+    clips = [c for c in next(iter(rates.values()), {}) if c != "mean"]
+    width = max(map(len, rates), default=0) + 2
+    lines = [" " * width + "".join(f"{c[:9]:>10}" for c in ("mean", *clips))]
+    for name, of in rates.items():
+        values = (of["mean"], *(of[c] for c in clips))
+        lines.append(f"{name:<{width}}" + "".join(f"{'-' if v is None else f'{v:+.1f}':>10}" for v in values))
+    return "\n".join(lines)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    families = [a for a in args.anchors.split(",") if a]
+    modes = [m for m in MODES if m.replace(" ", "-") in (args.modes or "low-delay,random-access").split(",")]
+    if not modes:
+        raise SignalError(f"modes '{args.modes}' are not known; there are low-delay and random-access")
+    for family in families:
+        variants(family, modes[0])
+    try:
+        qualities = [int(q) for q in args.qualities.split(",")] if args.qualities else list(QUALITIES)
+    except ValueError:
+        raise SignalError(f"qualities '{args.qualities}' are not whole numbers; give some such as 30,45,60,75") from None
+    with_ms_ssim = True
+    try:
+        import pytorch_msssim  # noqa: F401
+    except ImportError:
+        with_ms_ssim = False
+    clips = load_clips(args.data, args.limit, args.frames or FRAMES)
+    rows = measure(clips, families, qualities, modes, effort=args.effort, with_ms_ssim=with_ms_ssim, say=lambda t: print(t, flush=True))
+    summary = {key: bd_rates(rows, key) for key in QUALITY_KEYS if any(key in r for r in rows)}
+    for key, rates in summary.items():
+        print(f"\nBD-rate of tersor by {key}, percent (negative saves)\n{table(rates)}")
+    if args.output:
+        folder = Path(args.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "video.json").write_text("\n".join(json.dumps(r) for r in [{"bd_rate": summary}, *rows]) + "\n")
+        try:
+            plot(rows, folder / "video.png")
+        except MissingDependencyError as e:
+            print(e)
+        print(f"written to {folder}")
+    return 0
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """PSNR of the planes over bits a pixel: a row of panels for each mode, a panel for each clip.
+
+    Raises:
+        MissingDependencyError: no matplotlib.
+    """
+    try:
+        import matplotlib
+    except ImportError as e:
+        raise MissingDependencyError("no plot: pip install 'tersor[eval]' for matplotlib") from e
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    modes, clips = (list(dict.fromkeys(r[k] for r in rows)) for k in ("mode", "clip"))
+    figure, axes = plt.subplots(len(modes), len(clips), figsize=(4 * len(clips), 3.5 * len(modes)), squeeze=False)
+    for line, mode in zip(axes, modes, strict=True):
+        for axis, clip in zip(line, clips, strict=True):
+            for i, codec in enumerate(dict.fromkeys(r["codec"] for r in rows if r["mode"] == mode)):
+                rates, quality = _curve(rows, clip, codec, mode, "psnr_yuv")
+                axis.plot(rates, quality, "osD^vP"[i % 6] + "-", label=codec, markersize=4)
+            axis.set(title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR, YUV 6:1:1, dB", xscale="log")
+            axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
