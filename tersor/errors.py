@@ -44,7 +44,9 @@ class MissingDependencyError(TersorError, ImportError):
 
 
 class BoundError(TersorError, RuntimeError):
-    """An encoder found that its own output breaks the bound it promised; a fault of tersor, and nothing was written."""
+    """An encoder found that its own output breaks the bound it promised; a fault of tersor, and nothing was
+    written.
+    """
 
 
 class DeviceError(TersorError, RuntimeError):

@@ -1,7 +1,10 @@
-"""`tersor eval --codec video`: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1 and VP9 in low delay and random access.
+"""`tersor eval --codec video`: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1
+and VP9 in low delay and random access.
 
-Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the mean over frames of each frame's, joined as 6:1:1 on dB;
-of RGB one mean squared error over the three channels of a frame, both sides turned to RGB by `Video.rgb`. Speeds are frames a second of CPU time of
+Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the
+mean over frames of each frame's, joined as 6:1:1 on dB;
+of RGB one mean squared error over the three channels of a frame, both sides turned to RGB by `Video.rgb`.
+Speeds are frames a second of CPU time of
 the process, on one thread but for ours, which uses all cores and is counted over all of them.
 """
 
@@ -12,6 +15,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +23,12 @@ import numpy as np
 
 from tersor.codecs.video.codec import VideoCodec
 from tersor.errors import MissingDependencyError, SignalError
-from tersor.evaluate.anchors.video import CRFS, MODES, Coded, Variant, run_anchor, variants
+from tersor.evaluate.anchors.video import CRFS, MODES, Coded, run_anchor, variants
 from tersor.files.video import SUFFIXES, read_video
 from tersor.metrics.perceptual import ms_ssim_rgb
 from tersor.metrics.rate_distortion import bd_rate
-from tersor.video_colour import Planes, to_rgb
-from tersor.video_signal import Video
+from tersor.signals.colour import Planes, to_rgb
+from tersor.signals.video import Video
 
 QUALITIES = (30, 45, 60, 75)
 FRAMES = 32
@@ -72,14 +76,22 @@ def quality_of(video: Video, decoded: Sequence[Planes], with_ms_ssim: bool) -> R
     return out
 
 
-def ours(codec: VideoCodec, video: Video, quality: int, mode: str, effort: int | None) -> Coded:
+def ours(codec: VideoCodec, mode: str, effort: int | None, video: Video, quality: int) -> Coded:
     """Encode and decode a clip with the video codec."""
     t0 = time.process_time()
-    (file,) = codec.encode_batch([video], quality=quality, effort=effort, low_delay=mode == MODES[0], audio=False)
+    (file,) = codec.encode_batch(
+        [video], quality=quality, effort=effort, low_delay=mode == MODES[0], audio=False
+    )
     t1 = time.process_time()
     (decoded,) = codec.decode_batch([file])
     t2 = time.process_time()
-    return Coded(size=len(file), left_out=0, video=list(decoded.frames()), encode_seconds=t1 - t0, decode_seconds=t2 - t1)
+    return Coded(
+        size=len(file),
+        left_out=0,
+        video=list(decoded.frames()),
+        encode_seconds=t1 - t0,
+        decode_seconds=t2 - t1,
+    )
 
 
 def measure(
@@ -97,7 +109,15 @@ def measure(
 
     def note(name: str, mode: str, knob: int, clip: str, video: Video, coded: Coded) -> None:
         bpp = 8 * coded.size / (len(video) * video.width * video.height)
-        row: Row = {"clip": clip, "codec": name, "mode": mode, "knob": knob, "bytes": coded.size, "left_out": coded.left_out, "bpp": round(bpp, 6)}
+        row: Row = {
+            "clip": clip,
+            "codec": name,
+            "mode": mode,
+            "knob": knob,
+            "bytes": coded.size,
+            "left_out": coded.left_out,
+            "bpp": round(bpp, 6),
+        }
         row |= quality_of(video, coded.video, with_ms_ssim)
         row["encode_fps"] = round(len(video) / max(coded.encode_seconds, 1e-6), 2)
         row["decode_fps"] = round(len(video) / max(coded.decode_seconds, 1e-6), 2)
@@ -105,26 +125,27 @@ def measure(
 
     for mode in modes:
         runs: list[tuple[str, Sequence[int], Callable[[Video, int], Coded]]] = []
-        runs.append(("tersor", qualities, lambda v, q, mode=mode: ours(codec, v, q, mode, effort)))
+        runs.append(("tersor", qualities, partial(ours, codec, mode, effort)))
         for variant in (v for f in families for v in variants(f, mode)):
-            runs.append((variant.name, CRFS[variant.family], _runner(variant)))
+            runs.append((variant.name, CRFS[variant.family], partial(run_anchor, variant)))
         for name, knobs, run in runs:
             for clip, video in clips:
                 for knob in knobs:
                     note(name, mode, knob, clip, video, run(video, knob))
             last = [r for r in rows if r["codec"] == name and r["mode"] == mode]
-            mean = {k: float(np.mean([r[k] for r in last])) for k in ("bpp", "psnr_yuv", "encode_fps", "decode_fps")}
+            mean = {
+                k: float(np.mean([r[k] for r in last]))
+                for k in ("bpp", "psnr_yuv", "encode_fps", "decode_fps")
+            }
             speed = f"encode {mean['encode_fps']:.1f}, decode {mean['decode_fps']:.0f} frames/s"
             say(f"{mode:<14}{name:<20}{mean['bpp']:.4f} bpp  {mean['psnr_yuv']:.2f} dB  {speed}")
     return rows
 
 
-def _runner(variant: Variant) -> Callable[[Video, int], Coded]:
-    return lambda video, crf: run_anchor(variant, video, crf)
-
-
 def bd_rates(rows: Sequence[Row], key: str) -> dict[str, dict[str, float | None]]:
-    """BD-rate of ours against each anchor of the same mode, percent: by clip, and "mean" over the clips that share a quality; None where none does."""
+    """BD-rate of ours against each anchor of the same mode, percent: by clip, and "mean" over the clips that
+    share a quality; None where none does.
+    """
     out: dict[str, dict[str, float | None]] = {}
     for mode in dict.fromkeys(r["mode"] for r in rows):
         for name in dict.fromkeys(r["codec"] for r in rows if r["mode"] == mode and r["codec"] != "tersor"):
@@ -141,9 +162,15 @@ def bd_rates(rows: Sequence[Row], key: str) -> dict[str, dict[str, float | None]
     return out
 
 
-def _curve(rows: Sequence[Row], clip: str, codec: str, mode: str, key: str) -> tuple[list[float], list[float]]:
+def _curve(
+    rows: Sequence[Row], clip: str, codec: str, mode: str, key: str
+) -> tuple[list[float], list[float]]:
     """Rates and qualities, both rising."""
-    points = sorted((r["bpp"], r[key]) for r in rows if (r["clip"], r["codec"], r["mode"]) == (clip, codec, mode) and key in r)
+    points = sorted(
+        (r["bpp"], r[key])
+        for r in rows
+        if (r["clip"], r["codec"], r["mode"]) == (clip, codec, mode) and key in r
+    )
     kept: list[tuple[float, float]] = []
     for rate, quality in points:
         if not kept or quality > kept[-1][1]:
@@ -173,21 +200,33 @@ def run(args: argparse.Namespace) -> int:
     try:
         qualities = [int(q) for q in args.qualities.split(",")] if args.qualities else list(QUALITIES)
     except ValueError:
-        raise SignalError(f"qualities '{args.qualities}' are not whole numbers; give some such as 30,45,60,75") from None
+        raise SignalError(
+            f"qualities '{args.qualities}' are not whole numbers; give some such as 30,45,60,75"
+        ) from None
     with_ms_ssim = True
     try:
         import pytorch_msssim  # noqa: F401
     except ImportError:
         with_ms_ssim = False
     clips = load_clips(args.data, args.limit, args.frames or FRAMES)
-    rows = measure(clips, families, qualities, modes, effort=args.effort, with_ms_ssim=with_ms_ssim, say=lambda t: print(t, flush=True))
+    rows = measure(
+        clips,
+        families,
+        qualities,
+        modes,
+        effort=args.effort,
+        with_ms_ssim=with_ms_ssim,
+        say=lambda t: print(t, flush=True),
+    )
     summary = {key: bd_rates(rows, key) for key in QUALITY_KEYS if any(key in r for r in rows)}
     for key, rates in summary.items():
         print(f"\nBD-rate of tersor by {key}, percent (negative saves)\n{table(rates)}")
     if args.output:
         folder = Path(args.output)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "video.json").write_text("\n".join(json.dumps(r) for r in [{"bd_rate": summary}, *rows]) + "\n")
+        (folder / "video.json").write_text(
+            "\n".join(json.dumps(r) for r in [{"bd_rate": summary}, *rows]) + "\n"
+        )
         try:
             plot(rows, folder / "video.png")
         except MissingDependencyError as e:
@@ -210,13 +249,17 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     modes, clips = (list(dict.fromkeys(r[k] for r in rows)) for k in ("mode", "clip"))
-    figure, axes = plt.subplots(len(modes), len(clips), figsize=(4 * len(clips), 3.5 * len(modes)), squeeze=False)
+    figure, axes = plt.subplots(
+        len(modes), len(clips), figsize=(4 * len(clips), 3.5 * len(modes)), squeeze=False
+    )
     for line, mode in zip(axes, modes, strict=True):
         for axis, clip in zip(line, clips, strict=True):
             for i, codec in enumerate(dict.fromkeys(r["codec"] for r in rows if r["mode"] == mode)):
                 rates, quality = _curve(rows, clip, codec, mode, "psnr_yuv")
                 axis.plot(rates, quality, "osD^vP"[i % 6] + "-", label=codec, markersize=4)
-            axis.set(title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR, YUV 6:1:1, dB", xscale="log")
+            axis.set(
+                title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR, YUV 6:1:1, dB", xscale="log"
+            )
             axis.grid(alpha=0.3)
     axes[0][0].legend()
     figure.tight_layout()

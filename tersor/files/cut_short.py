@@ -1,6 +1,8 @@
-"""Whether a video container says that it is longer than its file: what FFmpeg reads without a word up to where a download stopped.
+"""Whether a video container says that it is longer than its file: what FFmpeg reads without a word up to
+where a download stopped.
 
-Matroska's segment (RFC 8794, RFC 9559), the boxes of MP4 and MOV (ISO 14496-12, 4.2) and RIFF's chunk say their length in the first bytes.
+Matroska's segment (RFC 8794, RFC 9559), the boxes of MP4 and MOV (ISO 14496-12, 4.2) and RIFF's chunk say
+their length in the first bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""HDF5 files through h5py: datasets of any group by their path, attributes, and the scales that name their axes."""
+"""HDF5 files through h5py: datasets of any group by their path, attributes, and the scales that name their
+axes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from tersor.errors import MissingDependencyError, SignalError
 from tersor.signals import Field, FieldSet
 
 HDF5 = {".h5", ".hdf5", ".he5"}
-OWN_ATTRIBUTES = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABELS"}  # the library's, made anew
+OWN_ATTRIBUTES = {
+    "CLASS",
+    "NAME",
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "DIMENSION_LABELS",
+}  # the library's, made anew
 
 
 def _h5py() -> Any:
@@ -25,7 +33,8 @@ def _h5py() -> Any:
 
 
 def read_hdf5(path: Path, variables: Sequence[str] | None) -> FieldSet:
-    """Datasets of numbers, named by their path ("group/name"); those of other types are left out, and the notes say so.
+    """Datasets of numbers, named by their path ("group/name"); those of other types are left out, and the
+    notes say so.
 
     Raises:
         SignalError: not an HDF5 file, or one without the variables asked for.
@@ -36,7 +45,9 @@ def read_hdf5(path: Path, variables: Sequence[str] | None) -> FieldSet:
     found: dict[str, Any] = {}
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+            file.visititems(
+                lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None
+            )
             names = list(found) if variables is None else list(variables)
             if missing := sorted(set(names) - set(found)):
                 raise SignalError(f"{path}: no dataset {', '.join(missing)}; it has {', '.join(found)}")
@@ -48,7 +59,13 @@ def read_hdf5(path: Path, variables: Sequence[str] | None) -> FieldSet:
                     skipped.append(name)
                     continue
                 exact = name in scales or node.dtype.kind != "f"
-                fields[name] = Field(values=np.asarray(node[()]), name=name, dims=_dims(node), attributes=_attributes(node), exact=exact)
+                fields[name] = Field(
+                    values=np.asarray(node[()]),
+                    name=name,
+                    dims=_dims(node),
+                    attributes=_attributes(node),
+                    exact=exact,
+                )
             attributes = _attributes(file)
     except OSError as e:
         raise SignalError(f"{path}: not an HDF5 file ({e})") from e
@@ -56,7 +73,11 @@ def read_hdf5(path: Path, variables: Sequence[str] | None) -> FieldSet:
         raise SignalError(f"{path}: {', '.join(skipped)} hold no numbers; only numbers can be coded")
     if not fields:
         raise SignalError(f"{path}: no datasets of numbers")
-    return FieldSet(fields=fields, attributes=attributes, notes=(f"datasets that are not numbers left out: {', '.join(skipped)}",) if skipped else ())
+    return FieldSet(
+        fields=fields,
+        attributes=attributes,
+        notes=(f"datasets that are not numbers left out: {', '.join(skipped)}",) if skipped else (),
+    )
 
 
 def _dims(node: Any) -> tuple[str, ...]:

@@ -1,57 +1,67 @@
-"""Video files: whatever FFmpeg decodes through PyAV in, as planes of integers; memory does not grow with the file.
+"""Video files: whatever FFmpeg decodes through PyAV in, as planes of integers; memory does not grow with the
+file.
 
-    packets --FFmpeg--> frames --deinterlaced if need be--> planes of 8 to 12 bits, their layout alone changed; RGB to Y, Cb, Cr 4:4:4
+    packets --FFmpeg--> frames --deinterlaced if need be--> planes of 8 to 12 bits, their layout alone
+    changed; RGB to Y, Cb, Cr 4:4:4
 
-The colour description, aspect and rotation are kept beside the planes and not applied. What cannot be kept is said in notes; what is damaged is an
+The colour description, aspect and rotation are kept beside the planes and not applied. What cannot be kept is
+said in notes; what is damaged is an
 error, since FFmpeg's own way is to go on with what it makes up.
 """
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor.errors import SignalError
 from tersor.files.audio import AudioReader
 from tersor.files.cut_short import announced_size
+from tersor.files.pixels import deinterlacer, layout_of, plane_array, pulled
 from tersor.files.y4m import MAGIC, Y4mReader
-from tersor.signals import Audio
-from tersor.video_colour import LOCATIONS, RANGES, RGB_CODED, UNSPECIFIED, Colour, Planes, from_rgb
-from tersor.video_signal import MAX_DEPTH, MAX_TERM, Timing, Video, VideoFormat
+from tersor.signals.audio import Audio, AudioSource
+from tersor.signals.colour import LOCATIONS, RANGES, RGB_CODED, UNSPECIFIED, Colour, Planes, from_rgb
+from tersor.signals.timing import Timing, simplest_timing, usable
+from tersor.signals.video import Video, VideoFormat, VideoSource
 
-SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".ogv", ".wmv", ".flv", ".3gp", ".y4m"})
-TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id", "duration", "creation_time"}
+SUFFIXES = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".m2ts",
+        ".ogv",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".y4m",
+    }
+)
+TECHNICAL = {
+    "encoder",
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "handler_name",
+    "vendor_id",
+    "duration",
+    "creation_time",
+}
 NO_RATE = Fraction(25)  # of a single frame, or of a stream without any clock
-COMMON_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)), *map(Fraction, (24, 25, 30, 48, 50, 60, 120)))
-NEAR = Fraction(1, 50)
+GROWN_BY = 64  # frames that a video in memory is made longer by, when the file does not say its length
 SHORT = 0.9  # a video that lasts less than this of what its file says is noted
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a pixel format becomes planes.
-
-    Attributes:
-        target: FFmpeg's name of the planar format to ask for; the format itself where it is one.
-        subsampling, depth: of the planes.
-        rgb: whether the planes are G, B, R.
-        notes: what is lost.
-    """
-
-    target: str
-    subsampling: str
-    depth: int
-    rgb: bool
-    notes: tuple[str, ...]
 
 
 class VideoReader:
@@ -82,7 +92,9 @@ class VideoReader:
             self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
         except (av.FFmpegError, OSError, ValueError) as e:
             why = getattr(e, "strerror", None) or e
-            raise SignalError(f"{self.name}: not a video that can be read ({why}); allowed is what FFmpeg reads") from e
+            raise SignalError(
+                f"{self.name}: not a video that can be read ({why}); allowed is what FFmpeg reads"
+            ) from e
         try:
             self._open()
         except BaseException:
@@ -92,7 +104,10 @@ class VideoReader:
     def _open(self) -> None:
         pictures = [s for s in self._container.streams.video if not _is_cover(s)]
         if not pictures:
-            raise SignalError(f"{self.name}: there is no video in it; give a file with a video track, or --codec audio for its sound")
+            raise SignalError(
+                f"{self.name}: there is no video in it; give a file with a video track, or --codec "
+                "audio for its sound"
+            )
         self._stream = pictures[0]
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.options = dict(STRICT)
@@ -105,7 +120,11 @@ class VideoReader:
         if self._container.streams.subtitles:
             self.notes += ("subtitles are left out",)
         found = {**self._container.metadata, **self._stream.metadata}
-        self.tags = {str(k): str(v) for k, v in found.items() if k.lower() not in TECHNICAL and not k.startswith("_STATISTICS")}
+        self.tags = {
+            str(k): str(v)
+            for k, v in found.items()
+            if k.lower() not in TECHNICAL and not k.startswith("_STATISTICS")
+        }
         self._stamps: list[int] = []
         self._end = 0
         self._joined = False
@@ -114,12 +133,18 @@ class VideoReader:
         if first is None:
             raise SignalError(f"{self.name}: the video track has no frames; there is nothing to encode")
         self._first = first
-        self._base = _usable(self._stream.time_base) or Fraction(1, 90_000)
+        self._base = usable(self._stream.time_base) or Fraction(1, 90_000)
         self._pixels = first.format.name
-        self._layout = _layout_of(first.format, self.name)
+        self._layout = layout_of(first.format, self.name)
         self.notes += self._layout.notes
         self.format = self._format_of(first)
-        self._rates = [r for r in map(_usable, (self._stream.guessed_rate, self._stream.average_rate, self._stream.base_rate)) if r]
+        self._rates = [
+            r
+            for r in map(
+                usable, (self._stream.guessed_rate, self._stream.average_rate, self._stream.base_rate)
+            )
+            if r
+        ]
         self.rate = self._rates[0] if self._rates else NO_RATE
         self._seconds = self._announced_seconds()
         self.expected = int(self._stream.frames) or round(self._seconds * self.rate)
@@ -127,12 +152,19 @@ class VideoReader:
     def _check_length(self) -> None:
         """Raises: SignalError if the file cannot be read, or ends before its container does."""
         try:
-            with self._source.open("rb") if isinstance(self._source, Path) else io.BytesIO(self._source) as file:
+            with (
+                self._source.open("rb")
+                if isinstance(self._source, Path)
+                else io.BytesIO(self._source) as file
+            ):
                 announced, there = announced_size(file), file.seek(0, 2)
         except OSError as e:
             raise SignalError(f"{self.name}: cannot be read ({e.strerror})") from e
         if announced > there:
-            raise SignalError(f"{self.name}: the file is cut short, {there:,} of {announced:,} bytes are there; get the whole file")
+            raise SignalError(
+                f"{self.name}: the file is cut short, {there:,} of {announced:,} bytes are there; get "
+                "the whole file"
+            )
 
     def _announced_seconds(self) -> float:
         stream = self._stream
@@ -168,7 +200,9 @@ class VideoReader:
         if turned % 90:
             self.notes += (f"a rotation by {turned} degrees is left out",)
             turned = 0
-        aspect = _usable(self._stream.sample_aspect_ratio) or _usable(self._stream.codec_context.sample_aspect_ratio)
+        aspect = usable(self._stream.sample_aspect_ratio) or usable(
+            self._stream.codec_context.sample_aspect_ratio
+        )
         try:
             return VideoFormat(
                 width=frame.width,
@@ -206,7 +240,10 @@ class VideoReader:
             stamp = self._end if stamp is None else round(stamp * frame.time_base / self._base)
         if self._stamps and stamp <= self._stamps[-1]:
             when = float(stamp * self._base)
-            raise SignalError(f"{self.name}: frame {len(self._stamps)} is shown at {when:g} s, not after the one before; rewrite the file's timestamps")
+            raise SignalError(
+                f"{self.name}: frame {len(self._stamps)} is shown at {when:g} s, not after the one "
+                "before; rewrite the file's timestamps"
+            )
         self._stamps.append(int(stamp))
         told = 0 if self._joined else int(frame.duration or 0)  # bwdif says that of a field
         length = told or round(1 / (self.rate * self._base))
@@ -217,16 +254,22 @@ class VideoReader:
         """Of the frames read so far."""
         if not self._stamps:
             return Timing.constant(self.rate, 0)
-        return timing_of(self._stamps, self._end, self._base, self._rates)
+        return simplest_timing(self._stamps, self._end, self._base, self._rates)
 
     def _planes(self, frame: Any) -> Planes:
         here = (frame.format.name, frame.width, frame.height)
         if here != (self._pixels, self.format.width, self.format.height):
             at = f"frame {len(self._stamps) - 1}"
             was = f"{self._pixels} {self.format.width}x{self.format.height}"
-            raise SignalError(f"{self.name}: {at} is {here[0]} {here[1]}x{here[2]}, those before are {was}; cut the video there and code the parts")
+            raise SignalError(
+                f"{self.name}: {at} is {here[0]} {here[1]}x{here[2]}, those before are {was}; cut the "
+                "video there and code the parts"
+            )
         planar = frame if self._layout.target == self._pixels else frame.reformat(format=self._layout.target)
-        kept = [plane_array(p, self.format.depth) for p in list(planar.planes)[: 1 if self.format.subsampling == "400" else 3]]
+        kept = [
+            plane_array(p, self.format.depth)
+            for p in list(planar.planes)[: 1 if self.format.subsampling == "400" else 3]
+        ]
         if self._layout.rgb:
             g, b, r = kept
             return from_rgb(np.stack([r, g, b], axis=2), self.format.depth)
@@ -237,18 +280,21 @@ class VideoReader:
         graph: Any = None
         for i, frame in enumerate(self._frames()):
             if frame.interlaced_frame and not i:
-                graph, self._joined = _deinterlacer(frame), True
+                graph, self._joined = deinterlacer(frame), True
                 self.notes += ("interlaced fields were joined to frames",)
             if graph is None:
                 if frame.interlaced_frame:
-                    raise SignalError(f"{self.name}: frame {i} is interlaced, those before are not; deinterlace it first, such as with ffmpeg -vf bwdif")
+                    raise SignalError(
+                        f"{self.name}: frame {i} is interlaced, those before are not; deinterlace it first, "
+                        "such as with ffmpeg -vf bwdif"
+                    )
                 yield frame
                 continue
             graph.push(frame)
-            yield from _pulled(graph)
+            yield from pulled(graph)
         if graph is not None:
             graph.push(None)
-            yield from _pulled(graph)
+            yield from pulled(graph)
 
     def _frames(self) -> Iterator[Any]:
         import av
@@ -256,18 +302,25 @@ class VideoReader:
         try:
             for frame in self._container.decode(self._stream):
                 if frame.is_corrupt:
-                    raise SignalError(f"{self.name}: frame {len(self._stamps)} is damaged; repair the file, or cut it there")
+                    raise SignalError(
+                        f"{self.name}: frame {len(self._stamps)} is damaged; repair the file, or cut it there"
+                    )
                 yield frame
         except (av.FFmpegError, OSError) as e:
             why = getattr(e, "strerror", None) or e
-            raise SignalError(f"{self.name}: the video is damaged after frame {len(self._stamps)} ({why}); repair it, or cut it there") from e
+            raise SignalError(
+                f"{self.name}: the video is damaged after frame {len(self._stamps)} ({why}); repair "
+                "it, or cut it there"
+            ) from e
 
     def again(self) -> VideoReader:
         """The same file from its start."""
         return VideoReader(self._source)
 
     def sound(self) -> tuple[AudioReader, Fraction] | None:
-        """The sound track, opened, and the second at which it starts on the clock of the timestamps; None if there is none."""
+        """The sound track, opened, and the second at which it starts on the clock of the timestamps; None if
+        there is none.
+        """
         if not self.has_sound:
             return None
         start = sound_start(self._source)
@@ -302,7 +355,8 @@ class Y4mFile(Y4mReader):
 
 
 def open_video(source: Path | bytes | BinaryIO) -> VideoReader | Y4mFile:
-    """A video file, its bytes, or a binary stream: .y4m is read as it comes, anything else from a stream is read whole first.
+    """A video file, its bytes, or a binary stream: .y4m is read as it comes, anything else from a stream is
+    read whole first.
 
     Raises:
         SignalError: see `VideoReader`.
@@ -330,16 +384,39 @@ def read_video(source: Path | bytes | BinaryIO, *, audio: bool = True) -> Video:
     Raises:
         SignalError: see `VideoReader`.
     """
-    reader = open_video(source)
-    frames = list(reader.frames())
-    planes = tuple(np.stack(p) for p in zip(*frames, strict=True)) if frames else tuple(np.zeros((0, *s), reader.format.dtype) for s in reader.format.shapes)
-    sound, start, notes = None, Fraction(0), reader.notes
-    if audio and (found := reader.sound()):
+    return in_memory(open_video(source), audio=audio)
+
+
+def in_memory(source: VideoSource, *, audio: bool = True) -> Video:
+    """All frames and the sound of a source."""
+    shapes, dtype = source.format.shapes, source.format.dtype
+    planes = [np.empty((source.expected or GROWN_BY, *s), dtype) for s in shapes]
+    count = 0
+    for frame in source.frames():
+        for i, own in enumerate(frame):
+            if count == len(planes[i]):
+                planes[i] = np.concatenate([planes[i], np.empty((count // 2 + GROWN_BY, *shapes[i]), dtype)])
+            planes[i][count] = own
+        count += 1
+    sound, start, notes = None, Fraction(0), source.notes
+    if audio and (found := source.sound()):
         opened, start = found
-        parts = list(opened.blocks())
-        sound = Audio(samples=np.ascontiguousarray(np.concatenate(parts)), rate=opened.rate, bits=opened.bits, tags={})
-        notes += opened.notes
-    return Video(planes=planes, format=reader.format, timing=reader.timing, audio=sound, audio_start=start, tags=reader.tags, notes=notes)
+        sound = opened if isinstance(opened, Audio) else _whole(opened)
+        notes += tuple(getattr(opened, "notes", ()))
+    return Video(
+        planes=tuple(p[:count] for p in planes),
+        format=source.format,
+        timing=source.timing,
+        audio=sound,
+        audio_start=start,
+        tags=source.tags,
+        notes=notes,
+    )
+
+
+def _whole(sound: AudioSource) -> Audio:
+    parts = list(sound.blocks()) or [np.zeros((0, sound.channels), sound.dtype)]
+    return Audio(samples=np.ascontiguousarray(np.concatenate(parts)), rate=sound.rate, bits=sound.bits)
 
 
 def sound_start(source: Path | bytes) -> Fraction | None:
@@ -357,32 +434,11 @@ def sound_start(source: Path | bytes) -> Fraction | None:
                 return Fraction(frame.pts * frame.time_base) if frame.pts is not None else Fraction(0)
     except (av.FFmpegError, OSError) as e:
         name = str(source) if isinstance(source, Path) else "standard input"
-        raise SignalError(f"{name}: the sound is damaged at its start ({getattr(e, 'strerror', None) or e}); leave it out with --no-audio") from e
+        raise SignalError(
+            f"{name}: the sound is damaged at its start ({getattr(e, 'strerror', None) or e}); "
+            "leave it out with --no-audio"
+        ) from e
     return None
-
-
-def timing_of(stamps: list[int], end: int, base: Fraction, rates: list[Fraction]) -> Timing:
-    """The simplest timing of timestamps: a constant rate, if one of the rates explains them.
-
-    Args:
-        stamps, end: in units of `base` seconds.
-        rates: that the file announces; common ones and the mean are tried too.
-    """
-    mean = Fraction(len(stamps)) / ((end - stamps[0]) * base)
-    unit = math.gcd(*stamps) if len(stamps) > 1 else 0
-    if unit > 1 and _usable(base * unit):
-        base, stamps = base * unit, [s // unit for s in stamps]
-        end = max(stamps[-1] + 1, -(-end // unit))
-    held = np.array(stamps, np.int64)
-    near = sorted((r for r in COMMON_RATES if abs(r / mean - 1) < NEAR), key=lambda r: abs(r - mean))
-    for rate in dict.fromkeys([*(r for r in rates if r in COMMON_RATES), *near, *rates, mean]):
-        if not _usable(rate):
-            continue
-        known = Timing.constant(rate, len(held), base, stamps[0])
-        if np.array_equal(known.stamps, held) and abs(known.end - end) * base * rate < 1:
-            return known
-    announced = next((r for r in rates if abs(r / mean - 1) < NEAR), None)
-    return Timing(rate=announced or _usable(mean) or mean.limit_denominator(1000), base=base, stamps=held, end=end)
 
 
 def _is_cover(stream: Any) -> bool:
@@ -394,73 +450,3 @@ def _code(value: Any) -> int:
     """A code of H.273, which FFmpeg's are; unspecified if it is not one."""
     code = int(value)
     return code if 0 <= code <= 22 else UNSPECIFIED
-
-
-def _usable(x: Any) -> Fraction | None:
-    """A positive fraction whose terms fit a file."""
-    return Fraction(x) if x and x > 0 and max(Fraction(x).numerator, Fraction(x).denominator) <= MAX_TERM else None
-
-
-def _layout_of(pixels: Any, name: str) -> _Layout:
-    """Raises: SignalError for a pixel format that has no planes of integers."""
-    kind = str(pixels.name)
-    if kind.startswith("xyz") or pixels.is_bayer:
-        raise SignalError(f"{name}: pixels of type {kind}; convert them to RGB or YUV first")
-    bits = max((c.bits for c in pixels.components), default=8)
-    depth = min(max(bits, 8), MAX_DEPTH)
-    notes = (f"{bits} bits a sample reduced to {depth}",) if bits > depth else ()
-    if any(c.is_alpha for c in pixels.components) and kind != "pal8":
-        notes += ("transparency is left out",)
-    deep = "" if depth == 8 else f"{depth}le"
-    if pixels.is_rgb or kind == "pal8":
-        depth = depth if depth in (8, 9, 10, 12) else 12
-        target = "gbrp" + ("" if depth == 8 else f"{depth}le")
-        return _Layout(target, "444", depth, True, (*notes, "RGB coded as Y, Cb, Cr 4:4:4"))
-    colours = [c for c in pixels.components if not c.is_alpha]
-    if len(colours) < 3:
-        depth = depth if depth in (8, 9, 10, 12) else 12
-        return _Layout("gray" + ("" if depth == 8 else f"{depth}le"), "400", depth, False, notes)
-    if depth == 11:
-        raise SignalError(f"{name}: pixels of type {kind}; convert them to 8, 10 or 12 bits first")
-    halved = (int(pixels.chroma_width(16)), int(pixels.chroma_height(16)))
-    known = {(8, 8): "420", (8, 16): "422", (16, 16): "444"}
-    if halved not in known:
-        known = {halved: "444" if halved == (16, 8) else "422" if halved[1] == 16 else "420"}
-        notes += (f"chroma of {kind} brought to {known[halved]}",)
-    subsampling = known[halved]
-    plain = f"yuv{subsampling}p{deep}"
-    same = kind in (plain, f"yuvj{subsampling}p", f"yuva{subsampling}p{deep}")
-    return _Layout(kind if same else plain, subsampling, depth, False, notes)
-
-
-def plane_array(plane: Any, depth: int) -> NDArray[Any]:
-    size = 1 if depth == 8 else 2
-    if plane.line_size < size * plane.width:
-        raise SignalError("frames are stored bottom up in a way that cannot be read; rewrite the file with ffmpeg -c copy")
-    rows = np.frombuffer(plane, np.uint8 if depth == 8 else "<u2", count=plane.height * plane.line_size // size)
-    kept = rows.reshape(plane.height, plane.line_size // size)[:, : plane.width]
-    return np.array(kept, np.uint8 if depth == 8 else np.uint16)
-
-
-def _deinterlacer(frame: Any) -> Any:
-    """FFmpeg's bwdif, a frame out for a frame in."""
-    import av.filter
-
-    graph: Any = av.filter.Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
-    join = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-    sink = graph.add("buffersink")
-    source.link_to(join)
-    join.link_to(sink)
-    graph.configure()
-    return graph
-
-
-def _pulled(graph: Any) -> Iterator[Any]:
-    import av
-
-    while True:
-        try:
-            yield graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return

@@ -1,6 +1,8 @@
-"""Planes to video files: .mkv (FFV1 and FLAC: every sample), .mp4 (H.264 and AAC), .y4m, or a folder of PNG files.
+"""Planes to video files: .mkv (FFV1 and FLAC: every sample), .mp4 (H.264 and AAC), .y4m, or a folder of PNG
+files.
 
-    frames, sound --merged by time--> encoders of FFmpeg --> a file beside the target, renamed when it is whole
+    frames, sound --merged by time--> encoders of FFmpeg --> a file beside the target, renamed when it is
+    whole
 
 Frames are taken one by one, so memory does not grow with the video.
 """
@@ -22,10 +24,11 @@ from numpy.typing import NDArray
 from tersor.errors import SignalError
 from tersor.files.atomic import atomic_file
 from tersor.files.audio import LAYOUTS
+from tersor.files.pixels import frame_of, pixel_format
 from tersor.files.y4m import Y4mWriter
-from tersor.signals import Audio, AudioSource
-from tersor.video_colour import GBR, RANGES, Planes, to_rgb
-from tersor.video_signal import VideoFormat, VideoSource
+from tersor.signals.audio import Audio, AudioSource
+from tersor.signals.colour import GBR, RANGES, Planes, to_rgb
+from tersor.signals.video import VideoSource
 
 WRITABLE = {".mkv": "matroska", ".mp4": "mp4", ".y4m": "yuv4mpegpipe", "": "a folder of PNG files"}
 CRF, MAX_CRF = 18, 51
@@ -34,14 +37,24 @@ AAC_BITS_A_CHANNEL = 96_000
 SOUND_AHEAD = 0.5  # seconds of sound that are written before the frames of their time
 SLICED_FROM = 64  # FFV1 does not cut small frames
 BLOCK = 1 << 12  # samples of sound in one FLAC frame
-SITING = {"left": "left", "centre": "center", "top left": "topleft", "top": "top", "bottom left": "bottomleft", "bottom": "bottom"}
+SITING = {
+    "left": "left",
+    "centre": "center",
+    "top left": "topleft",
+    "top": "top",
+    "bottom left": "bottomleft",
+    "bottom": "bottom",
+}
 
 
 def check_suffix(suffix: str) -> None:
     """Raises: SignalError for a format that is not written."""
     if suffix.lower() not in WRITABLE:
         known = ", ".join(s for s in WRITABLE if s)
-        raise SignalError(f"'{suffix}' is not a format that video is written in; allowed are {known}, or no suffix for a folder of PNG files")
+        raise SignalError(
+            f"'{suffix}' is not a format that video is written in; allowed are {known}, or no "
+            "suffix for a folder of PNG files"
+        )
 
 
 def write_video(source: VideoSource, path: Path, crf: int | None = None) -> tuple[str, ...]:
@@ -72,14 +85,22 @@ def write_y4m(source: VideoSource, file: BinaryIO) -> tuple[str, ...]:
     writer = Y4mWriter(file, source.format, source.timing.rate)
     for planes in source.frames():
         writer.write(planes)
-    lost = [n for n, there in (("sound", source.has_sound), ("rotation", source.format.rotation), ("tags", source.tags)) if there]
+    lost = [
+        n
+        for n, there in (
+            ("sound", source.has_sound),
+            ("rotation", source.format.rotation),
+            ("tags", source.tags),
+        )
+        if there
+    ]
     lost += [] if source.timing.is_constant else ["the variable frame rate"]
     return (f"a .y4m file holds no {', '.join(lost)}",) if lost else ()
 
 
 def _write_pictures(source: VideoSource, folder: Path) -> tuple[str, ...]:
     """One 8-bit PNG file a frame, turned upright."""
-    from tersor.files.images import image_bytes
+    from tersor.files.image import image_bytes
     from tersor.signals import Image
 
     try:
@@ -118,7 +139,9 @@ def _write_container(source: VideoSource, file: BinaryIO, suffix: str, crf: int)
     except (av.FFmpegError, OSError, ValueError) as e:
         if isinstance(e, SignalError):
             raise
-        raise SignalError(f"a {suffix} file of this video cannot be written ({getattr(e, 'strerror', None) or e})") from e
+        raise SignalError(
+            f"a {suffix} file of this video cannot be written ({getattr(e, 'strerror', None) or e})"
+        ) from e
 
 
 class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
@@ -143,14 +166,22 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         context.sample_aspect_ratio = self._form.aspect
         context.thread_count = os.cpu_count() or 1
         slices = 4 if min(self._form.width, self._form.height) >= SLICED_FROM else 1
-        context.options = {"level": "3", "slicecrc": "1", "slices": str(slices)} if exact else {"crf": str(crf)}
+        context.options = (
+            {"level": "3", "slicecrc": "1", "slices": str(slices)} if exact else {"crf": str(crf)}
+        )
         self._tell_colour(context)
         if self._form.rotation:
             self._stream.set_display_rotation(self._form.rotation)
-        if exact and not self._timing.is_constant and any((int(s) * self._timing.base * 1000).denominator > 1 for s in self._timing.stamps):
+        if (
+            exact
+            and not self._timing.is_constant
+            and any((int(s) * self._timing.base * 1000).denominator > 1 for s in self._timing.stamps)
+        ):
             self.notes.append("a .mkv file holds milliseconds, timestamps were rounded to them")
         if exact and self._form.aspect != 1:
-            self.notes.append("the aspect of samples is left out of .mkv")  # PyAV gives Matroska's writer no way to it
+            self.notes.append(
+                "the aspect of samples is left out of .mkv"
+            )  # PyAV gives Matroska's writer no way to it
         self._open_sound(exact)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -169,9 +200,13 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
             self.notes.append(f"{form.depth} bits a sample brought to 10")
         if form.subsampling == "400":
             return "gray" + deep
-        odd = (form.subsampling in ("420", "422") and form.width % 2) or (form.subsampling == "420" and form.height % 2)
+        odd = (form.subsampling in ("420", "422") and form.width % 2) or (
+            form.subsampling == "420" and form.height % 2
+        )
         if odd:
-            self.notes.append(f"H.264 has no {form.subsampling} of {form.width}x{form.height}: chroma brought to 4:4:4")
+            self.notes.append(
+                f"H.264 has no {form.subsampling} of {form.width}x{form.height}: chroma brought to 4:4:4"
+            )
         return f"yuv{'444' if odd or form.colour.matrix == GBR else form.subsampling}p{deep}"
 
     def _tell_colour(self, context: Any) -> None:
@@ -200,8 +235,13 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         else:
             kind, self._turn = "fltp", _to_float
             if rate not in AAC_RATES:
-                raise SignalError(f"the sound has {rate} samples a second, which .mp4 does not; write .mkv, or leave it out with --no-audio")
-            self._sound_stream = self._container.add_stream("aac", rate=rate, layout=LAYOUTS[channels], format=kind)
+                raise SignalError(
+                    f"the sound has {rate} samples a second, which .mp4 does not; write .mkv, or leave it "
+                    "out with --no-audio"
+                )
+            self._sound_stream = self._container.add_stream(
+                "aac", rate=rate, layout=LAYOUTS[channels], format=kind
+            )
             self._sound_stream.codec_context.bit_rate = AAC_BITS_A_CHANNEL * channels
         self._kind, self._layout, self._sound_rate = kind, LAYOUTS[channels], rate
         self._sample = round(start * rate)
@@ -214,7 +254,9 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
             frame = frame.reformat(format=self._coded)
         stamps = self._timing.stamps
         frame.pts, frame.time_base = int(stamps[index]), self._timing.base
-        frame.duration = int(stamps[index + 1] if index + 1 < len(stamps) else self._timing.end) - int(stamps[index])
+        frame.duration = int(stamps[index + 1] if index + 1 < len(stamps) else self._timing.end) - int(
+            stamps[index]
+        )
         self._container.mux(self._stream.encode(frame))
 
     def write_sound_until(self, seconds: float) -> None:
@@ -228,38 +270,20 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
                 return
             for at in range(0, len(block), BLOCK):
                 part = self._turn(block[at : at + BLOCK])
-                packed = np.ascontiguousarray(part.T) if self._kind == "fltp" else np.ascontiguousarray(part).reshape(1, -1)
+                packed = (
+                    np.ascontiguousarray(part.T)
+                    if self._kind == "fltp"
+                    else np.ascontiguousarray(part).reshape(1, -1)
+                )
                 frame = av.AudioFrame.from_ndarray(packed, format=self._kind, layout=self._layout)
-                frame.sample_rate, frame.pts, frame.time_base = self._sound_rate, self._sample, Fraction(1, self._sound_rate)
+                frame.sample_rate, frame.pts, frame.time_base = (
+                    self._sound_rate,
+                    self._sample,
+                    Fraction(1, self._sound_rate),
+                )
                 self._sample += len(part)
                 self._container.mux(self._sound_stream.encode(frame))
             self._heard = self._sample / self._sound_rate
-
-
-def pixel_format(form: VideoFormat) -> str:
-    """FFmpeg's name of the planes."""
-    deep = "" if form.depth == 8 else f"{form.depth}le"
-    if form.subsampling == "400":
-        return "gray" + deep
-    if form.depth == 11:
-        raise SignalError("samples of 11 bits are not in FFmpeg's formats; store them with 12")
-    if form.colour.matrix == GBR:
-        return "gbrp" + deep
-    return f"yuv{form.subsampling}p{deep}"
-
-
-def frame_of(planes: Planes, pixels: str) -> Any:
-    """FFmpeg's frame of planes [H, W]."""
-    import av
-
-    rows, columns = planes[0].shape
-    frame = av.VideoFrame(columns, rows, pixels)
-    for own, plane in zip(planes, frame.planes, strict=True):
-        raw = np.ascontiguousarray(own, own.dtype.newbyteorder("<")).view(np.uint8).reshape(own.shape[0], -1)
-        held = np.zeros((plane.height, plane.line_size), np.uint8)
-        held[:, : raw.shape[1]] = raw
-        plane.update(held)
-    return frame
 
 
 def facts_of(sound: Audio | AudioSource) -> tuple[int, int, np.dtype[Any], int]:
@@ -279,7 +303,13 @@ def flac_samples(dtype: np.dtype[Any], bits: int, notes: list[str]) -> tuple[str
             notes.append(f"{bits} bits a sample of sound reduced to 24, FLAC's")
         return "s32", _same
     notes.append("floating-point sound rounded to 24 bits, FLAC's")
-    return "s32", lambda x: np.clip(np.round(x.astype(np.float64) * (1 << 23)), -(1 << 23), (1 << 23) - 1).astype(np.int32) << 8
+    return (
+        "s32",
+        lambda x: (
+            np.clip(np.round(x.astype(np.float64) * (1 << 23)), -(1 << 23), (1 << 23) - 1).astype(np.int32)
+            << 8
+        ),
+    )
 
 
 def _same(x: NDArray[Any]) -> NDArray[Any]:

@@ -1,8 +1,10 @@
 """YUV4MPEG2 (.y4m): uncompressed planes in a stream, what encoders and players exchange over pipes.
 
-    YUV4MPEG2 W352 H288 F30:1 Ip A1:1 C420jpeg XCOLORRANGE=LIMITED \\n   FRAME \\n planes   FRAME \\n planes ...
+    YUV4MPEG2 W352 H288 F30:1 Ip A1:1 C420jpeg XCOLORRANGE=LIMITED \\n   FRAME \\n planes   FRAME \\n planes
+    ...
 
-Own code, 100 lines, since FFmpeg's reader takes a stream that is cut short for one that ends there. Source: the format's man page (mjpegtools,
+Own code, 100 lines, since FFmpeg's reader takes a stream that is cut short for one that ends there. Source:
+the format's man page (mjpegtools,
 yuv4mpeg(5)) and FFmpeg's libavformat/yuv4mpegdec.c for the colour spaces above 8 bits.
 """
 
@@ -17,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
-from tersor.video_colour import Colour
-from tersor.video_signal import Timing, VideoFormat, check_fraction
+from tersor.signals.colour import Colour
+from tersor.signals.timing import Timing, check_fraction
+from tersor.signals.video import VideoFormat
 
 MAGIC = b"YUV4MPEG2"
 MAX_LINE = 1 << 12
@@ -64,7 +67,10 @@ class Y4mReader:
         while start := self._file.read(1):
             line = start + _line(self._file, self.name)
             if line.split(b" ")[0] != b"FRAME":
-                raise SignalError(f"{self.name}: frame {self.frames_read} starts with {line[:16]!r}, not FRAME; the stream is damaged")
+                raise SignalError(
+                    f"{self.name}: frame {self.frames_read} starts with {line[:16]!r}, not FRAME; the "
+                    "stream is damaged"
+                )
             planes = []
             for rows, columns in self.format.shapes:
                 size = rows * columns * dtype.itemsize
@@ -74,7 +80,9 @@ class Y4mReader:
                 plane = np.frombuffer(data, dtype).reshape(rows, columns)
                 planes.append(plane.astype(self.format.dtype, copy=False))
             if self.format.depth > 8 and max(int(p.max()) for p in planes) >> self.format.depth:
-                raise SignalError(f"{self.name}: frame {self.frames_read} has samples of more than {self.format.depth} bits")
+                raise SignalError(
+                    f"{self.name}: frame {self.frames_read} has samples of more than {self.format.depth} bits"
+                )
             self.frames_read += 1
             yield tuple(planes)
 
@@ -105,7 +113,11 @@ def _line(file: BinaryIO, name: str) -> bytes:
 
 
 def _format(fields: list[bytes]) -> tuple[VideoFormat, Fraction]:
-    given = {f[:1].decode("ascii", "replace"): f[1:].decode("ascii", "replace") for f in fields if f and f[:1] != b"X"}
+    given = {
+        f[:1].decode("ascii", "replace"): f[1:].decode("ascii", "replace")
+        for f in fields
+        if f and f[:1] != b"X"
+    }
     extra = [f.decode("ascii", "replace") for f in fields if f[:1] == b"X"]
     if "W" not in given or "H" not in given:
         raise ValueError("no width or height")

@@ -1,27 +1,28 @@
 """The video codec: moving pictures in groups of frames, and their sound, in one file that can be sought in.
 
-    planes of 8 to 12 bits --groups.py--> groups of up to 64 frames --group.py--> chunks       (encode.py, rate.py)
+    planes of 8 to 12 bits --groups.py--> groups of up to 64 frames --group.py--> chunks       (encode.py,
+    rate.py)
     sound --the codec "audio"--> chunks after them
 
-Every group decodes alone. What reconstructs is integer arithmetic, so decoded planes are the same on every machine.
+Every group decodes alone. What reconstructs is integer arithmetic, so decoded planes are the same on every
+machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import numpy as np
+from typing import Any, BinaryIO
 
 from tersor import container
+from tersor.codecs.parallel import Progress
 from tersor.codecs.video.decode import OpenedVideo
-from tersor.codecs.video.encode import Encoding, Progress
+from tersor.codecs.video.encode import Encoding
 from tersor.codecs.video.header import WIRE_ID
 from tersor.codecs.video.options import Options
 from tersor.errors import SignalError
-from tersor.signals import Audio
-from tersor.video_signal import Video, VideoSource, video_of_rgb
+from tersor.files.coerce import video_source
+from tersor.files.video import in_memory
+from tersor.signals.video import Video
 
 
 class VideoCodec:
@@ -33,7 +34,17 @@ class VideoCodec:
     """
 
     wire_id = WIRE_ID
-    encode_options = ("quality", "bitrate", "target_psnr", "effort", "low_delay", "group", "audio", "audio_bitrate", "rate")
+    encode_options = (
+        "quality",
+        "bitrate",
+        "target_psnr",
+        "effort",
+        "low_delay",
+        "group",
+        "audio",
+        "audio_bitrate",
+        "rate",
+    )
     decode_options = ("frames", "start", "stop", "salvage", "audio")
 
     def __init__(self, device: str = "auto", batch: int | None = None) -> None:
@@ -41,11 +52,14 @@ class VideoCodec:
             raise SignalError(f"the video codec runs on the CPU, not on '{device}'; use device auto or cpu")
         self.device = "cpu"
 
-    def encode_batch(self, signals: Sequence[Any], *, progress: Progress | None = None, **options: Any) -> list[bytes]:
+    def encode_batch(
+        self, signals: Sequence[Any], *, progress: Progress | None = None, **options: Any
+    ) -> list[bytes]:
         """One file for each video.
 
         Args:
-            signals: `Video`, paths or bytes of video files, opened readers, arrays uint8 [T, H, W, 3] or [T, H, W] with rate=.
+            signals: `Video`, paths or bytes of video files, opened readers, arrays uint8 [T, H, W, 3] or [T,
+                H, W] with rate=.
             progress: called with (frames done, frames in all), over all passes.
             options: as of `encode_to`.
 
@@ -59,15 +73,19 @@ class VideoCodec:
             files.append(container.write(WIRE_ID, encoding.header(), encoding.metadata, chunks))
         return files
 
-    def encode_to(self, file: BinaryIO, signal: Any, *, progress: Progress | None = None, **options: Any) -> int:
-        """One video into a file that is empty, readable and seekable; -> its size. Memory depends on the group, not on the length.
+    def encode_to(
+        self, file: BinaryIO, signal: Any, *, progress: Progress | None = None, **options: Any
+    ) -> int:
+        """One video into a file that is empty, readable and seekable; -> its size. Memory depends on the
+        group, not on the length.
 
         Args:
             file: where to.
             signal: as of `encode_batch`.
             progress: called with (frames done, frames in all), over all passes.
             options: quality: 1 (smallest) to 100; 50 if nothing is asked for.
-                bitrate: kbit/s of the pictures, within 2 % over a clip of some groups; two or three passes, over a stream one.
+                bitrate: kbit/s of the pictures, within 2 % over a clip of some groups; two or three passes,
+                    over a stream one.
                 target_psnr: dB of the planes, 6:1:1; the lowest quality that reaches it, by some passes.
                 effort: 1 (fast) to 9.
                 low_delay: code frames in the order they are shown.
@@ -118,7 +136,11 @@ class VideoCodec:
         """
         out = []
         for f in files:
-            reader = f if isinstance(f, container.Reader) else container.Reader(f, salvage=bool(options.get("salvage")))
+            reader = (
+                f
+                if isinstance(f, container.Reader)
+                else container.Reader(f, salvage=bool(options.get("salvage")))
+            )
             out.append(in_memory(self.open(reader, **options)))
         return out
 
@@ -127,52 +149,7 @@ class VideoCodec:
 
         Args:
             reader: the file.
-            options: frames: a slice; or start, stop: seconds. salvage: fill damaged groups. audio: False leaves the sound out. progress.
+            options: frames: a slice; or start, stop: seconds. salvage: fill damaged groups. audio: False
+                leaves the sound out. progress.
         """
         return OpenedVideo(reader, **options)
-
-
-def in_memory(opened: OpenedVideo) -> Video:
-    """All frames and the sound of an opened file."""
-    planes = tuple(np.empty((len(opened), *s), opened.format.dtype) for s in opened.format.shapes)
-    for i, frame in enumerate(opened.frames()):
-        for plane, own in zip(planes, frame, strict=True):
-            plane[i] = own
-    audio, start, notes = None, opened.header.sound_start * 0, opened.notes
-    if found := opened.sound():
-        source, start = found
-        samples = np.concatenate(list(source.blocks()) or [np.zeros((0, source.channels), source.dtype)])
-        audio = Audio(samples=samples, rate=source.rate, bits=source.bits)
-        notes += tuple(getattr(source, "notes", ()))
-    return Video(
-        planes=planes,
-        format=opened.format,
-        timing=opened.timing,
-        audio=audio,
-        audio_start=start,
-        tags=opened.tags,
-        notes=notes,
-    )
-
-
-def video_source(x: Any, rate: float | None = None) -> VideoSource:
-    """A source of frames from a `Video`, a path or the bytes of a video file, an opened reader, a numpy array or a torch tensor of RGB frames.
-
-    Raises:
-        SignalError: anything else.
-    """
-    if isinstance(x, Video) or (hasattr(x, "frames") and hasattr(x, "timing")):
-        return cast(VideoSource, x)
-    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
-        from tersor.files.video import open_video
-
-        return open_video(Path(x) if isinstance(x, (str, Path)) else bytes(x))
-    if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
-        x = x.detach().cpu().numpy()
-        x = x.transpose(0, 2, 3, 1) if x.ndim == 4 and x.shape[1] == 3 else x
-    if hasattr(x, "__array__"):
-        if rate is None:
-            raise SignalError("an array of frames has no frame rate; give it, such as rate=25")
-        x = np.asarray(x)
-        return video_of_rgb(x.astype(x.dtype.newbyteorder("="), copy=False), rate)
-    raise SignalError(f"cannot make a video of {type(x).__name__}; allowed are paths and bytes of video files, numpy arrays and torch tensors [T, H, W, 3]")

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import registry
-from tersor.codecs.video.encode import Progress, in_order
+from tersor.codecs.parallel import Progress, in_order
 from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.header import WIRE_ID, VideoHeader, timing_of
 from tersor.codecs.video.metadata import unpack_tags
 from tersor.container import Reader
 from tersor.errors import BitstreamError, ChecksumError, SignalError
 from tersor.signals import AudioSource
-from tersor.video_colour import Planes
-from tersor.video_signal import Timing
+from tersor.signals.colour import Planes
+from tersor.signals.timing import Timing
 
 
 class OpenedVideo:
@@ -58,7 +58,9 @@ class OpenedVideo:
         progress: Progress | None = None,
     ) -> None:
         if reader.codec != WIRE_ID:
-            raise BitstreamError(f"the file's codec is {reader.codec}, not the video codec ({WIRE_ID}); use tersor.decode")
+            raise BitstreamError(
+                f"the file's codec is {reader.codec}, not the video codec ({WIRE_ID}); use tersor.decode"
+            )
         self._reader, self._salvage, self._progress = reader, salvage, progress
         self.header = VideoHeader.unpack(reader.header, len(reader.chunk_lengths))
         metadata = reader.metadata
@@ -145,9 +147,14 @@ class OpenedVideo:
         return decode_group(payload, shapes=shapes, depth=self.format.depth, name=name, frames=part)
 
     def _filled(self, index: int, part: slice) -> list[NDArray[Any]]:
-        """What stands for a damaged group: of each frame the nearest one, in time, that is not damaged; mid-grey if there is none."""
+        """What stands for a damaged group: of each frame the nearest one, in time, that is not damaged;
+        mid-grey if there is none.
+        """
         before = next((x for i in reversed(range(index)) if (x := self._edge(i, -1)) is not None), None)
-        after = next((x for i in range(index + 1, len(self.header.groups)) if (x := self._edge(i, 0)) is not None), None)
+        after = next(
+            (x for i in range(index + 1, len(self.header.groups)) if (x := self._edge(i, 0)) is not None),
+            None,
+        )
         frames = self.header.groups[index]
         out = [np.empty((frames, *s), self.format.dtype) for s in self.format.shapes]
         for i in range(frames):
@@ -172,10 +179,14 @@ class OpenedVideo:
                 runs[-1][1] = i + 1
             else:
                 runs.append([i, i + 1])
-        return tuple(f"frames {self._edges[a]} to {self._edges[b] - 1} are damaged, and stand still" for a, b in runs)
+        return tuple(
+            f"frames {self._edges[a]} to {self._edges[b] - 1} are damaged, and stand still" for a, b in runs
+        )
 
     def sound(self) -> tuple[AudioSource, Fraction] | None:
-        """The sound of the frames that were asked for, to be decoded block by block, and the second at which it starts on the clock of the timestamps."""
+        """The sound of the frames that were asked for, to be decoded block by block, and the second at which
+        it starts on the clock of the timestamps.
+        """
         if self._sound is None:
             return None
         codec = registry.resolve(registry.by_name("audio").codec)()

@@ -1,21 +1,19 @@
 """A video to the chunks of a file: groups of frames, each coded alone, then the segments of the sound.
 
-    frames --groups.py--> [T, H, W] --quality: asked, or by rate.py over one or more passes--> group.py --> chunks
-    sound  --the codec "audio", into a temporary file--> its chunks
+frames --groups.py--> [T, H, W] --quality: asked, or by rate.py over one or more passes--> group.py --> chunks
+sound  --the codec "audio", into a temporary file--> its chunks
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeVar
 
 from tersor import registry
+from tersor.codecs.parallel import Progress, in_order
 from tersor.codecs.video.group import GroupSettings, decode_group, encode_group
 from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import VideoHeader, pack_stamps
@@ -24,10 +22,9 @@ from tersor.codecs.video.options import Options
 from tersor.codecs.video.rate import BitBudget, clipped, guess, measured_slope, next_for_psnr, psnr_611
 from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.video_signal import VideoSource
+from tersor.signals.video import VideoSource
 
-Progress = Callable[[int, int], None]
-A, B = TypeVar("A"), TypeVar("B")
+B = TypeVar("B")
 MAX_PASSES = 3  # over a file with a bit rate, the last one included
 FAR = 6  # steps of quality from which the model of one pass is not trusted for the next
 CLOSE = 0.005  # of the bytes asked for: the last group is not tried again
@@ -55,7 +52,9 @@ class Encoding:
         Raises:
             SignalError: a source that cannot be read to its end, or has no frames.
         """
-        coded = {"quality": self._at_quality, "bitrate": self._at_bitrate, "target_psnr": self._at_psnr}[self.options.asked]
+        coded = {"quality": self._at_quality, "bitrate": self._at_bitrate, "target_psnr": self._at_psnr}[
+            self.options.asked
+        ]
         for frames, payload in coded():
             self._lengths.append(frames)
             yield payload
@@ -85,7 +84,9 @@ class Encoding:
         ).pack()
 
     def _code(self, group: Group, quality: int) -> bytes:
-        settings = GroupSettings(quality=quality, effort=self.options.effort, low_delay=self.options.low_delay)
+        settings = GroupSettings(
+            quality=quality, effort=self.options.effort, low_delay=self.options.low_delay
+        )
         return encode_group(group, depth=self.source.format.depth, settings=settings)
 
     def _groups(self, source: VideoSource) -> Iterator[Group]:
@@ -107,7 +108,9 @@ class Encoding:
         return list(in_order(lambda g: measure(g, self._code(g, quality)), self._groups(self.source.again())))
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:
-        """Passes at one quality until the model fits, then one that spends the bytes group by group; a stream has that one alone."""
+        """Passes at one quality until the model fits, then one that spends the bytes group by group; a stream
+        has that one alone.
+        """
         bytes_a_second = self.options.value * 1000 / 8
         try:
             probe = self.source.again()
@@ -119,7 +122,8 @@ class Encoding:
         points: list[tuple[int, float]] = []
         slope = BitBudget(0.0).slope
         while True:
-            known = self._pass(quality, lambda g, payload: (len(g[0]), quality, len(payload)))
+            sizes = self._pass(quality, lambda g, payload: (len(g[0]), len(payload)))
+            known = [(frames, quality, size) for frames, size in sizes]
             total = bytes_a_second * self._seconds(sum(f for f, *_ in known))
             points.append((quality, sum(b for *_, b in known)))
             slope = measured_slope(points, slope)
@@ -137,13 +141,19 @@ class Encoding:
             budget.took(frames, quality, len(payload))
             yield frames, payload
 
-    def _closest(self, group: Group, quality: int, payload: bytes, left: float, total: float) -> tuple[int, bytes]:
+    def _closest(
+        self, group: Group, quality: int, payload: bytes, left: float, total: float
+    ) -> tuple[int, bytes]:
         """The last group at the quality whose bytes are nearest to those that are left."""
         tried = {quality: payload}
         for _ in range(LAST_TRIES):
             best = min(tried, key=lambda q: abs(len(tried[q]) - left))
             step = 1 if len(tried[best]) < left else -1
-            if abs(len(tried[best]) - left) <= CLOSE * total or best + step in tried or not 1 <= best + step <= 100:
+            if (
+                abs(len(tried[best]) - left) <= CLOSE * total
+                or best + step in tried
+                or not 1 <= best + step <= 100
+            ):
                 break
             tried[best + step] = self._code(group, best + step)
         best = min(tried, key=lambda q: abs(len(tried[q]) - left))
@@ -173,7 +183,12 @@ class Encoding:
         depth, target = self.source.format.depth, self.options.value
 
         def measure(group: Group, payload: bytes) -> tuple[float, int]:
-            decoded = decode_group(payload, shapes=[p.shape for p in group], depth=depth, name="the group just coded")
+            decoded = decode_group(
+                payload,
+                shapes=[(p.shape[0], p.shape[1], p.shape[2]) for p in group],
+                depth=depth,
+                name="the group just coded",
+            )
             return psnr_611(group, decoded, depth)
 
         points: dict[int, float] = {}
@@ -182,7 +197,9 @@ class Encoding:
             points[quality] = sum(s for s, _ in sums) / max(1, sum(n for _, n in sums))
         reached = [q for q, p in points.items() if p >= target]
         if not reached:
-            raise SignalError(f"the highest quality reaches {max(points.values()):.2f} dB, not {target:g}; ask for less")
+            raise SignalError(
+                f"the highest quality reaches {max(points.values()):.2f} dB, not {target:g}; ask for less"
+            )
         quality = min(reached)
         yield from in_order(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
 
@@ -195,7 +212,9 @@ class Encoding:
         return self.source.timing.seconds if whole else frames / float(self._rate(self.source))
 
     def _sound_chunks(self) -> Iterator[bytes]:
-        """The sound, coded into a temporary file first: it is read front to back while its chunks come after those of the pictures."""
+        """The sound, coded into a temporary file first: it is read front to back while its chunks come after
+        those of the pictures.
+        """
         found = self.source.sound()
         if found is None:
             return
@@ -211,20 +230,3 @@ class Encoding:
             self.notes += tuple(getattr(sound, "notes", ()))
             for i in range(len(reader.chunk_lengths)):
                 yield reader.chunk(i)
-
-
-def in_order(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """work(item) in order, on all cores; as many items are held as there are cores."""
-    threads = os.cpu_count() or 1
-    waiting: deque[Future[B]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -1,4 +1,6 @@
-"""Frames to groups: arrays [T, H, W] of at most so many frames, cut where a scene changes, so that its first frame is the one that stands alone."""
+"""Frames to groups: arrays [T, H, W] of at most so many frames, cut where a scene changes, so that its first
+frame is the one that stands alone.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.video.header import MAX_GROUP_SAMPLES
-from tersor.video_colour import Planes
-from tersor.video_signal import VideoFormat
+from tersor.signals.colour import Planes
+from tersor.signals.video import VideoFormat
 
 LEAST = 8  # G: frames of a group that a scene change may end
 CUT = 18.0  # G: mean change of the luma, in 8-bit levels, from which a scene may have changed

@@ -1,6 +1,7 @@
 """The video codec's header inside the container (FORMAT.md, section "video").
 
-Chunks are the groups of frames in order, then the segments of the sound, whose own header (codec "audio") is kept whole in this one.
+Chunks are the groups of frames in order, then the segments of the sound, whose own header (codec "audio") is
+kept whole in this one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from tersor import registry
 from tersor.container import MAX_CHUNKS, ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError, SignalError
-from tersor.video_colour import LOCATIONS, RANGES, Colour
-from tersor.video_signal import MAX_FRAMES, MAX_SIDE, MAX_TERM, ROTATIONS, SUBSAMPLINGS, Timing, VideoFormat, constant_stamps
+from tersor.signals.colour import LOCATIONS, RANGES, Colour
+from tersor.signals.timing import MAX_TERM, Timing, constant_stamps
+from tersor.signals.video import MAX_SIDE, ROTATIONS, SUBSAMPLINGS, VideoFormat
 
 WIRE_ID = 6
 VERSION = 0  # F: of the groups' bytes; 0 is not frozen yet
@@ -90,9 +92,14 @@ class VideoHeader:
             BitstreamError: not a video header, or one that contradicts the file.
         """
         r = ByteReader(data, "video header")
-        version, depth, sampling, rotation, limits, matrix, primaries, transfer, location, asked, constant = r.take(11)
+        version, depth, sampling, rotation, limits, matrix, primaries, transfer, location, asked, constant = (
+            r.take(11)
+        )
         if version != VERSION:
-            raise BitstreamError(f"video header: groups of version {version}, this tersor reads {VERSION}; install the tersor that wrote it")
+            raise BitstreamError(
+                f"video header: groups of version {version}, this tersor reads {VERSION}; install the "
+                "tersor that wrote it"
+            )
         (value,) = struct.unpack("<d", r.take(8))
         width, height = r.uvarint(MAX_SIDE, "width"), r.uvarint(MAX_SIDE, "height")
         aspect, rate, base = (_fraction(r, what) for what in ("aspect", "frame rate", "time base"))
@@ -104,10 +111,23 @@ class VideoHeader:
         numerator = unzigzag(r.uvarint(MAX_STAMP, "start of the sound"))
         denominator = r.uvarint(MAX_STAMP, "start of the sound")
         r.end()
-        tables = ((sampling, SAMPLINGS), (rotation, ROTATIONS), (limits, RANGES), (location, LOCATIONS), (asked, ASKED), (constant, (0, 1)))
+        tables = (
+            (sampling, SAMPLINGS),
+            (rotation, ROTATIONS),
+            (limits, RANGES),
+            (location, LOCATIONS),
+            (asked, ASKED),
+            (constant, (0, 1)),
+        )
         if any(i >= len(table) for i, table in tables) or not denominator:
             raise BitstreamError("video header: a field has no meaning; the file is damaged or newer")
-        colour = Colour(range=RANGES[limits], matrix=matrix, primaries=primaries, transfer=transfer, location=LOCATIONS[location])
+        colour = Colour(
+            range=RANGES[limits],
+            matrix=matrix,
+            primaries=primaries,
+            transfer=transfer,
+            location=LOCATIONS[location],
+        )
         try:
             form = VideoFormat(
                 width=width,
@@ -121,9 +141,15 @@ class VideoHeader:
         except SignalError as e:
             raise BitstreamError(f"video header: {e}; the file is damaged") from e
         if form.samples * max(groups, default=0) > MAX_GROUP_SAMPLES and max(groups) > 1:
-            raise LimitExceededError(f"video header: groups of {max(groups)} frames of {width}x{height} are above the limit of {MAX_GROUP_SAMPLES} samples")
+            raise LimitExceededError(
+                f"video header: groups of {max(groups)} frames of {width}x{height} are above the limit "
+                f"of {MAX_GROUP_SAMPLES} samples"
+            )
         if len(groups) + sound_chunks != chunks or bool(sound_chunks) > bool(sound):
-            raise BitstreamError(f"video header: {len(groups)} groups and {sound_chunks} segments of sound, the file has {chunks} chunks; it is damaged")
+            raise BitstreamError(
+                f"video header: {len(groups)} groups and {sound_chunks} segments of sound, the file "
+                f"has {chunks} chunks; it is damaged"
+            )
         return cls(
             format=form,
             groups=groups,
@@ -149,7 +175,10 @@ class VideoHeader:
 def _groups(r: ByteReader, chunks: int) -> tuple[int, ...]:
     groups: list[int] = []
     for _ in range(r.uvarint(chunks, "runs of groups")):
-        frames, times = r.uvarint(MAX_GROUP, "frames of a group"), r.uvarint(chunks - len(groups), "groups of a run")
+        frames, times = (
+            r.uvarint(MAX_GROUP, "frames of a group"),
+            r.uvarint(chunks - len(groups), "groups of a run"),
+        )
         if not frames or not times:
             raise BitstreamError("video header: a group without frames; the file is damaged")
         groups += [frames] * times
@@ -176,7 +205,9 @@ def unzigzag(x: int) -> int:
 
 
 def pack_stamps(timing: Timing) -> dict[str, bytes]:
-    """The timestamps, for the metadata: their distances less the one before, where no constant rate gives them."""
+    """The timestamps, for the metadata: their distances less the one before, where no constant rate gives
+    them.
+    """
     if timing.is_constant:
         return {}
     steps = np.diff(timing.stamps)
@@ -227,7 +258,10 @@ def describe(reader: Reader) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "rate": f"{float(h.rate):g} frames/s" + ("" if h.constant else ", variable"),
         "samples": f"{f.subsampling}, {f.depth} bits",
-        "colour": f"{c.range} range, matrix {c.matrix}, primaries {c.primaries}, transfer {c.transfer} (H.273), chroma {c.location}",
+        "colour": (
+            f"{c.range} range, matrix {c.matrix}, primaries {c.primaries}, transfer {c.transfer} "
+            f"(H.273), chroma {c.location}"
+        ),
         "aspect": str(f.aspect),
         "rotation": f.rotation,
         "asked": f"{h.asked} {h.value:g}",
@@ -241,5 +275,8 @@ def describe(reader: Reader) -> dict[str, Any]:
         return {**facts, "sound": "none"}
     about = registry.resolve(registry.by_name("audio").describe)(sound)
     kbps = 8 * sum(sound.chunk_lengths) / about["seconds"] / 1000 if about["seconds"] else 0.0
-    text = f"{about['mode']}, {about['rate']} Hz, channels {about['channels']}, {about['seconds']} s from {float(h.sound_start):g} s, {kbps:.1f} kbit/s"
+    text = (
+        f"{about['mode']}, {about['rate']} Hz, channels {about['channels']}, "
+        f"{about['seconds']} s from {float(h.sound_start):g} s, {kbps:.1f} kbit/s"
+    )
     return {**facts, "sound": text}

@@ -17,7 +17,8 @@ DEFAULT_GROUP = 64  # G: frames between two places to seek to; half costs the ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One of quality (1..100), bitrate (kbit/s of the pictures) and target_psnr (dB); how hard to try; the sound.
+    """One of quality (1..100), bitrate (kbit/s of the pictures) and target_psnr (dB); how hard to try; the
+    sound.
 
     Attributes:
         asked, value: which, and of it.
@@ -50,14 +51,26 @@ class Options:
         audio_bitrate: float | None,
     ) -> Options:
         """Raises: SignalError if they exclude each other or are out of range."""
-        given = {k: v for k, v in {"quality": quality, "bitrate": bitrate, "target_psnr": target_psnr}.items() if v is not None}
+        given = {
+            k: v
+            for k, v in {"quality": quality, "bitrate": bitrate, "target_psnr": target_psnr}.items()
+            if v is not None
+        }
         if len(given) > 1:
             raise SignalError(f"{' and '.join(given)} exclude each other; give one")
         asked, value = next(iter(given.items()), ("quality", QUALITY))
-        limits = {"quality": (1.0, 100.0), "bitrate": (1.0, MAX_BITRATE), "target_psnr": (LEAST_PSNR, MOST_PSNR)}[asked]
+        limits = {
+            "quality": (1.0, 100.0),
+            "bitrate": (1.0, MAX_BITRATE),
+            "target_psnr": (LEAST_PSNR, MOST_PSNR),
+        }[asked]
         effort = DEFAULT_EFFORT if effort is None else effort
         group = DEFAULT_GROUP if group is None else group
-        if not isinstance(value, (int, float)) or not math.isfinite(value) or not limits[0] <= value <= limits[1]:
+        if (
+            not isinstance(value, (int, float))
+            or not math.isfinite(value)
+            or not limits[0] <= value <= limits[1]
+        ):
             raise SignalError(f"{asked} is {value!r}; allowed are {limits[0]:g} to {limits[1]:g}")
         if not isinstance(effort, int) or not 1 <= effort <= MAX_EFFORT:
             raise SignalError(f"effort is {effort!r}; allowed are 1 to {MAX_EFFORT}")

@@ -1,6 +1,7 @@
 """Which quality each group gets, so that a file has the bit rate or the PSNR asked for.
 
-Bytes are taken to be exponential in quality, PSNR linear; the slopes are measured as soon as two qualities of one video are known. With a bit rate the last pass
+Bytes are taken to be exponential in quality, PSNR linear; the slopes are measured as soon as two qualities of
+one video are known. With a bit rate the last pass
 spends what the groups before left over, so that what the model did not foresee does not add up.
 """
 
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST, MOST = 1, 100
-BYTES_SLOPE = 0.06  # M: natural logarithm of bytes a step of quality, before it is known (tools/studies.py video-rate)
+BYTES_SLOPE = (
+    0.06  # M: natural logarithm of bytes a step of quality, before it is known (tools/studies.py video-rate)
+)
 PSNR_SLOPE = 0.3  # M: dB a step of quality, before it is known (the same)
 SLOPES = (0.02, 0.2)  # what a measured slope may be
 FIRST_BPP = ((1, 0.004), (50, 0.08), (100, 2.0))  # M: bits a pixel over quality, for a first guess (the same)
@@ -54,13 +57,18 @@ class BitBudget:
         if self.known:
             rest, left = self.known[i:], self.total - spent
             # What the groups so far took over what was foreseen for them, as a guess for those to come.
-            foreseen = sum(b * math.exp(self.slope * (now[1] - q)) for (_, q, b), now in zip(self.known[:i], self._done, strict=True))
+            foreseen = sum(
+                b * math.exp(self.slope * (now[1] - q))
+                for (_, q, b), now in zip(self.known[:i], self._done, strict=True)
+            )
             drift = spent / foreseen if foreseen and i >= 2 else 1.0
             at_zero = drift * sum(b * math.exp(-self.slope * q) for _, q, b in rest)
         else:
             left = self.total * (sum(f for f, *_ in self._done) + frames) - spent
             last = self._done[-3:]
-            at_zero = frames * sum(b * math.exp(-self.slope * q) for _, q, b in last) / sum(f for f, *_ in last)
+            at_zero = (
+                frames * sum(b * math.exp(-self.slope * q) for _, q, b in last) / sum(f for f, *_ in last)
+            )
         return math.log(max(left, 1.0) / max(at_zero, 1e-9)) / self.slope
 
     def took(self, frames: int, quality: int, size: int) -> None:
@@ -100,11 +108,18 @@ def next_for_psnr(points: dict[int, float], target: float) -> int | None:
     return min(high - 1, max(low + 1, clipped(nearest + (target - points[nearest]) / PSNR_SLOPE)))
 
 
-def psnr_611(planes: list[NDArray[np.generic]], decoded: list[NDArray[np.generic]], depth: int) -> tuple[float, int]:
-    """(sum over frames of the PSNR in dB, of the planes as 6:1:1; how many frames). A plane without error counts as 100 dB."""
+def psnr_611(
+    planes: list[NDArray[np.generic]], decoded: list[NDArray[np.generic]], depth: int
+) -> tuple[float, int]:
+    """(sum over frames of the PSNR in dB, of the planes as 6:1:1; how many frames). A plane without error
+    counts as 100 dB.
+    """
     values = []
     for x, y in zip(planes, decoded, strict=True):
-        errors = [float(np.square(a.astype(np.int32) - b.astype(np.int32), dtype=np.float64).mean()) for a, b in zip(x, y, strict=True)]
+        errors = [
+            float(np.square(a.astype(np.int32) - b.astype(np.int32), dtype=np.float64).mean())
+            for a, b in zip(x, y, strict=True)
+        ]
         peak = ((1 << depth) - 1) ** 2
         values.append([min(100.0, 10 * math.log10(peak / e)) if e else 100.0 for e in errors])
     weights = (1.0,) if len(values) == 1 else (0.75, 0.125, 0.125)

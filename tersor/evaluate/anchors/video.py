@@ -1,7 +1,9 @@
 """Established video codecs through PyAV: bytes of the elementary stream, decoded planes, speed on one thread.
 
-Bytes are those of the packets, without a container, less the user data that x264 (0.6 kB) and x265 (2.3 kB) write about themselves: NAL units of
-supplemental enhancement information (SEI), payload type 5 (ITU-T H.264 D.1.6, H.265 D.2.6). On a short clip that text would be up to a third.
+Bytes are those of the packets, without a container, less the user data that x264 (0.6 kB) and x265 (2.3 kB)
+write about themselves: NAL units of
+supplemental enhancement information (SEI), payload type 5 (ITU-T H.264 D.1.6, H.265 D.2.6). On a short clip
+that text would be up to a third.
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ from typing import Any
 import numpy as np
 
 from tersor.errors import MissingDependencyError, SignalError
-from tersor.files.video import plane_array
-from tersor.files.video_write import frame_of, pixel_format
-from tersor.video_colour import Planes
-from tersor.video_signal import Video
+from tersor.files.pixels import frame_of, pixel_format, plane_array
+from tersor.signals.colour import Planes
+from tersor.signals.video import Video
 
-CRFS = {"x264": (20, 25, 30, 35), "x265": (20, 25, 30, 35), "svtav1": (24, 34, 44, 54), "vp9": (24, 34, 44, 54)}
+CRFS = {
+    "x264": (20, 25, 30, 35),
+    "x265": (20, 25, 30, 35),
+    "svtav1": (24, 34, 44, 54),
+    "vp9": (24, 34, 44, 54),
+}
 ENCODERS = {"x264": "libx264", "x265": "libx265", "svtav1": "libsvtav1", "vp9": "libvpx-vp9"}
 DECODERS = {"x264": "h264", "x265": "hevc", "svtav1": "libdav1d", "vp9": "vp9"}
 MODES = ("low delay", "random access")
@@ -35,7 +41,8 @@ class Variant:
     Attributes:
         family: "x264", "x265", "svtav1" or "vp9".
         preset: of the encoder.
-        mode: "low delay": no frame waits for a later one; "random access": the encoder's usual pyramid; one intra frame in both.
+        mode: "low delay": no frame waits for a later one; "random access": the encoder's usual pyramid; one
+            intra frame in both.
         tuned: for PSNR: without adaptive quantisation and psychovisual decisions.
     """
 
@@ -54,16 +61,38 @@ class Variant:
         if self.family == "x264":
             tune = [t for t, on in (("psnr", self.tuned), ("zerolatency", low)) if on]
             params = "keyint=9999:scenecut=0:threads=1:lookahead-threads=1"
-            return {"preset": self.preset, "crf": str(crf), "x264-params": params, **({"tune": ",".join(tune)} if tune else {})}
+            return {
+                "preset": self.preset,
+                "crf": str(crf),
+                "x264-params": params,
+                **({"tune": ",".join(tune)} if tune else {}),
+            }
         if self.family == "x265":
             params = "keyint=9999:scenecut=0:pools=none:frame-threads=1:wpp=0:log-level=none"
             params += ":aq-mode=0:psy-rd=0:psy-rdoq=0" if self.tuned else ""
-            return {"preset": self.preset, "crf": str(crf), "x265-params": params, **({"tune": "zerolatency"} if low else {})}
+            return {
+                "preset": self.preset,
+                "crf": str(crf),
+                "x265-params": params,
+                **({"tune": "zerolatency"} if low else {}),
+            }
         if self.family == "svtav1":
             params = "lp=1:tune=1:keyint=-1:scd=0" + (":pred-struct=1" if low else "")
             return {"preset": self.preset, "crf": str(crf), "svtav1-params": params}
-        lag = {"lag-in-frames": "0", "auto-alt-ref": "0"} if low else {"lag-in-frames": "25", "auto-alt-ref": "1"}
-        return {"deadline": "good", "cpu-used": self.preset, "crf": str(crf), "b": "0", "row-mt": "0", "g": "9999", **lag}
+        lag = (
+            {"lag-in-frames": "0", "auto-alt-ref": "0"}
+            if low
+            else {"lag-in-frames": "25", "auto-alt-ref": "1"}
+        )
+        return {
+            "deadline": "good",
+            "cpu-used": self.preset,
+            "crf": str(crf),
+            "b": "0",
+            "row-mt": "0",
+            "g": "9999",
+            **lag,
+        }
 
 
 PRESETS = {"x264": ("medium",), "x265": ("medium",), "svtav1": ("8",), "vp9": ("2",)}
@@ -81,8 +110,14 @@ def variants(family: str, mode: str) -> list[Variant]:
     if family not in ENCODERS:
         raise SignalError(f"no anchor is called '{family}'; there are {', '.join(ENCODERS)}")
     if ENCODERS[family] not in av.codecs_available:
-        raise MissingDependencyError(f"{family} needs a PyAV with {ENCODERS[family]}; the wheels of pip have it")
-    return [Variant(family=family, preset=p, mode=mode, tuned=t) for p in PRESETS[family] for t in ((False, True) if family in TUNED else (False,))]
+        raise MissingDependencyError(
+            f"{family} needs a PyAV with {ENCODERS[family]}; the wheels of pip have it"
+        )
+    return [
+        Variant(family=family, preset=p, mode=mode, tuned=t)
+        for p in PRESETS[family]
+        for t in ((False, True) if family in TUNED else (False,))
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +161,9 @@ def run_anchor(variant: Variant, video: Video, crf: int) -> Coded:
     try:
         packets = [p for f in frames for p in encoder.encode(f)] + list(encoder.encode(None))
     except (av.FFmpegError, ValueError) as e:
-        raise SignalError(f"{variant.name} does not take {pixels} of {video.width}x{video.height} ({e})") from e
+        raise SignalError(
+            f"{variant.name} does not take {pixels} of {video.width}x{video.height} ({e})"
+        ) from e
     encode_seconds = time.process_time() - began
     decoder: Any = av.CodecContext.create(DECODERS[variant.family], "r")
     decoder.thread_count = 1
