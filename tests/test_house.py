@@ -136,6 +136,7 @@ def test_wire_ids_are_append_only() -> None:
         "field": 3,
         "audio": 4,
         "lossless": 5,
+        "video": 6,
     }
 
 

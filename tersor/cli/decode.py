@@ -10,7 +10,6 @@ from tersor.cli.kinds import KINDS
 from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, open_input, output_path
 from tersor.errors import SignalError, TersorError
-from tersor.files.atomic import prepared
 
 
 def parse_region(text: str) -> tuple[int, int, int, int]:
@@ -40,6 +39,19 @@ def parse_slices(text: str) -> tuple[slice, ...] | dict[str, slice]:
     return tuple(slice(*n) for n in ranges)
 
 
+def parse_frames(text: str) -> slice:
+    """ "10:20" or "0:100:5" -> a slice."""
+    try:
+        parts = [int(v) if v.strip() else None for v in text.split(":")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (2, 3):
+        raise SignalError(
+            f"frames '{text}' is not a range; give first:last or first:last:step, such as 10:20"
+        )
+    return slice(*parts)
+
+
 def decode(args: argparse.Namespace) -> int:
     from tersor.api import Codec
     from tersor.container import Reader
@@ -56,6 +68,11 @@ def decode(args: argparse.Namespace) -> int:
             options[name] = getattr(args, name)
     if args.salvage:
         options["salvage"] = True
+    if args.frames:
+        options["frames"] = parse_frames(args.frames)
+    if args.no_audio:
+        options["audio"] = False
+    writing = {} if args.crf is None else {"crf": args.crf}
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     outputs = Outputs(args.force)
@@ -73,11 +90,9 @@ def decode(args: argparse.Namespace) -> int:
                 if entry.name not in codecs:
                     codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
                 codec = codecs[entry.name]
-                signal = (
-                    kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress})
-                    if path
-                    else None
-                )
+                if writing and entry.signal != "video":
+                    raise SignalError(f"--{' --'.join(writing)} is for video; leave it out")
+                signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)
                     kind.write(signal, path, usual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from tersor.files.atomic import write_output
 FILES_AT_ONCE_BYTES = 64 << 20
 GUESSED = (
     "; it was taken for an image, since its name says nothing: "
-    "for sound give --codec audio, for arrays --codec field"
+    "for sound give --codec audio, for video --codec video, for arrays --codec field"
 )
 OPTIONS = (
     *("quality", "target_bpp", "target_psnr", "effort", "tile"),
     *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
     *("bitrate", "content", "segment"),
+    *("low_delay", "group", "audio", "audio_bitrate"),
 )
 
 
@@ -94,7 +96,10 @@ def encode(args: argparse.Namespace) -> int:
             kind = KINDS[by_name(codec_name).signal]
             path = output_path(name, relative, args.output, many, ".tsr")
             outputs.claim(path)
-            signal = kind.read(read_input(name) if name == "-" else Path(name), name, variables)
+            source: Any = Path(name)
+            if name == "-":
+                source = sys.stdin.buffer if kind.streams else read_input(name)
+            signal = kind.read(source, name, variables)
         except TersorError as e:
             guessed = (
                 not args.codec

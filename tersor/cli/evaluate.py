@@ -8,7 +8,12 @@ from importlib import import_module
 from tersor.errors import SignalError
 from tersor.registry import by_name
 
-ANCHORS = {"image": "jpeg,webp,avif", "field": "sz3,sperr,zfp", "audio": "opus,mp3,aac"}
+ANCHORS = {
+    "image": "jpeg,webp,avif",
+    "field": "sz3,sperr,zfp",
+    "audio": "opus,mp3,aac",
+    "video": "x264,x265,svtav1,vp9",
+}
 BENCHES = {"image": "tersor.evaluate.speed_image", "field": "tersor.evaluate.speed_field"}
 
 

@@ -26,6 +26,7 @@ from tersor.metrics.perceptual import ms_ssim_rgb
 from tersor.metrics.psnr import psnr_rgb
 from tersor.metrics.rate_distortion import bd_rate
 
+QUALITIES = "8,18,28,38,48,58,68,78,88"
 KEYS = ("bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time")
 Curve = dict[str, list[float]]
 Run = Callable[[NDArray[np.uint8], int], tuple[bytes, NDArray[np.uint8], float, float]]
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         print(line, flush=True)
 
     try:
-        qualities = tuple(int(q) for q in args.qualities.split(","))
+        qualities = tuple(int(q) for q in (args.qualities or QUALITIES).split(","))
     except ValueError:
         raise SignalError(
             f"--qualities '{args.qualities}' is not a list of whole numbers such as 10,50,90"

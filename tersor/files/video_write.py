@@ -135,7 +135,7 @@ def _write_container(source: VideoSource, file: BinaryIO, suffix: str, crf: int)
                 writer.write_sound_until(float(int(stamps[i]) * source.timing.base) + SOUND_AHEAD)
                 writer.write(planes, i)
             writer.write_sound_until(float("inf"))
-            return tuple(writer.notes)
+            return (*writer.notes, *writer.sound_notes)
     except (av.FFmpegError, OSError, ValueError) as e:
         if isinstance(e, SignalError):
             raise
@@ -221,11 +221,13 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
     def _open_sound(self, exact: bool) -> None:
         found = self._source.sound()
         self._sound_stream: Any = None
+        self._sound: Audio | AudioSource | None = None
         self._blocks: Iterator[NDArray[Any]] = iter(())
         self._heard = float("inf")
         if found is None:
             return
         sound, start = found
+        self._sound = sound
         rate, channels, dtype, bits = facts_of(sound)
         whole = sound.samples if isinstance(sound, Audio) else None
         self._blocks = iter([whole]) if whole is not None else sound.blocks()  # type: ignore[union-attr]
@@ -246,6 +248,11 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         self._kind, self._layout, self._sound_rate = kind, LAYOUTS[channels], rate
         self._sample = round(start * rate)
         self._heard = self._sample / rate
+
+    @property
+    def sound_notes(self) -> tuple[str, ...]:
+        """What the source of the sound has to say, after its last block."""
+        return tuple(getattr(self._sound, "notes", ()))
 
     def write(self, planes: Planes, index: int) -> None:
         """One frame."""
