@@ -341,8 +341,23 @@ class Y4mFile(Y4mReader):
     expected = 0
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None = None) -> None:
-        super().__init__(file, name)
         self._path = path
+        try:
+            super().__init__(file, name)
+        except SignalError:
+            self._leave(file)
+            raise
+
+    def frames(self) -> Iterator[Planes]:
+        """As of `Y4mReader`; a file that was opened here is closed after the last one."""
+        try:
+            yield from super().frames()
+        finally:
+            self._leave(self._file)
+
+    def _leave(self, file: BinaryIO) -> None:
+        if self._path is not None:
+            file.close()
 
     def again(self) -> VideoReader | Y4mFile:
         """Raises: SignalError for a pipe."""

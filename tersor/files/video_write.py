@@ -156,7 +156,9 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         self._container.metadata.update(source.tags)
         self._native = pixel_format(self._form)
         exact = suffix == ".mkv"
-        self._coded = self._native if exact else self._h264_format()
+        # FFV1 has RGB of 8 bits in this layout alone.
+        lossless = "bgr0" if self._native == "gbrp" else self._native
+        self._coded = lossless if exact else self._h264_format()
         rate = self._timing.rate
         self._stream = self._container.add_stream("ffv1" if exact else "libx264", rate=rate)
         context = self._stream.codec_context
@@ -212,7 +214,7 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
     def _tell_colour(self, context: Any) -> None:
         colour = self._form.colour
         context.color_range = RANGES.index(colour.range)
-        if self._coded == self._native or colour.matrix != GBR:
+        if self._coded in (self._native, "bgr0") or colour.matrix != GBR:
             context.colorspace = colour.matrix
         context.color_primaries, context.color_trc = colour.primaries, colour.transfer
         if colour.location in SITING:

@@ -91,9 +91,6 @@ class Y4mReader:
         """Of the frames read so far."""
         return Timing.constant(self.rate, self.frames_read)
 
-    def close(self) -> None:
-        self._file.close()
-
 
 def _read(file: BinaryIO, size: int) -> bytes:
     """`size` bytes, or what is left: a pipe gives less at a time."""
