@@ -19,17 +19,18 @@ from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import VideoHeader, pack_stamps
 from tersor.codecs.video.metadata import pack_tags
 from tersor.codecs.video.options import Options
-from tersor.codecs.video.rate import BitBudget, clipped, guess, measured_slope, next_for_psnr, psnr_611
+from tersor.codecs.video.rate import Sizes, clipped, foreseen, guess, next_for_psnr, psnr_611, quality_for
 from tersor.container import Reader
 from tersor.errors import SignalError
 from tersor.signals.video import VideoSource
 
 B = TypeVar("B")
 MAX_PASSES = 3  # over a file with a bit rate, the last one included
-FAR = 6  # steps of quality from which the model of one pass is not trusted for the next
-CLOSE = 0.005  # of the bytes asked for: the last group is not tried again
-LAST_TRIES = 4
-OFF = 0.1  # of the bytes of a stream's first group: it is coded again
+NEAR = 3.0  # steps of quality: as far the sizes of a pass are trusted
+OFF = 0.1  # a group whose bytes are further off what it was given is coded again
+CLOSE = 0.004  # and the last one, of all bytes
+TRIES = 4
+BUFFER_SECONDS = 8.0  # over which a stream evens out its bytes
 
 
 @dataclass(slots=True)
@@ -108,8 +109,9 @@ class Encoding:
         return list(in_order(lambda g: measure(g, self._code(g, quality)), self._groups(self.source.again())))
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:
-        """Passes at one quality until the model fits, then one that spends the bytes group by group; a stream
-        has that one alone.
+        """Passes at one quality until the sizes of the groups are known near the one that fits, then one that
+        spends
+        the bytes group by group: what one leaves over goes to those to come. A stream has that one alone.
         """
         bytes_a_second = self.options.value * 1000 / 8
         try:
@@ -117,66 +119,63 @@ class Encoding:
         except SignalError:
             yield from self._in_one_pass(bytes_a_second)
             return
-        form = probe.format
-        quality = guess(8 * bytes_a_second / float(self._rate(probe)) / (form.width * form.height))
-        points: list[tuple[int, float]] = []
-        slope = BitBudget(0.0).slope
+        quality = guess(self._bpp(bytes_a_second, probe))
+        known: list[Sizes] = []
+        lengths: list[int] = []
         while True:
-            sizes = self._pass(quality, lambda g, payload: (len(g[0]), len(payload)))
-            known = [(frames, quality, size) for frames, size in sizes]
-            total = bytes_a_second * self._seconds(sum(f for f, *_ in known))
-            points.append((quality, sum(b for *_, b in known)))
-            slope = measured_slope(points, slope)
-            budget = BitBudget(total, known, slope)
-            wanted = clipped(budget.exact_quality(0))
-            if abs(wanted - quality) <= FAR or len(points) == MAX_PASSES - 1:
+            coded = self._pass(quality, lambda g, payload: (len(g[0]), len(payload)))
+            known = known or [{} for _ in coded]
+            lengths = [frames for frames, _ in coded]
+            for sizes, (_, size) in zip(known, coded, strict=True):
+                sizes[quality] = size
+            total = bytes_a_second * self._seconds(sum(lengths))
+            wanted = quality_for(known, total)
+            if min(abs(wanted - q) for q in known[0]) <= NEAR or len(known[0]) == MAX_PASSES - 1:
                 break
-            quality = wanted
+            quality = clipped(wanted)
+        spent = 0
         for i, group in enumerate(self._groups(self.source)):
-            frames = len(group[0])
-            quality = budget.quality(frames)
-            payload = self._code(group, quality)
-            if i == len(known) - 1:
-                quality, payload = self._closest(group, quality, payload, budget.left, total)
-            budget.took(frames, quality, len(payload))
-            yield frames, payload
-
-    def _closest(
-        self, group: Group, quality: int, payload: bytes, left: float, total: float
-    ) -> tuple[int, bytes]:
-        """The last group at the quality whose bytes are nearest to those that are left."""
-        tried = {quality: payload}
-        for _ in range(LAST_TRIES):
-            best = min(tried, key=lambda q: abs(len(tried[q]) - left))
-            step = 1 if len(tried[best]) < left else -1
-            if (
-                abs(len(tried[best]) - left) <= CLOSE * total
-                or best + step in tried
-                or not 1 <= best + step <= 100
-            ):
-                break
-            tried[best + step] = self._code(group, best + step)
-        best = min(tried, key=lambda q: abs(len(tried[q]) - left))
-        return best, tried[best]
+            last = i == len(known) - 1
+            wanted = quality_for(known[i:], total - spent)
+            share = foreseen(known[i], wanted) if not last else total - spent
+            payload = self._of_size(group, share, dict(known[i]), CLOSE * total / share if last else OFF)
+            spent += len(payload)
+            yield lengths[i], payload
 
     def _in_one_pass(self, bytes_a_second: float) -> Iterator[tuple[int, bytes]]:
-        form, rate = self.source.format, self._rate(self.source)
-        a_frame = bytes_a_second / float(rate)
-        budget = BitBudget(a_frame)
-        for i, group in enumerate(self._groups(self.source)):
+        a_frame = bytes_a_second / float(self._rate(self.source))
+        quality, kept = guess(self._bpp(bytes_a_second, self.source)), 0.0
+        for group in self._groups(self.source):
             frames = len(group[0])
-            quality = budget.quality(frames) if i else guess(8 * a_frame / (form.width * form.height))
-            payload = self._code(group, quality)
-            points = [(quality, float(len(payload)))]
-            while not i and abs(len(payload) / (a_frame * frames) - 1) > OFF and len(points) < LAST_TRIES:
-                budget.slope = measured_slope(points, budget.slope)
-                trial = BitBudget(a_frame * frames, [(frames, quality, len(payload))], budget.slope)
-                if (wanted := trial.quality(frames)) == quality:
-                    break
-                quality, payload = wanted, self._code(group, wanted)
-                points.append((quality, float(len(payload))))
-            budget.took(frames, quality, len(payload))
+            # What was left over, or taken too much, is spread over the next seconds.
+            share = max(0.2, 1 + kept / (BUFFER_SECONDS * bytes_a_second)) * a_frame * frames
+            sizes: Sizes = {}
+            payload = self._of_size(group, share, sizes, OFF, quality)
+            quality = min(sizes, key=lambda q: abs(sizes[q] - len(payload)))
+            kept += a_frame * frames - len(payload)
             yield frames, payload
+
+    def _of_size(
+        self, group: Group, size: float, sizes: Sizes, off: float, quality: int | None = None
+    ) -> bytes:
+        """A group at the quality whose bytes are nearest to `size`, of a few that are tried until one is not
+        further
+        off than a share; `sizes` are known before, and grow.
+        """
+        tried: dict[int, bytes] = {}
+        while len(tried) < TRIES:
+            quality = clipped(quality_for([sizes], size)) if sizes or quality is None else quality
+            if quality in tried:
+                break
+            tried[quality] = self._code(group, quality)
+            sizes[quality] = len(tried[quality])
+            if abs(sizes[quality] - size) <= off * size:
+                break
+        return min(tried.values(), key=lambda payload: abs(len(payload) - size))
+
+    def _bpp(self, bytes_a_second: float, source: VideoSource) -> float:
+        form = source.format
+        return 8 * bytes_a_second / float(self._rate(source)) / (form.width * form.height)
 
     def _at_psnr(self) -> Iterator[tuple[int, bytes]]:
         """Passes at qualities that close in on the lowest that reaches the PSNR, then one at it."""

@@ -8,7 +8,6 @@ spends what the groups before left over, so that what the model did not foresee 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,59 +31,31 @@ def guess(bpp: float) -> int:
     return clipped(float(np.interp(math.log(max(bpp, 1e-6)), [math.log(x) for x in b], q)))
 
 
-@dataclass(slots=True)
-class BitBudget:
-    """Spends bytes over groups.
+Sizes = dict[int, int]  # bytes of one group by quality
 
-    Attributes:
-        total: bytes for all of them; of a stream that has not ended, for one frame.
-        known: (frames, quality, bytes) of every group in an earlier pass; empty in a stream.
-        slope: natural logarithm of bytes a step of quality.
+
+def foreseen(sizes: Sizes, quality: float) -> float:
+    """Bytes of a group at a quality, from those at qualities it was coded with: exponential between and
+    beyond.
     """
+    near = sorted(sizes, key=lambda q: abs(q - quality))[:2]
+    slope = BYTES_SLOPE
+    if len(near) == 2:
+        slope = math.log(max(1, sizes[near[1]]) / max(1, sizes[near[0]])) / (near[1] - near[0])
+        slope = min(SLOPES[1], max(SLOPES[0], slope))
+    return max(1, sizes[near[0]]) * math.exp(slope * (quality - near[0]))
 
-    total: float
-    known: list[tuple[int, int, int]] = field(default_factory=list)
-    slope: float = BYTES_SLOPE
-    _done: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def quality(self, frames: int) -> int:
-        """For the next group."""
-        return clipped(self.exact_quality(frames))
-
-    def exact_quality(self, frames: int) -> float:
-        i = len(self._done)
-        spent = sum(b for *_, b in self._done)
-        if self.known:
-            rest, left = self.known[i:], self.total - spent
-            # What the groups so far took over what was foreseen for them, as a guess for those to come.
-            foreseen = sum(
-                b * math.exp(self.slope * (now[1] - q))
-                for (_, q, b), now in zip(self.known[:i], self._done, strict=True)
-            )
-            drift = spent / foreseen if foreseen and i >= 2 else 1.0
-            at_zero = drift * sum(b * math.exp(-self.slope * q) for _, q, b in rest)
+def quality_for(groups: list[Sizes], size: float) -> float:
+    """The one quality at which groups are foreseen to take `size` bytes together; 1 to 100."""
+    low, high = float(LEAST), float(MOST)
+    for _ in range(20):  # to a thousandth of a step
+        middle = (low + high) / 2
+        if sum(foreseen(g, middle) for g in groups) < size:
+            low = middle
         else:
-            left = self.total * (sum(f for f, *_ in self._done) + frames) - spent
-            last = self._done[-3:]
-            at_zero = (
-                frames * sum(b * math.exp(-self.slope * q) for _, q, b in last) / sum(f for f, *_ in last)
-            )
-        return math.log(max(left, 1.0) / max(at_zero, 1e-9)) / self.slope
-
-    def took(self, frames: int, quality: int, size: int) -> None:
-        self._done.append((frames, quality, size))
-
-    @property
-    def left(self) -> float:
-        return self.total - sum(b for *_, b in self._done)
-
-
-def measured_slope(points: list[tuple[int, float]], fallback: float) -> float:
-    """Natural logarithm of bytes a step, from (quality, bytes) of the same frames."""
-    (q0, b0), (q1, b1) = points[-2:] if len(points) > 1 else (points[0], points[0])
-    if q0 == q1 or min(b0, b1) <= 0:
-        return fallback
-    return min(SLOPES[1], max(SLOPES[0], math.log(b1 / b0) / (q1 - q0)))
+            high = middle
+    return (low + high) / 2
 
 
 def next_for_psnr(points: dict[int, float], target: float) -> int | None:
