@@ -58,7 +58,9 @@ class ByteReader:
         if n > len(self.data) - self.at:
             raise TruncatedError(
                 f"{self.name}: {n} bytes announced at offset {self.at}, {len(self.data) - self.at} left; "
-                "the file is cut short or damaged"
+                "the file is cut short or damaged",
+                section=self.name,
+                offset=self.at,
             )
         self.at += n
         return self.data[self.at - n : self.at]
@@ -76,18 +78,23 @@ class ByteReader:
             if not b & 0x80:
                 break
             if shift > 63:
-                raise BitstreamError(f"{self.name}: {what} is not a valid number; the file is damaged")
+                raise self._wrong(f"{what} is not a valid number; the file is damaged")
         if b == 0 and shift > 7:
-            raise BitstreamError(f"{self.name}: {what} is not in shortest form; the file is damaged")
+            raise self._wrong(f"{what} is not in shortest form; the file is damaged")
         if value > limit:
-            raise LimitExceededError(f"{self.name}: {what} is {value}, allowed are at most {limit}")
+            raise LimitExceededError(
+                f"{self.name}: {what} is {value}, allowed are at most {limit}",
+                section=self.name,
+                offset=self.at,
+            )
         return value
 
     def end(self) -> None:
         if self.at != len(self.data):
-            raise BitstreamError(
-                f"{self.name}: {len(self.data) - self.at} bytes left over; the file is damaged"
-            )
+            raise self._wrong(f"{len(self.data) - self.at} bytes left over; the file is damaged")
+
+    def _wrong(self, what: str) -> BitstreamError:
+        return BitstreamError(f"{self.name}: {what}", section=self.name, offset=self.at)
 
 
 def pack_metadata(metadata: Mapping[str, bytes]) -> bytes:
@@ -203,6 +210,9 @@ class Reader:
         salvage: take a file that is cut short, or has something appended; chunks that are not there fail
             their checksum.
 
+    Attributes:
+        fault: what is wrong with the length of a file that was taken to be salvaged; None if nothing is.
+
     Raises:
         BitstreamError: not a .tsr file, or a damaged front; see the subclasses.
     """
@@ -259,16 +269,24 @@ class Reader:
         for length, crc in zip(lengths, crcs, strict=True):
             self._spans.append(_Span(offset, length, crc))
             offset += length
-        if offset > self.size and not salvage:
-            raise TruncatedError(
-                f"chunks end at byte {offset}, the file at {self.size}; it is cut short: "
-                "of images and sound, decode --salvage keeps the rest"
+        self.fault = self._length_fault(offset)
+        if self.fault and not salvage:
+            raise self.fault
+
+    def _length_fault(self, end: int) -> BitstreamError | None:
+        if end > self.size:
+            return TruncatedError(
+                f"chunks end at byte {end}, the file at {self.size}; it is cut short: "
+                "salvage (decode --salvage) keeps the rest",
+                offset=self.size,
             )
-        if offset < self.size and not salvage:
-            raise BitstreamError(
-                f"{self.size - offset} bytes after the last chunk; "
-                "the file is damaged or has something appended"
+        if end < self.size:
+            return BitstreamError(
+                f"{self.size - end} bytes after the last chunk; "
+                "the file is damaged or has something appended",
+                offset=end,
             )
+        return None
 
     def _take(self, n: int) -> bytes:
         if self._at + n > self.size:
@@ -325,7 +343,10 @@ class Reader:
         crc = zlib.crc32(data)
         if crc != span.crc or len(data) != span.length:
             raise ChecksumError(
-                f"chunk {index}: CRC-32 {crc:08x}, stored {span.crc:08x}; the file is damaged there"
+                f"chunk {index}: CRC-32 {crc:08x}, stored {span.crc:08x}; the file is damaged there",
+                section=f"chunk {index}",
+                chunk=index,
+                offset=span.offset,
             )
         return data
 

@@ -110,16 +110,14 @@ def audio_digest(file: bytes) -> str:
     """SHA-256 over the integers of every segment: what must be the same on every machine."""
     reader = container.Reader(file)
     header = open_header(reader)
-    h = hashlib.sha256()
+    h, tables = hashlib.sha256(), adaptive_tables(header.digest)
     for i in range(header.n_segments):
         payload = reader.chunk(i)
         if header.mode == "lossless":
-            parts = [decode_pcm(payload, header.length(i), header.channels, adaptive_tables(), "golden")]
+            parts = [decode_pcm(payload, header.length(i), header.channels, tables, "golden")]
         else:
             frames = -(-header.length(i) // block_length(header.rate))
-            _, coded, q = read_symbols(
-                payload, header.rate, header.channels, frames, adaptive_tables(), "golden"
-            )
+            _, coded, q = read_symbols(payload, header.rate, header.channels, frames, tables, "golden")
             parts = [coded.splits, coded.envelope, q]
         for part in parts:
             h.update(part.astype("<i8").tobytes())

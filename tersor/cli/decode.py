@@ -39,19 +39,6 @@ def parse_slices(text: str) -> tuple[slice, ...] | dict[str, slice]:
     return tuple(slice(*n) for n in ranges)
 
 
-def parse_frames(text: str) -> slice:
-    """ "10:20" or "0:100:5" -> a slice."""
-    try:
-        parts = [int(v) if v.strip() else None for v in text.split(":")]
-    except ValueError:
-        parts = []
-    if len(parts) not in (2, 3):
-        raise SignalError(
-            f"frames '{text}' is not a range; give first:last or first:last:step, such as 10:20"
-        )
-    return slice(*parts)
-
-
 def decode(args: argparse.Namespace) -> int:
     from tersor.api import Codec
     from tersor.container import Reader
@@ -69,9 +56,11 @@ def decode(args: argparse.Namespace) -> int:
     if args.salvage:
         options["salvage"] = True
     if args.frames:
+        from tersor.codecs.video.options import parse_frames
+
         options["frames"] = parse_frames(args.frames)
     if args.no_audio:
-        options["audio"] = False
+        options["no_audio"] = True
     writing = {} if args.crf is None else {"crf": args.crf}
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)

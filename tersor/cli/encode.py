@@ -23,7 +23,7 @@ OPTIONS = (
     *("quality", "target_bpp", "target_psnr", "effort", "tile"),
     *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
     *("bitrate", "content", "segment"),
-    *("low_delay", "group", "audio", "audio_bitrate"),
+    *("low_delay", "group", "no_audio", "audio", "audio_bitrate"),
 )
 
 

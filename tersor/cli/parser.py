@@ -111,9 +111,7 @@ def parser() -> argparse.ArgumentParser:
     )
     q.add_argument("--group", type=int, metavar="N", help="video: frames that decode together (default 64)")
     sound = q.add_mutually_exclusive_group()
-    sound.add_argument(
-        "--no-audio", dest="audio", action="store_false", default=None, help="video: leave the sound out"
-    )
+    sound.add_argument("--no-audio", action="store_true", default=None, help="video: leave the sound out")
     sound.add_argument("--audio", choices=("lossless",), help="video: the sound bit by bit")
     sound.add_argument(
         "--audio-bitrate", type=float, metavar="KBPS", help="video: kbit/s of the sound (default: by quality)"

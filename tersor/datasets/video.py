@@ -89,7 +89,7 @@ class VideoClips(Dataset[Any]):
         path, first = self.where(index)
         with api.open(path) as file:
             video = file.read(
-                frames=slice(first, first + self.frames * self.stride, self.stride), audio=False
+                frames=slice(first, first + self.frames * self.stride, self.stride), no_audio=True
             )
         clip = torch.from_numpy(np.ascontiguousarray(np.asarray(video).transpose(0, 3, 1, 2)))
         return clip if self.transform is None else self.transform(clip)

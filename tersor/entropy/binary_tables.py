@@ -5,21 +5,16 @@ weights by name, and the tables of their arithmetic.
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
+from tersor import weights
 from tersor.errors import WeightsError
+from tersor.weights import DIGEST_BYTES, Release
 
-MODEL_ID = 1
-DIGEST_BYTES = 4
 ARITHMETIC = ("stretch", "squash", "reciprocals")
 Model = tuple[NDArray[Any], ...]
 
@@ -30,11 +25,14 @@ class AdaptiveTables:
 
     Attributes:
         digest: first 4 bytes of the file's SHA-256; files carry it.
+        base_digest: of the version that this one stands on, which holds all but the nets; or `digest`. What
+            needs no net is written with it.
         tensors: as in the file: "NAME.probabilities", "NAME.counts", "NAME.weights", the tables of the
             arithmetic, and tables and nets of codecs.
     """
 
     digest: bytes
+    base_digest: bytes
     tensors: dict[str, NDArray[Any]]
 
     def model(self, name: str) -> Model:
@@ -45,30 +43,26 @@ class AdaptiveTables:
         return (*own, *(self.tensors[part] for part in ARITHMETIC))
 
 
-def weights_file() -> Path:
-    path = resources.files("tersor.weights") / f"audio-{MODEL_ID}.safetensors"
-    if not isinstance(path, Path) or not path.exists():
-        raise WeightsError(
-            f"the tables 'audio-{MODEL_ID}' are not installed (looked for {path}); reinstall tersor"
-        )
-    return path
+def adaptive_tables(digest: bytes | None = None) -> AdaptiveTables:
+    """The tables of a digest, or those that encoders use; read once.
+
+    Raises:
+        WeightsError: not installed, or damaged.
+    """
+    return _read(weights.find("audio", digest))
 
 
 @functools.cache
-def adaptive_tables() -> AdaptiveTables:
-    """The installed tables, read once.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
-    data = weights_file().read_bytes()
-    try:
-        return tables_from(load(data), hashlib.sha256(data).digest()[:DIGEST_BYTES])
-    except SafetensorError as e:
-        raise WeightsError(f"{weights_file()}: not a table file, or damaged ({e}); reinstall tersor") from e
+def _read(release: Release) -> AdaptiveTables:
+    tensors, base_digest = weights.load(release)
+    return tables_from(tensors, release.digest, base_digest)
 
 
-def tables_from(tensors: dict[str, NDArray[Any]], digest: bytes = bytes(DIGEST_BYTES)) -> AdaptiveTables:
+def tables_from(
+    tensors: dict[str, NDArray[Any]],
+    digest: bytes = bytes(DIGEST_BYTES),
+    base_digest: bytes = bytes(DIGEST_BYTES),
+) -> AdaptiveTables:
     """Check that what every model needs is there.
 
     Raises:
@@ -76,7 +70,7 @@ def tables_from(tensors: dict[str, NDArray[Any]], digest: bytes = bytes(DIGEST_B
     """
     if missing := [name for name in ARITHMETIC if name not in tensors]:
         raise WeightsError(f"the tables lack {', '.join(missing)}; reinstall tersor")
-    return AdaptiveTables(digest=digest, tensors=tensors)
+    return AdaptiveTables(digest=digest, base_digest=base_digest, tensors=tensors)
 
 
 def arithmetic_tables() -> dict[str, NDArray[np.int32]]:

@@ -8,26 +8,21 @@ shape and a shift of the ladder for each group of symbols. Counts were computed 
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
+from tersor import weights
 from tersor.entropy.tables import FrozenTables
 from tersor.errors import WeightsError
+from tersor.weights import Release
 
 SHAPES = (0.6, 0.9, 1.3, 2.0)
 LEVELS = 80
 LEVELS_PER_OCTAVE = 4
 LOG2_FIRST = -9.0
 MAX_SHIFT = 4
-MODEL_ID = 1
-DIGEST_BYTES = 4
 EXPECTATION_BITS = 12
 
 
@@ -54,37 +49,26 @@ def expectation(level: int | NDArray[np.int64]) -> float | NDArray[np.float64]:
     return 2.0 ** (LOG2_FIRST + (np.asarray(level) - 1) / LEVELS_PER_OCTAVE)
 
 
-def weights_file() -> Path:
-    path = resources.files("tersor.weights") / f"magnitude-{MODEL_ID}.safetensors"
-    if not isinstance(path, Path) or not path.exists():
-        raise WeightsError(
-            f"the tables 'magnitude-{MODEL_ID}' are not installed (looked for {path}); reinstall tersor"
-        )
-    return path
+def magnitude_tables(digest: bytes | None = None) -> MagnitudeTables:
+    """The tables of a digest, or those that encoders use; read once.
 
-
-def file_digest() -> bytes:
-    """Of the installed tables; cheap."""
-    return hashlib.sha256(weights_file().read_bytes()).digest()[:DIGEST_BYTES]
+    Raises:
+        WeightsError: not installed, or damaged.
+    """
+    return _read(weights.find("magnitude", digest))
 
 
 @functools.cache
-def magnitude_tables() -> MagnitudeTables:
-    """The installed tables, read once.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
-    data = weights_file().read_bytes()
+def _read(release: Release) -> MagnitudeTables:
+    tensors, _ = weights.load(release)
     try:
-        tensors = load(data)
         shapes = tuple(
             FrozenTables(tensors[f"counts.{i}"], tensors[f"radii.{i}"]) for i in range(len(SHAPES))
         )
-    except (SafetensorError, KeyError) as e:
-        raise WeightsError(f"{weights_file()}: not a table file, or damaged ({e}); reinstall tersor") from e
+    except KeyError as e:
+        raise WeightsError(f"{release.path}: the tables lack {e}; reinstall tersor") from e
     bits = np.stack([t.bit_matrix(RADIUS) for t in shapes])
-    return MagnitudeTables(digest=hashlib.sha256(data).digest()[:DIGEST_BYTES], shapes=shapes, bits=bits)
+    return MagnitudeTables(digest=release.digest, shapes=shapes, bits=bits)
 
 
 @functools.cache

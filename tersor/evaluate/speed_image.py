@@ -22,7 +22,7 @@ from tersor.entropy.tables import FrozenTables
 from tersor.errors import SignalError
 from tersor.evaluate.lab import load_folder, timed
 from tersor.models import exact
-from tersor.models.image_weights import DEFAULT_IMAGE_MODEL, load_image_model
+from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
 from tersor.testing.samples import picture
 
@@ -39,7 +39,7 @@ class SymbolRecorder:
 
 def coder_speed(device: str, image: NDArray[np.uint8], quality: int, repeat: int) -> dict[str, float]:
     """Millions of latent symbols a second, ours and CompressAI's, on the latents of one image."""
-    released = load_image_model(DEFAULT_IMAGE_MODEL, device)
+    released = load_image_model(None, device)
     model = released.model
     h, w = (max(16, v // 16 * 16) for v in image.shape[:2])
     if min(image.shape[:2]) < 16:

@@ -80,7 +80,7 @@ def ours(codec: VideoCodec, mode: str, effort: int | None, video: Video, quality
     """Encode and decode a clip with the video codec."""
     t0 = time.process_time()
     (file,) = codec.encode_batch(
-        [video], quality=quality, effort=effort, low_delay=mode == MODES[0], audio=False
+        [video], quality=quality, effort=effort, low_delay=mode == MODES[0], no_audio=True
     )
     t1 = time.process_time()
     (decoded,) = codec.decode_batch([file])

@@ -132,7 +132,7 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
     )
 
 
-def video_source(x: Any, rate: float | None = None) -> VideoSource:
+def video_source(x: Any, fps: float | None = None) -> VideoSource:
     """A source of frames from a `Video`, a path or the bytes of a video file, an opened reader, a numpy array
     or a torch tensor of RGB frames.
 
@@ -149,10 +149,10 @@ def video_source(x: Any, rate: float | None = None) -> VideoSource:
         x = x.detach().cpu().numpy()
         x = x.transpose(0, 2, 3, 1) if x.ndim == 4 and x.shape[1] == 3 else x
     if hasattr(x, "__array__"):
-        if rate is None:
-            raise SignalError("an array of frames has no frame rate; give it, such as rate=25")
+        if fps is None:
+            raise SignalError("an array of frames has no frame rate; give it, such as fps=25")
         x = np.asarray(x)
-        return video_of_rgb(x.astype(x.dtype.newbyteorder("="), copy=False), rate)
+        return video_of_rgb(x.astype(x.dtype.newbyteorder("="), copy=False), fps)
     raise SignalError(
         f"cannot make a video of {type(x).__name__}; allowed are paths and bytes of video "
         "files, numpy arrays and torch tensors [T, H, W, 3]"
@@ -222,9 +222,9 @@ def as_rate(rate: Any) -> Fraction:
     return exact
 
 
-def as_video(x: Any, rate: float | None = None) -> Video:
+def as_video(x: Any, fps: float | None = None) -> Video:
     """A `Video` in memory, from anything that `video_source` takes."""
-    source = video_source(x, rate)
+    source = video_source(x, fps)
     if isinstance(source, Video):
         return source
     from tersor.files.video import in_memory

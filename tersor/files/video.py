@@ -416,7 +416,7 @@ def in_memory(source: VideoSource, *, audio: bool = True) -> Video:
     sound, start, notes = None, Fraction(0), source.notes
     if audio and (found := source.sound()):
         opened, start = found
-        sound = opened if isinstance(opened, Audio) else _whole(opened)
+        sound = opened if isinstance(opened, Audio) else whole_sound(opened)
         notes += tuple(getattr(opened, "notes", ()))
     return Video(
         planes=tuple(p[:count] for p in planes),
@@ -429,7 +429,8 @@ def in_memory(source: VideoSource, *, audio: bool = True) -> Video:
     )
 
 
-def _whole(sound: AudioSource) -> Audio:
+def whole_sound(sound: AudioSource) -> Audio:
+    """All blocks of a sound, joined."""
     parts = list(sound.blocks()) or [np.zeros((0, sound.channels), sound.dtype)]
     return Audio(samples=np.ascontiguousarray(np.concatenate(parts)), rate=sound.rate, bits=sound.bits)
 

@@ -1,4 +1,4 @@
-"""Released weights: one safetensors file a model, found by wire id, checked by digest.
+"""Released weights of the image codec: one safetensors file a model, found by digest.
 
 Transforms are stored in float16, the prior as the integers it runs on, gains and linear transforms in
 float32, probability tables as counts. The JSON card in the file's metadata says what it was trained on. A
@@ -8,10 +8,8 @@ released file is never changed: new weights get a new id.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tersor import weights
 from tersor.entropy.tables import FrozenTables
 from tersor.errors import WeightsError
 from tersor.models.image import ImageModel, ImageModelConfig
 from tersor.models.prior import N_QUALITIES
+from tersor.weights import Release, release_at
 
-IMAGE_MODELS = {1: "image-1"}
-DEFAULT_IMAGE_MODEL = 1
-DIGEST_BYTES = 4
 Z_BANDS = 4
 FULL_PRECISION = ("_transform", "points", "table", "z_log_scale", "z_mean")
 
@@ -40,6 +37,7 @@ class ReleasedImageModel:
 
     Attributes:
         name: of the weights, "image-1".
+        version: 1; headers carry it.
         digest: first 4 bytes of the file's SHA-256; files carry it.
         model: on `device`.
         y_tables: one table a scale level.
@@ -48,6 +46,7 @@ class ReleasedImageModel:
     """
 
     name: str
+    version: int
     digest: bytes
     model: ImageModel
     y_tables: FrozenTables
@@ -61,26 +60,18 @@ def z_band(quality: int) -> int:
     return (quality - 1) * Z_BANDS // N_QUALITIES
 
 
-def weights_path(name: str) -> Path:
-    path = resources.files("tersor.weights") / f"{name}.safetensors"
-    if not isinstance(path, Path) or not path.exists():
-        raise WeightsError(f"the weights '{name}' are not installed (looked for {path}); reinstall tersor")
-    return path
+def load_image_model(digest: bytes | None, device: str) -> ReleasedImageModel:
+    """The released model of a digest, or the one that encoders use, on a device; loaded once.
+
+    Raises:
+        WeightsError: not installed, or damaged.
+    """
+    return _load(weights.find("image", digest), device)
 
 
 @functools.lru_cache(maxsize=8)
-def load_image_model(model_id: int, device: str) -> ReleasedImageModel:
-    """The released model of a wire id, on a device; loaded once.
-
-    Raises:
-        WeightsError: unknown id, or a damaged file.
-    """
-    if model_id not in IMAGE_MODELS:
-        raise WeightsError(
-            f"image model {model_id} is not known to this tersor (it has {sorted(IMAGE_MODELS)}); "
-            "install a newer one"
-        )
-    return load_released(weights_path(IMAGE_MODELS[model_id]), device)
+def _load(release: Release, device: str) -> ReleasedImageModel:
+    return load_released(release.path, device)
 
 
 def load_released(path: Path, device: str) -> ReleasedImageModel:
@@ -95,10 +86,11 @@ def load_released(path: Path, device: str) -> ReleasedImageModel:
         FrozenTables(*(_array(tensors, f"tables.{k}.{part}", path) for part in ("counts", "radii")))
         for k in ("y", "z")
     ]
-    digest = hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
+    release = release_at(path)
     return ReleasedImageModel(
-        name=path.stem,
-        digest=digest,
+        name=release.name,
+        version=release.version,
+        digest=release.digest,
         model=model,
         y_tables=tables[0],
         z_tables=tables[1],

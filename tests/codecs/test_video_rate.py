@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tersor.codecs.parallel import Team
 from tersor.codecs.video.encode import Encoding
-from tersor.codecs.video.options import Options
+from tersor.codecs.video.options import ENCODE
 from tersor.codecs.video.rate import foreseen, quality_for
 from tersor.errors import SignalError
 from tersor.signals.timing import Timing
@@ -66,7 +67,7 @@ def coded_share(
         return bytes(int(len(group[0]) * 30 * weight[i] * math.exp(slope[i] * q + bend[i] * q * q)))
 
     monkeypatch.setattr("tersor.codecs.video.encode.encode_group", group_of_bytes)
-    encoding = Encoding(source, Options(asked="bitrate", value=kbps))
+    encoding = Encoding(source, ENCODE.check({"bitrate": kbps}), Team(1))
     size = sum(map(len, encoding.payloads()))
     return size / (kbps * 125 * source.expected / float(RATE)), coded / source.expected
 

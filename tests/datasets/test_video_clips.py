@@ -16,7 +16,7 @@ from tersor.testing.samples import clip
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     for name, frames in (("a", 12), ("b", 3), ("c", 9)):
-        (file,) = VideoCodec().encode_batch([clip(32, 24, frames)], rate=25, group=4, quality=90)
+        (file,) = VideoCodec().encode_batch([clip(32, 24, frames)], fps=25, group=4, quality=90)
         (folder / f"{name}.tsr").write_bytes(file)
     return folder
 

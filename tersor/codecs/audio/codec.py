@@ -230,6 +230,7 @@ class AudioCodec:
             min(header.n_segments - 1, (last - 1 + margin) // header.segment) + 1,
         )
         decoder = TransformDecoder(header) if header.mode == "transform" else None
+        tables = adaptive_tables(header.digest)
 
         def read(i: int) -> NDArray[Any]:
             try:
@@ -237,7 +238,7 @@ class AudioCodec:
                 if decoder:
                     return decoder.read(i, payload)
                 return from_pcm(
-                    decode_pcm(payload, header.length(i), header.channels, adaptive_tables(), f"segment {i}"),
+                    decode_pcm(payload, header.length(i), header.channels, tables, f"segment {i}"),
                     header,
                 )
             except BitstreamError:

@@ -17,7 +17,7 @@ from tersor.codecs.audio.samples import from_floats, from_pcm
 from tersor.codecs.audio.segment import decode_frames
 from tersor.codecs.parallel import Progress
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
-from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
+from tersor.errors import BitstreamError, ChecksumError, SignalError
 
 if TYPE_CHECKING:
     from tersor.codecs.audio.codec import AudioCodec
@@ -84,18 +84,14 @@ def open_header(reader: container.Reader) -> AudioHeader:
 
     Raises:
         BitstreamError: not an audio header.
-        WeightsError: other tables.
+        WeightsError: its tables are not installed.
     """
     if reader.codec != WIRE_ID:
         raise BitstreamError(
             f"the file's codec is {reader.codec}, not the audio codec ({WIRE_ID}); use tersor.decode"
         )
     header = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
-    if header.digest != adaptive_tables().digest:
-        raise WeightsError(
-            f"the file was written with tables {header.digest.hex()}, "
-            f"installed are {adaptive_tables().digest.hex()}; install the tersor that wrote it"
-        )
+    adaptive_tables(header.digest)
     return header
 
 
@@ -143,7 +139,7 @@ class TransformDecoder:
 
     Args:
         header: of the file.
-        tables: the frozen state.
+        tables: the frozen state, if not that of the header's digest.
 
     The overlap of the first segment with one before it stays folded.
     """
@@ -151,7 +147,7 @@ class TransformDecoder:
     def __init__(self, header: AudioHeader, tables: AdaptiveTables | None = None) -> None:
         self._header = header
         self._block = block_length(header.rate)
-        self._tables = tables or adaptive_tables()
+        self._tables = tables or adaptive_tables(header.digest)
         self._held = np.zeros((header.channels, 0))
 
     def take_over(self, other: TransformDecoder) -> None:

@@ -60,7 +60,7 @@ class TransformEncoder:
     ) -> None:
         self._rate, self._target, self._group, self._pool = header.rate, target, group, pool
         self._folder = Folder(header.rate, header.segment)
-        self._tables = tables or adaptive_tables()
+        self._tables = tables or adaptive_tables(header.digest)
         self._waiting: list[Frames] = []
         self._bias = 1.0
         self._saved = -8.0 * FRONT_OVERHEAD
@@ -191,7 +191,7 @@ class PcmEncoder:
     """Sound in, payloads of the lossless mode out."""
 
     def __init__(self, header: AudioHeader, tables: AdaptiveTables | None = None) -> None:
-        self._header, self._tables = header, tables or adaptive_tables()
+        self._header, self._tables = header, tables or adaptive_tables(header.digest)
         self._waiting = np.zeros((0, header.channels), header.dtype)
 
     def push(self, x: NDArray[Any]) -> list[bytes]:

@@ -107,8 +107,9 @@ def header_of(source: Audio | AudioSource, options: Options, segment: float) -> 
                 f"lossless takes up to {MAX_BITS} significant bits, and these samples have {bits}; "
                 "give a quality or bitrate"
             )
+    tables = adaptive_tables()
     return AudioHeader(
-        digest=adaptive_tables().digest,
+        digest=tables.base_digest if lossless else tables.digest,
         mode="lossless" if lossless else "transform",
         rate=source.rate,
         channels=whole.shape[1],

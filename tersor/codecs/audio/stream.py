@@ -144,8 +144,9 @@ class PacketDecoder:
         self._next += 1
         self.header = replace(self.header, samples=self.header.samples + length)
         if self.header.mode == "lossless":
+            tables = adaptive_tables(self.header.digest)
             return from_pcm(
-                decode_pcm(body[r.at :], length, self.header.channels, adaptive_tables(), f"packet {index}"),
+                decode_pcm(body[r.at :], length, self.header.channels, tables, f"packet {index}"),
                 self.header,
             )
         decoder = TransformDecoder(self.header)

@@ -44,14 +44,16 @@ from tersor.codecs.field.sections import (
 )
 from tersor.codecs.parallel import in_parts
 from tersor.container import ByteReader
-from tersor.entropy.magnitude_tables import LEVELS, magnitude_tables, thresholds
+from tersor.entropy.magnitude_tables import LEVELS, MagnitudeTables, thresholds
 from tersor.entropy.rans import SymbolDecoder
 from tersor.errors import BitstreamError, LimitExceededError
 from tersor.timing import stage
 
 
-def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Cells of a block.
+def decode_block(
+    payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, tables: MagnitudeTables
+) -> NDArray[Any]:
+    """Cells of a block; `tables` are those it was coded with.
 
     Raises:
         BitstreamError: not a payload of this shape.
@@ -68,7 +70,7 @@ def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], n
     if mode == ORDERED and not flags and dtype.kind == "f" and dtype.itemsize <= 4:
         side.end()
         inner = payload[reader.at :]
-        return from_ordered(decode_block(inner, shape, np.dtype(f"i{dtype.itemsize}"), name), dtype)
+        return from_ordered(decode_block(inner, shape, np.dtype(f"i{dtype.itemsize}"), name, tables), dtype)
     if mode == CONSTANT and not flags & ~SPECIALS:
         out = np.full(count, np.frombuffer(side.take(dtype.itemsize), dtype)[0])
         if flags & SPECIALS:
@@ -114,6 +116,7 @@ def decode_block(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], n
         shift,
         bool(flags & SNAP),
         count,
+        tables,
     )
     out = reconstruct(values, offset, unit, bool(flags & SNAP), dtype)
     out[where] = what
@@ -134,10 +137,10 @@ def _decode_values(
     shift: int,
     snap: bool,
     count: int,
+    tables: MagnitudeTables,
 ) -> Ints:
     values, q = np.zeros(count, np.int64), np.zeros(count, np.int32)
     values[plan.base] = base.clip(-(VALUE_MAX >> FRACTION_BITS), VALUE_MAX >> FRACTION_BITS) << FRACTION_BITS
-    tables = magnitude_tables()
     with stage("coder"):
         decoder = SymbolDecoder(payload, name)
     counts = np.empty(LEVELS + 1, np.int64)

@@ -43,8 +43,8 @@ from tersor.codecs.field.options import Bound, resolve, value_range
 from tersor.codecs.field.pointwise import decode_pointwise, encode_pointwise
 from tersor.codecs.parallel import Progress
 from tersor.codecs.rate_control import bisect
-from tersor.entropy.magnitude_tables import file_digest
-from tersor.errors import ChecksumError, SignalError, WeightsError
+from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
+from tersor.errors import ChecksumError, SignalError
 from tersor.files.coerce import as_field
 from tersor.signals import Field, FieldSet
 from tersor.timing import stage
@@ -122,7 +122,7 @@ class FieldCodec:
             )
             for f in fields
         ]
-        header = FieldHeader(digest=file_digest(), variables=tuple(c.variable for c in coded))
+        header = FieldHeader(digest=magnitude_tables().digest, variables=tuple(c.variable for c in coded))
         return container.write(
             WIRE_ID, header.pack(), pack_attributes(signal), [chunk for c in coded for chunk in c.chunks]
         )
@@ -186,7 +186,7 @@ class FieldCodec:
                 else encode_block(cells, bound, odd if odd.any() else None, lattice)
             )
             decode = decode_pointwise if pointwise else decode_block
-            back = decode(payload, cells.shape, cells.dtype, "new block")
+            back = decode(payload, cells.shape, cells.dtype, "new block", magnitude_tables())
             with stage("check"):
                 check(cells, odd, back, bound, pointwise)
             return payload
@@ -210,7 +210,8 @@ class FieldCodec:
         low, high = value_range(x, special)
 
         def good(coded: CodedVariable) -> bool:
-            y = self._values(coded.variable, coded.chunks.__getitem__, 0, _window(None, coded.variable), None)
+            v = coded.variable
+            y = self._values(v, coded.chunks.__getitem__, 0, _window(None, v), magnitude_tables(), None)
             rmse = math.sqrt(float(np.square(np.subtract(x[~special], y[~special], dtype=np.float64)).mean()))
             return rmse == 0 or 20 * math.log10((high - low) / rmse) >= asked.value
 
@@ -284,7 +285,7 @@ class FieldCodec:
         progress: Progress | None,
     ) -> Field | FieldSet:
         header = FieldHeader.unpack(reader.header, len(reader.chunk_lengths))
-        check_tables(header.digest)
+        tables = magnitude_tables(header.digest)
         described = unpack_attributes(reader.metadata)
         dims = {v.name: described.dims.get(v.name, ()) for v in header.variables} | {
             n: t.dims for n, t in described.texts.items()
@@ -309,7 +310,7 @@ class FieldCodec:
         for v in header.variables:
             if v.name in wanted:
                 values = self.decode_variable(
-                    v, reader.chunk, first, _by_dims(slices, dims[v.name]), progress
+                    v, reader.chunk, first, _by_dims(slices, dims[v.name]), tables, progress
                 )
                 out[v.name] = Field(
                     values=values,
@@ -327,10 +328,16 @@ class FieldCodec:
         return FieldSet(fields=out, attributes=described.attributes, asked=tuple(names or ()))
 
     def decode_variable(
-        self, v: Variable, chunk: Callable[[int], bytes], first: int, slices: Any, progress: Progress | None
+        self,
+        v: Variable,
+        chunk: Callable[[int], bytes],
+        first: int,
+        slices: Any,
+        tables: MagnitudeTables,
+        progress: Progress | None,
     ) -> NDArray[Any]:
         """The part of an array in its slices; its blocks start at chunk `first`."""
-        values = self._values(v, chunk, first, _window(slices, v), progress)
+        values = self._values(v, chunk, first, _window(slices, v), tables, progress)
         if channels_last(v.shape):
             return np.ascontiguousarray(np.moveaxis(values, 0, 2))
         return values if len(v.shape) in range(1, 5) else values.reshape(v.shape)
@@ -341,6 +348,7 @@ class FieldCodec:
         chunk: Callable[[int], bytes],
         first: int,
         window: tuple[slice, ...],
+        tables: MagnitudeTables,
         progress: Progress | None,
     ) -> NDArray[Any]:
         """The part of a variable in a window of its coded axes."""
@@ -359,7 +367,7 @@ class FieldCodec:
                 raise ChecksumError(f"{name}: {e}") from e
             shape = tuple(s.stop - s.start for s in place)
             decode = decode_pointwise if v.mode == "pointwise_rel_error" else decode_block
-            cells = decode(payload, shape, native, name)
+            cells = decode(payload, shape, native, name, tables)
             common = [
                 slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(place, window, strict=True)
             ]
@@ -377,12 +385,3 @@ class FieldCodec:
                     progress(n + 1, len(wanted))
         values = out.view(np.bool_) if v.dtype == np.bool_ else out
         return values.astype(v.dtype, copy=False)
-
-
-def check_tables(digest: bytes) -> None:
-    """Raises: WeightsError: a file was written with other tables than are installed."""
-    if digest != file_digest():
-        raise WeightsError(
-            f"the file was written with tables {digest.hex()}, installed are {file_digest().hex()}; "
-            "install the tersor that wrote it"
-        )

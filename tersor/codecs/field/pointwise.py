@@ -20,6 +20,7 @@ from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.check import within_relative
 from tersor.codecs.field.sections import pack_outliers, section, take_section, unpack_outliers
 from tersor.container import ByteReader, put_uvarint
+from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 
 MARGIN = 1 - 1e-6
 
@@ -41,13 +42,15 @@ def encode_pointwise(cells: NDArray[Any], rel: float, special: NDArray[np.bool_]
     )
     negative = np.signbit(flat) if flat.dtype.kind == "f" else flat < 0
     signs = section(np.packbits(negative).tobytes())
-    rebuilt = _values(inner, cells.shape, negative, flat.dtype, "new block")
+    rebuilt = _values(inner, cells.shape, negative, flat.dtype, "new block", magnitude_tables())
     wrong = ~within_relative(flat, rebuilt, rel) | apart
     return put_uvarint(len(inner)) + inner + signs + pack_outliers(flat, wrong)
 
 
-def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Cells of a block.
+def decode_pointwise(
+    payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, tables: MagnitudeTables
+) -> NDArray[Any]:
+    """Cells of a block; `tables` are those it was coded with.
 
     Raises:
         BitstreamError: not a payload of this shape.
@@ -60,15 +63,20 @@ def decode_pointwise(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any
     )
     at, exact = unpack_outliers(r, count, dtype)
     r.end()
-    out = _values(inner, shape, negative, dtype, name)
+    out = _values(inner, shape, negative, dtype, name, tables)
     out[at] = exact
     return out.reshape(shape)
 
 
 def _values(
-    inner: bytes, shape: tuple[int, ...], negative: NDArray[np.bool_], dtype: np.dtype[Any], name: str
+    inner: bytes,
+    shape: tuple[int, ...],
+    negative: NDArray[np.bool_],
+    dtype: np.dtype[Any],
+    name: str,
+    tables: MagnitudeTables,
 ) -> NDArray[Any]:
-    logs = decode_block(inner, shape, np.dtype(np.float64), name).reshape(-1)
+    logs = decode_block(inner, shape, np.dtype(np.float64), name, tables).reshape(-1)
     magnitude = exp2(np.where(np.isfinite(logs), logs, 0.0))
     signed = np.where(negative, -magnitude, magnitude)
     with np.errstate(over="ignore"):

@@ -36,7 +36,7 @@ from tersor.errors import SignalError
 from tersor.files.coerce import as_image
 from tersor.metrics.psnr import psnr
 from tersor.models.exact import ONE
-from tersor.models.image_weights import DEFAULT_IMAGE_MODEL, load_image_model
+from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
 from tersor.timing import stage
 
@@ -125,7 +125,7 @@ class ImageCodec:
     def _encode(
         self, images: Sequence[Image], qualities: Sequence[int], o: EncodeOptions, progress: Progress | None
     ) -> list[tuple[bytes, float]]:
-        released = load_image_model(DEFAULT_IMAGE_MODEL, self.device)
+        released = load_image_model(None, self.device)
         coder = LatentCoder(released)
         halo = (
             released.model.config.synthesis_halo if o.effort >= REFINE_FROM else 0
@@ -164,7 +164,7 @@ class ImageCodec:
         ):
             channels = image.samples.shape[2]
             header = ImageHeader(
-                model=DEFAULT_IMAGE_MODEL,
+                model=released.version,
                 digest=released.digest,
                 width=image.width,
                 height=image.height,
@@ -248,16 +248,16 @@ class ImageCodec:
         return [j.finish() for j in jobs]
 
     def _decode_latents(self, jobs: Sequence[DecodeJob], needed: Sequence[tuple[int, int]]) -> None:
-        loaded: dict[tuple[int, int, int], list[tuple[int, int, bytes]]] = defaultdict(list)
+        loaded: dict[tuple[bytes, int, int], list[tuple[int, int, bytes]]] = defaultdict(list)
         for k, t in needed:
             payload = jobs[k].payload(t)
             if payload is not None:
                 rect = jobs[k].header.grid.rect(t)
-                loaded[jobs[k].header.model, rect.height, rect.width].append((k, t, payload))
+                loaded[jobs[k].header.digest, rect.height, rect.width].append((k, t, payload))
 
-        def work(batch: tuple[tuple[int, int, int], list[tuple[int, int, bytes]]]) -> Tensor:
-            (model, h, w), items = batch
-            coder = LatentCoder(load_image_model(model, self.device))
+        def work(batch: tuple[tuple[bytes, int, int], list[tuple[int, int, bytes]]]) -> Tensor:
+            (digest, h, w), items = batch
+            coder = LatentCoder(load_image_model(digest, self.device))
             quality = torch.tensor([jobs[k].header.quality for k, _, _ in items], device=self.device)
             names = [f"chunk {t} (tile {t})" for _, t, _ in items]
             return coder.decode([p for _, _, p in items], names, quality, h, w)
@@ -273,7 +273,7 @@ class ImageCodec:
 
     def _synthesise(self, jobs: Sequence[DecodeJob], windows: Sequence[Window]) -> int:
         def work(batch: list[Window]) -> NDArray[np.float32]:
-            model = load_image_model(jobs[batch[0].image].header.model, self.device).model
+            model = jobs[batch[0].image].released.model
             quality = torch.tensor([jobs[w.image].header.quality for w in batch], device=self.device)
             y_hat = (
                 torch.stack(
@@ -296,9 +296,9 @@ class ImageCodec:
             out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
             return out
 
-        models: defaultdict[int, list[Window]] = defaultdict(list)
+        models: defaultdict[bytes, list[Window]] = defaultdict(list)
         for w in windows:
-            models[jobs[w.image].header.model].append(w)
+            models[jobs[w.image].header.digest].append(w)
         split = [b for group in models.values() for b in batches(group, self.batch)]
         for batch, pixels in self._map(work, split):
             for w, p in zip(batch, pixels, strict=True):

@@ -12,7 +12,7 @@ from tersor.codecs.image.alpha import decode_alpha
 from tersor.codecs.image.header import WIRE_ID, ImageHeader
 from tersor.codecs.image.tiles import PATCH, Rect, Window
 from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
-from tersor.models.image_weights import IMAGE_MODELS, load_image_model
+from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
 
 
@@ -32,19 +32,13 @@ class DecodeJob:
             )
         self.reader = reader
         self.header = h = ImageHeader.unpack(reader.header, len(reader.chunk_lengths))
-        if h.model in IMAGE_MODELS:
-            released = load_image_model(h.model, device)
-            if released.digest != h.digest:
-                raise WeightsError(
-                    f"the file was written with weights {h.digest.hex()} of model {h.model}, "
-                    f"installed are {released.digest.hex()}; install the tersor that wrote it"
-                )
-            self.halo = released.model.config.synthesis_halo
-        else:
+        self.released = load_image_model(h.digest, device)
+        if self.released.version != h.model:
             raise WeightsError(
-                f"the file needs image model {h.model}, this tersor has {sorted(IMAGE_MODELS)}; "
-                "install a newer one"
+                f"the file needs image model {h.model}, but its digest is that of {self.released.name}; "
+                "it is damaged"
             )
+        self.halo = self.released.model.config.synthesis_halo
         grid = h.grid
         self.region = _checked_region(region, h)
         x, y, w, height = self.region

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import container
-from tersor.codecs.field.codec import FieldCodec, check_tables
+from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.field.header import FieldHeader, channels_last
 from tersor.codecs.field.options import Bound
 from tersor.codecs.lossless.colour import TRANSFORMS, backward, forward
 from tersor.codecs.lossless.header import ARRAY, IMAGE8, IMAGE16, PICTURE8, PICTURE16, WIRE_ID, LosslessHeader
 from tersor.codecs.parallel import Progress
-from tersor.entropy.magnitude_tables import file_digest
+from tersor.entropy.magnitude_tables import magnitude_tables
 from tersor.errors import SignalError
 from tersor.files.coerce import as_field, as_image
 from tersor.signals import Field, Image
@@ -89,7 +89,7 @@ class LosslessCodec:
         header = LosslessHeader(
             kind=kind,
             transform=transform,
-            field=FieldHeader(digest=file_digest(), variables=(coded.variable,)),
+            field=FieldHeader(digest=magnitude_tables().digest, variables=(coded.variable,)),
         )
         return container.write(WIRE_ID, header.pack(), metadata, coded.chunks)
 
@@ -141,7 +141,7 @@ class LosslessCodec:
         progress: Progress | None,
     ) -> Image | Field:
         header = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths))
-        check_tables(header.field.digest)
+        tables = magnitude_tables(header.field.digest)
         (v,) = header.field.variables
         image = header.kind in (IMAGE8, IMAGE16)
         if region is not None and not image:
@@ -149,9 +149,10 @@ class LosslessCodec:
         if slices is not None and image:
             raise SignalError("the file holds an image; give a region instead of slices")
         if header.kind == ARRAY:
-            return Field(values=self._field.decode_variable(v, reader.chunk, 0, slices, progress))
+            return Field(values=self._field.decode_variable(v, reader.chunk, 0, slices, tables, progress))
         rows, columns, channels = self._window(v.shape, region, slices)
-        planes = self._field.decode_variable(v, reader.chunk, 0, (slice(None), rows, columns), progress)
+        window = (slice(None), rows, columns)
+        planes = self._field.decode_variable(v, reader.chunk, 0, window, tables, progress)
         dtype = np.dtype(np.uint8 if header.bytes_per_sample == 1 else np.uint16)
         planes = (
             backward(planes, header.transform, dtype) if len(planes) > 2 else planes.astype(dtype, copy=False)

@@ -1,8 +1,8 @@
-"""Chunks to frames: a file, or a range of its frames, opened to be decoded group by group."""
+"""Chunks to frames: the groups that a range of frames touches, and what stands for those that are damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
@@ -12,97 +12,179 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import registry
-from tersor.codecs.parallel import Progress, in_order
+from tersor.codecs.assembly import Assembly, Opened
 from tersor.codecs.video.group import decode_group
-from tersor.codecs.video.header import WIRE_ID, VideoHeader, timing_of
+from tersor.codecs.video.header import VideoHeader, timing_of
 from tersor.codecs.video.metadata import unpack_tags
+from tersor.codecs.video.options import DecodeOptions
 from tersor.container import Reader
-from tersor.errors import BitstreamError, ChecksumError, SignalError
-from tersor.signals import AudioSource
+from tersor.errors import BitstreamError, SignalError
+from tersor.files.video import whole_sound
+from tersor.signals.audio import AudioSource
 from tersor.signals.colour import Planes
 from tersor.signals.timing import Timing
+from tersor.signals.video import Video, VideoSource
+
+Planar = list[NDArray[Any]]  # [T, H, W] of each plane
+
+
+class VideoAssembly(Assembly[VideoSource]):
+    """A file on its way back to a video: a part is a group with frames that were asked for.
+
+    Attributes:
+        header: of the file.
+        timing: of the frames that were asked for.
+        tags: of the video.
+    """
+
+    def __init__(self, reader: Reader, options: DecodeOptions) -> None:
+        self.header = VideoHeader.unpack(reader.header, len(reader.chunk_lengths))
+        metadata = reader.metadata
+        self.tags = unpack_tags(metadata)
+        everything = timing_of(self.header, metadata)
+        self.wanted = wanted(everything, options["frames"], options["start"], options["stop"])
+        self.timing = timing_of_range(everything, self.wanted)
+        self._edges = [0, *accumulate(self.header.groups)]
+        self._spans = dict(self._touched())
+        self._salvage, self._there = bool(options["salvage"]), dict[int, Planar]()
+        self.sound_file = None if options["no_audio"] else self.header.sound_reader(reader)
+        self._planes: Planar | None = None
+        super().__init__(reader, len(self._spans))
+        self._groups = list(self._spans)
+
+    def _touched(self) -> Iterator[tuple[int, slice]]:
+        """(group, frames of it) for every group with frames that are wanted."""
+        for i, first in enumerate(self._edges[:-1]):
+            inside = range(*_overlap(self.wanted, first, self._edges[i + 1]))
+            if inside:
+                yield i, slice(inside.start - first, inside[-1] + 1 - first, inside.step)
+
+    def called(self, chunk: int) -> str:
+        return f"group {chunk}, frames {self._edges[chunk]} to {self._edges[chunk + 1] - 1}"
+
+    def decode(self, chunk: int, payload: bytes, frames: slice | None = None) -> Planar:
+        """The frames of a group that were asked for, or others of it."""
+        shapes = [(self.header.groups[chunk], *s) for s in self.header.format.shapes]
+        return decode_group(
+            payload,
+            shapes=shapes,
+            depth=self.header.format.depth,
+            name=self.called(chunk),
+            frames=frames or self._spans[chunk],
+        )
+
+    def needs(self, part: int) -> Iterable[int]:
+        return (self._groups[part],)
+
+    def place(self, chunk: int, x: Planar) -> None:
+        self._there[chunk] = x
+
+    def fill(self, chunk: int) -> None:
+        """Of each frame of a damaged group the nearest one, in time, that is not damaged; grey if there is
+        none.
+        """
+        others = range(len(self.header.groups))
+        before = next((x for i in reversed(others[:chunk]) if (x := self._edge(i, -1)) is not None), None)
+        after = next((x for i in others[chunk + 1 :] if (x := self._edge(i, 0)) is not None), None)
+        frames, form = self.header.groups[chunk], self.header.format
+        out = [np.empty((frames, *s), form.dtype) for s in form.shapes]
+        for i in range(frames):
+            nearest = before if after is None or (before is not None and 2 * i < frames) else after
+            for p, plane in enumerate(out):
+                plane[i] = 1 << (form.depth - 1) if nearest is None else nearest[p]
+        self._there[chunk] = [p[self._spans[chunk]] for p in out]
+
+    def _edge(self, chunk: int, frame: int) -> Planes | None:
+        """The first (0) or last (-1) frame of a group; None if it is damaged."""
+        at = frame % self.header.groups[chunk]
+        try:
+            return tuple(p[0] for p in self.decode(chunk, self.reader.chunk(chunk), slice(at, at + 1)))
+        except BitstreamError:
+            return None
+
+    def piece(self, part: int) -> Any:  # one array for each plane
+        return self._there.pop(self._groups[part])
+
+    def keep(self, part: int, piece: Any) -> None:
+        if self.parts == 1:
+            self._planes = piece
+            return
+        if self._planes is None:
+            self._planes = [np.empty((len(self.wanted), *p.shape[1:]), p.dtype) for p in piece]
+        for own, theirs in zip(self._planes, piece, strict=True):
+            own[self._at : self._at + len(theirs)] = theirs
+        self._at += len(piece[0])
+
+    def finish(self) -> Video:
+        form = self.header.format
+        planes = self._planes or [np.empty((0, *s), form.dtype) for s in form.shapes]
+        audio, start, notes = None, Fraction(0), self.notes()
+        if found := self.sound():
+            source, start = found
+            audio = whole_sound(source)
+            notes += tuple(getattr(source, "notes", ()))
+        return Video(
+            planes=tuple(planes),
+            format=form,
+            timing=self.timing,
+            audio=audio,
+            audio_start=start,
+            tags=self.tags,
+            notes=notes,
+        )
+
+    def sound(self) -> tuple[AudioSource, Fraction] | None:
+        """The sound of the frames that were asked for, to be decoded block by block, and the second at which
+        it starts on the clock of the timestamps.
+        """
+        if self.sound_file is None:
+            return None
+        codec = registry.resolve(registry.by_name("audio").codec)()
+        start = self.header.sound_start
+        if self.wanted == range(self.header.frames):
+            return codec.open(self.sound_file, salvage=self._salvage), start
+        whole = codec.open(self.sound_file)
+        rate = Fraction(whole.rate)
+        span = (self.timing.start_seconds - start, self.timing.end * self.timing.base - start)
+        a, b = (min(max(round(t * rate), 0), int(whole.length)) for t in span)
+        opened = codec.open(
+            self.sound_file, start=float(a / rate), stop=float(b / rate), salvage=self._salvage
+        )
+        return opened, start + a / rate
+
+    def notes(self) -> tuple[str, ...]:
+        runs: list[list[int]] = []
+        for i in sorted(set(self.damaged)):
+            if runs and runs[-1][1] == i:
+                runs[-1][1] = i + 1
+            else:
+                runs.append([i, i + 1])
+        edges = self._edges
+        return tuple(f"frames {edges[a]} to {edges[b] - 1} are damaged, and stand still" for a, b in runs)
 
 
 class OpenedVideo:
-    """A .tsr file of a video; decoding happens as its frames are taken, and reads only the groups it needs.
+    """A .tsr file of a video, a source of frames: decoding happens as they are taken, and reads only the
+    groups
+    it needs.
 
     Attributes:
-        format: of the frames.
-        timing: of the frames that were asked for.
-        tags: of the video.
-        notes: what was damaged, of the frames decoded so far.
-        has_sound: whether there is sound, and it was asked for.
-
-    Args:
-        reader: the file.
-        frames: which; a step skips frames.
-        start, stop: or seconds from the first frame; the frames shown between them.
-        salvage: fill damaged groups with the nearest good frame.
-        audio: whether the sound is wanted.
-        progress: called with (frames done, frames in all).
-
-    Raises:
-        BitstreamError: not a video file, or a damaged front.
-        SignalError: frames or seconds that are not in the video.
+        notes: what was damaged, after the last frame.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        *,
-        frames: slice | None = None,
-        start: float | None = None,
-        stop: float | None = None,
-        salvage: bool = False,
-        audio: bool = True,
-        progress: Progress | None = None,
-    ) -> None:
-        if reader.codec != WIRE_ID:
-            raise BitstreamError(
-                f"the file's codec is {reader.codec}, not the video codec ({WIRE_ID}); use tersor.decode"
-            )
-        self._reader, self._salvage, self._progress = reader, salvage, progress
-        self.header = VideoHeader.unpack(reader.header, len(reader.chunk_lengths))
-        metadata = reader.metadata
-        self.format, self.tags = self.header.format, unpack_tags(metadata)
-        whole = timing_of(self.header, metadata)
-        self._wanted = wanted(whole, frames, start, stop)
-        self.timing = _timing_of_range(whole, self._wanted)
-        self._edges = [0, *accumulate(self.header.groups)]
-        self._sound = self.header.sound_reader(reader) if audio else None
+    def __init__(self, opened: Opened[VideoAssembly]) -> None:
+        self._opened = opened
         self.notes: tuple[str, ...] = ()
-        self._damaged: list[int] = []
-        self._is_whole = self._wanted == range(self.header.frames)
-
-    @property
-    def has_sound(self) -> bool:
-        return self._sound is not None
+        assembly = opened.assembly
+        self.format, self.timing, self.tags = assembly.header.format, assembly.timing, assembly.tags
+        self.has_sound = assembly.sound_file is not None
 
     @property
     def expected(self) -> int:
-        return len(self._wanted)
-
-    @property
-    def width(self) -> int:
-        return self.format.width
-
-    @property
-    def height(self) -> int:
-        return self.format.height
-
-    @property
-    def seconds(self) -> float:
-        return self.timing.seconds
-
-    @property
-    def nbytes(self) -> int:
-        return len(self._wanted) * self.format.samples * self.format.dtype.itemsize
+        return len(self.timing)
 
     def __len__(self) -> int:
-        return len(self._wanted)
-
-    def again(self) -> OpenedVideo:
-        return self
+        return len(self.timing)
 
     def frames(self) -> Iterator[Planes]:
         """Planes [H, W] of each frame, in order.
@@ -110,99 +192,20 @@ class OpenedVideo:
         Raises:
             BitstreamError: a damaged group, which is named.
         """
-        done = 0
-        for planes in in_order(self._group, self._touched()):
+        for planes in self._opened.blocks():
             for i in range(len(planes[0])):
                 yield tuple(p[i] for p in planes)
-                done += 1
-                if self._progress:
-                    self._progress(done, len(self._wanted))
-        self.notes = self._damage()
-
-    def _touched(self) -> Iterator[tuple[int, slice]]:
-        """(group, frames of it) for every group with frames that are wanted."""
-        for i, first in enumerate(self._edges[:-1]):
-            inside = range(*_overlap(self._wanted, first, self._edges[i + 1]))
-            if inside:
-                yield i, slice(inside.start - first, inside[-1] + 1 - first, inside.step)
-
-    def _group(self, item: tuple[int, slice]) -> list[NDArray[Any]]:
-        index, part = item
-        try:
-            return self._decoded(index, part)
-        except BitstreamError:
-            if not self._salvage:
-                raise
-            self._damaged.append(index)
-            return self._filled(index, part)
-
-    def _decoded(self, index: int, part: slice) -> list[NDArray[Any]]:
-        first, frames = self._edges[index], self.header.groups[index]
-        name = f"group {index}, frames {first} to {first + frames - 1}"
-        try:
-            payload = self._reader.chunk(index)
-        except ChecksumError as e:
-            raise ChecksumError(f"{name}: {e}; decode --salvage fills it and decodes the rest") from e
-        shapes = [(frames, *s) for s in self.format.shapes]
-        return decode_group(payload, shapes=shapes, depth=self.format.depth, name=name, frames=part)
-
-    def _filled(self, index: int, part: slice) -> list[NDArray[Any]]:
-        """What stands for a damaged group: of each frame the nearest one, in time, that is not damaged;
-        mid-grey if there is none.
-        """
-        before = next((x for i in reversed(range(index)) if (x := self._edge(i, -1)) is not None), None)
-        after = next(
-            (x for i in range(index + 1, len(self.header.groups)) if (x := self._edge(i, 0)) is not None),
-            None,
-        )
-        frames = self.header.groups[index]
-        out = [np.empty((frames, *s), self.format.dtype) for s in self.format.shapes]
-        for i in range(frames):
-            nearest = before if after is None or (before is not None and 2 * i < frames) else after
-            for p, plane in enumerate(out):
-                plane[i] = 1 << (self.format.depth - 1) if nearest is None else nearest[p]
-        return [p[part] for p in out]
-
-    def _edge(self, index: int, frame: int) -> Planes | None:
-        """The first (0) or last (-1) frame of a group; None if it is damaged."""
-        at = frame % self.header.groups[index]
-        try:
-            return tuple(p[0] for p in self._decoded(index, slice(at, at + 1)))
-        except BitstreamError:
-            return None
-
-    def _damage(self) -> tuple[str, ...]:
-        """Which frames were damaged."""
-        runs: list[list[int]] = []
-        for i in sorted(set(self._damaged)):
-            if runs and runs[-1][1] == i:
-                runs[-1][1] = i + 1
-            else:
-                runs.append([i, i + 1])
-        return tuple(
-            f"frames {self._edges[a]} to {self._edges[b] - 1} are damaged, and stand still" for a, b in runs
-        )
+        self.notes = self._opened.notes
 
     def sound(self) -> tuple[AudioSource, Fraction] | None:
-        """The sound of the frames that were asked for, to be decoded block by block, and the second at which
-        it starts on the clock of the timestamps.
-        """
-        if self._sound is None:
-            return None
-        codec = registry.resolve(registry.by_name("audio").codec)()
-        start = self.header.sound_start
-        if self._is_whole:
-            return codec.open(self._sound, salvage=self._salvage), start
-        rate = Fraction(codec.open(self._sound).rate)
-        length = Fraction(codec.open(self._sound).length)
-        first = self.timing.start_seconds - start
-        last = self.timing.end * self.timing.base - start
-        a, b = (min(max(round(t * rate), 0), int(length)) for t in (first, last))
-        opened = codec.open(self._sound, start=float(a / rate), stop=float(b / rate), salvage=self._salvage)
-        return opened, start + a / rate
+        """As of `VideoAssembly`."""
+        return self._opened.assembly.sound()
+
+    def again(self) -> OpenedVideo:
+        return self
 
 
-def wanted(timing: Timing, frames: slice | None, start: float | None, stop: float | None) -> range:
+def wanted(timing: Timing, frames: object, start: float | None, stop: float | None) -> range:
     """The frames that are asked for.
 
     Raises:
@@ -222,7 +225,8 @@ def wanted(timing: Timing, frames: slice | None, start: float | None, stop: floa
     return range(found.start, max(found.start, found.stop), found.step)
 
 
-def _timing_of_range(whole: Timing, chosen: range) -> Timing:
+def timing_of_range(whole: Timing, chosen: range) -> Timing:
+    """The timing of some frames; one that was skipped lengthens the one before."""
     if chosen.step == 1:
         return whole.part(chosen.start, chosen.stop)
     stamps = whole.stamps[chosen.start : chosen.stop : chosen.step]

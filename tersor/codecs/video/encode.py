@@ -10,15 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tersor import registry
-from tersor.codecs.parallel import Progress, in_order
+from tersor.codecs.parallel import Progress, Team
 from tersor.codecs.video.group import GroupSettings, decode_group, encode_group
 from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import VideoHeader, pack_stamps
 from tersor.codecs.video.metadata import pack_tags
-from tersor.codecs.video.options import Options
+from tersor.codecs.video.options import DEFAULT_EFFORT, DEFAULT_GROUP, ENCODE, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, foreseen, guess, next_for_psnr, psnr_611, quality_for
 from tersor.container import Reader
 from tersor.errors import SignalError
@@ -38,10 +38,10 @@ class Encoding:
     """One video being coded: take all of `payloads`, then `header` and `metadata`."""
 
     source: VideoSource
-    options: Options
+    options: EncodeOptions
+    team: Team
     progress: Progress | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     _lengths: list[int] = field(default_factory=list)
     _sound: tuple[bytes, int, Fraction] = (b"", 0, Fraction(0))
     _done: int = 0
@@ -54,18 +54,23 @@ class Encoding:
             SignalError: a source that cannot be read to its end, or has no frames.
         """
         coded = {"quality": self._at_quality, "bitrate": self._at_bitrate, "target_psnr": self._at_psnr}[
-            self.options.asked
+            self._asked[0]
         ]
         for frames, payload in coded():
             self._lengths.append(frames)
             yield payload
         if not self._lengths:
             raise SignalError("the video has no frames; there is nothing to encode")
-        if self.options.audio:
+        if not self.options["no_audio"]:
             yield from self._sound_chunks()
         self.metadata.update(pack_stamps(self.source.timing) | pack_tags(self.source.tags))
         if self.progress:
             self.progress(self._done, self._done)
+
+    @property
+    def _asked(self) -> tuple[str, float]:
+        name, value = ENCODE.asked(self.options, "target")
+        return name, float(cast(float, value))
 
     def header(self) -> bytes:
         timing, (sound, chunks, start) = self.source.timing, self._sound
@@ -77,8 +82,8 @@ class Encoding:
             start=int(timing.stamps[0]),
             end=timing.end,
             constant=timing.is_constant,
-            asked=self.options.asked,
-            value=self.options.value,
+            asked=self._asked[0],
+            value=self._asked[1],
             sound=sound,
             sound_chunks=chunks,
             sound_start=start,
@@ -86,34 +91,38 @@ class Encoding:
 
     def _code(self, group: Group, quality: int) -> bytes:
         settings = GroupSettings(
-            quality=quality, effort=self.options.effort, low_delay=self.options.low_delay
+            quality=quality,
+            effort=self.options["effort"] or DEFAULT_EFFORT,
+            low_delay=bool(self.options["low_delay"]),
         )
         return encode_group(group, depth=self.source.format.depth, settings=settings)
 
     def _groups(self, source: VideoSource) -> Iterator[Group]:
         """Groups of a pass over the source, with the progress said."""
         form = source.format
-        for group in groups_of(source.frames(), form, longest(form, self.options.group)):
+        for group in groups_of(source.frames(), form, longest(form, self.options["group"] or DEFAULT_GROUP)):
             yield group
             self._done += len(group[0])
             if self.progress:
                 self.progress(self._done, max(self._passes * source.expected, self._done + 1))
 
     def _at_quality(self) -> Iterator[tuple[int, bytes]]:
-        quality = clipped(self.options.value)
-        yield from in_order(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
+        quality = clipped(self._asked[1])
+        yield from self.team.ahead(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
 
     def _pass(self, quality: int, measure: Callable[[Group, bytes], B]) -> list[B]:
         """What is measured of every group in a pass that keeps no bytes."""
         self._passes += 1
-        return list(in_order(lambda g: measure(g, self._code(g, quality)), self._groups(self.source.again())))
+        return list(
+            self.team.ahead(lambda g: measure(g, self._code(g, quality)), self._groups(self.source.again()))
+        )
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:
         """Passes at one quality until the sizes of the groups are known near the one that fits, then one that
         spends
         the bytes group by group: what one leaves over goes to those to come. A stream has that one alone.
         """
-        bytes_a_second = self.options.value * 1000 / 8
+        bytes_a_second = self._asked[1] * 1000 / 8
         try:
             probe = self.source.again()
         except SignalError:
@@ -179,7 +188,7 @@ class Encoding:
 
     def _at_psnr(self) -> Iterator[tuple[int, bytes]]:
         """Passes at qualities that close in on the lowest that reaches the PSNR, then one at it."""
-        depth, target = self.source.format.depth, self.options.value
+        depth, target = self.source.format.depth, self._asked[1]
 
         def measure(group: Group, payload: bytes) -> tuple[float, int]:
             decoded = decode_group(
@@ -200,7 +209,7 @@ class Encoding:
                 f"the highest quality reaches {max(points.values()):.2f} dB, not {target:g}; ask for less"
             )
         quality = min(reached)
-        yield from in_order(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
+        yield from self.team.ahead(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
 
     def _rate(self, source: VideoSource) -> Fraction:
         return getattr(source, "rate", None) or source.timing.rate
@@ -218,14 +227,13 @@ class Encoding:
         if found is None:
             return
         sound, start = found
-        options: dict[str, Any] = {"lossless": True} if self.options.audio == "lossless" else {}
-        if self.options.audio_bitrate is not None:
-            options["bitrate"] = self.options.audio_bitrate
+        options: dict[str, Any] = {"lossless": True} if self.options["audio"] else {}
+        if self.options["audio_bitrate"]:
+            options["bitrate"] = self.options["audio_bitrate"]
         codec = registry.resolve(registry.by_name("audio").codec)()
         with tempfile.TemporaryFile() as file:
             codec.encode_to(file, sound, **options)
             reader = Reader(file)
             self._sound = (reader.header, len(reader.chunk_lengths), start)
-            self.notes += tuple(getattr(sound, "notes", ()))
             for i in range(len(reader.chunk_lengths)):
                 yield reader.chunk(i)
