@@ -66,7 +66,7 @@ def coded_share(
         coded += len(group[0])
         return bytes(int(len(group[0]) * 30 * weight[i] * math.exp(slope[i] * q + bend[i] * q * q)))
 
-    monkeypatch.setattr("tersor.codecs.video.encode.encode_group", group_of_bytes)
+    monkeypatch.setattr("tersor.codecs.video.coder.encode_group", group_of_bytes)
     encoding = Encoding(source, ENCODE.check({"bitrate": kbps}), Team(1))
     size = sum(map(len, encoding.payloads()))
     return size / (kbps * 125 * source.expected / float(RATE)), coded / source.expected

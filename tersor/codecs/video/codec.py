@@ -19,9 +19,11 @@ from tersor.codecs.video.decode import OpenedVideo, Planar, VideoAssembly
 from tersor.codecs.video.encode import Encoding
 from tersor.codecs.video.header import WIRE_ID
 from tersor.codecs.video.options import DECODE, ENCODE, DecodeOptions, EncodeOptions
+from tersor.codecs.video.stream import STREAM_GROUP, VideoStream
 from tersor.container import Reader
-from tersor.files.coerce import video_source
-from tersor.signals.video import VideoSource
+from tersor.files.coerce import as_rate, video_source
+from tersor.signals.colour import RGB_CODED
+from tersor.signals.video import VideoFormat, VideoSource
 
 
 class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOptions]):
@@ -53,3 +55,29 @@ class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOpt
     ) -> OpenedVideo:
         """A file to be decoded frame by frame; options as for `decode_batch`."""
         return OpenedVideo(super().open(file, progress=progress, **options))
+
+    def stream(
+        self,
+        *,
+        width: int = 0,
+        height: int = 0,
+        fps: float,
+        form: VideoFormat | None = None,
+        keep: bool = True,
+        **options: Any,
+    ) -> VideoStream:
+        """Encode frames as they come: see `VideoStream`. Without `keep` it forgets packets that were given,
+        and
+        memory stays the same however long it goes on.
+
+        Args:
+            width, height: of RGB frames of 8 bits; or
+            form: of planes.
+            fps: frames a second.
+            keep: packets, for a file at the end.
+            options: of encode; group is the latency in frames, 8 if nothing is said.
+        """
+        if form is None:
+            form = VideoFormat(width=width, height=height, subsampling="444", colour=RGB_CODED)
+        asked = self.encode_options.check({"group": STREAM_GROUP, **options})
+        return VideoStream(form, as_rate(fps), asked, keep)

@@ -14,11 +14,12 @@ from typing import Any, TypeVar, cast
 
 from tersor import registry
 from tersor.codecs.parallel import Progress, Team
-from tersor.codecs.video.group import GroupSettings, decode_group, encode_group
+from tersor.codecs.video.coder import OFF, GroupCoder, OnePass, bits_a_pixel
+from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import VideoHeader, pack_stamps
 from tersor.codecs.video.metadata import pack_tags
-from tersor.codecs.video.options import DEFAULT_EFFORT, DEFAULT_GROUP, ENCODE, EncodeOptions
+from tersor.codecs.video.options import DEFAULT_GROUP, ENCODE, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, foreseen, guess, next_for_psnr, psnr_611, quality_for
 from tersor.container import Reader
 from tersor.errors import SignalError
@@ -27,10 +28,7 @@ from tersor.signals.video import VideoSource
 B = TypeVar("B")
 MAX_PASSES = 3  # over a file with a bit rate, the last one included
 NEAR = 3.0  # steps of quality: as far the sizes of a pass are trusted
-OFF = 0.1  # a group whose bytes are further off what it was given is coded again
 CLOSE = 0.004  # and the last one, of all bytes
-TRIES = 4
-BUFFER_SECONDS = 8.0  # over which a stream evens out its bytes
 
 
 @dataclass(slots=True)
@@ -46,6 +44,10 @@ class Encoding:
     _sound: tuple[bytes, int, Fraction] = (b"", 0, Fraction(0))
     _done: int = 0
     _passes: int = 1
+    coder: GroupCoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.coder = GroupCoder(self.source.format.depth, self.options)
 
     def payloads(self) -> Iterator[bytes]:
         """Chunks in the order of the file.
@@ -89,14 +91,6 @@ class Encoding:
             sound_start=start,
         ).pack()
 
-    def _code(self, group: Group, quality: int) -> bytes:
-        settings = GroupSettings(
-            quality=quality,
-            effort=self.options["effort"] or DEFAULT_EFFORT,
-            low_delay=bool(self.options["low_delay"]),
-        )
-        return encode_group(group, depth=self.source.format.depth, settings=settings)
-
     def _groups(self, source: VideoSource) -> Iterator[Group]:
         """Groups of a pass over the source, with the progress said."""
         form = source.format
@@ -108,14 +102,14 @@ class Encoding:
 
     def _at_quality(self) -> Iterator[tuple[int, bytes]]:
         quality = clipped(self._asked[1])
-        yield from self.team.ahead(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
+        yield from self.team.ahead(
+            lambda g: (len(g[0]), self.coder.code(g, quality)), self._groups(self.source)
+        )
 
-    def _pass(self, quality: int, measure: Callable[[Group, bytes], B]) -> list[B]:
+    def _pass(self, source: VideoSource, quality: int, measure: Callable[[Group, bytes], B]) -> list[B]:
         """What is measured of every group in a pass that keeps no bytes."""
         self._passes += 1
-        return list(
-            self.team.ahead(lambda g: measure(g, self._code(g, quality)), self._groups(self.source.again()))
-        )
+        return list(self.team.ahead(lambda g: measure(g, self.coder.code(g, quality)), self._groups(source)))
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:
         """Passes at one quality until the sizes of the groups are known near the one that fits, then one that
@@ -123,16 +117,19 @@ class Encoding:
         the bytes group by group: what one leaves over goes to those to come. A stream has that one alone.
         """
         bytes_a_second = self._asked[1] * 1000 / 8
+        rate, form = self._rate(), self.source.format
         try:
-            probe = self.source.again()
+            source = self.source.again()
         except SignalError:
-            yield from self._in_one_pass(bytes_a_second)
+            stream = OnePass(self.coder, form, rate, bytes_a_second)
+            for group in self._groups(self.source):
+                yield len(group[0]), stream.code(group)
             return
-        quality = guess(self._bpp(bytes_a_second, probe))
+        quality = guess(bits_a_pixel(form, rate, bytes_a_second))
         known: list[Sizes] = []
         lengths: list[int] = []
         while True:
-            coded = self._pass(quality, lambda g, payload: (len(g[0]), len(payload)))
+            coded = self._pass(source, quality, lambda g, payload: (len(g[0]), len(payload)))
             known = known or [{} for _ in coded]
             lengths = [frames for frames, _ in coded]
             for sizes, (_, size) in zip(known, coded, strict=True):
@@ -141,50 +138,15 @@ class Encoding:
             wanted = quality_for(known, total)
             if min(abs(wanted - q) for q in known[0]) <= NEAR or len(known[0]) == MAX_PASSES - 1:
                 break
-            quality = clipped(wanted)
+            quality, source = clipped(wanted), self.source.again()
         spent = 0
         for i, group in enumerate(self._groups(self.source)):
             last = i == len(known) - 1
             wanted = quality_for(known[i:], total - spent)
             share = foreseen(known[i], wanted) if not last else total - spent
-            payload = self._of_size(group, share, dict(known[i]), CLOSE * total / share if last else OFF)
+            payload = self.coder.of_size(group, share, dict(known[i]), CLOSE * total / share if last else OFF)
             spent += len(payload)
             yield lengths[i], payload
-
-    def _in_one_pass(self, bytes_a_second: float) -> Iterator[tuple[int, bytes]]:
-        a_frame = bytes_a_second / float(self._rate(self.source))
-        quality, kept = guess(self._bpp(bytes_a_second, self.source)), 0.0
-        for group in self._groups(self.source):
-            frames = len(group[0])
-            # What was left over, or taken too much, is spread over the next seconds.
-            share = max(0.2, 1 + kept / (BUFFER_SECONDS * bytes_a_second)) * a_frame * frames
-            sizes: Sizes = {}
-            payload = self._of_size(group, share, sizes, OFF, quality)
-            quality = min(sizes, key=lambda q: abs(sizes[q] - len(payload)))
-            kept += a_frame * frames - len(payload)
-            yield frames, payload
-
-    def _of_size(
-        self, group: Group, size: float, sizes: Sizes, off: float, quality: int | None = None
-    ) -> bytes:
-        """A group at the quality whose bytes are nearest to `size`, of a few that are tried until one is not
-        further
-        off than a share; `sizes` are known before, and grow.
-        """
-        tried: dict[int, bytes] = {}
-        while len(tried) < TRIES:
-            quality = clipped(quality_for([sizes], size)) if sizes or quality is None else quality
-            if quality in tried:
-                break
-            tried[quality] = self._code(group, quality)
-            sizes[quality] = len(tried[quality])
-            if abs(sizes[quality] - size) <= off * size:
-                break
-        return min(tried.values(), key=lambda payload: abs(len(payload) - size))
-
-    def _bpp(self, bytes_a_second: float, source: VideoSource) -> float:
-        form = source.format
-        return 8 * bytes_a_second / float(self._rate(source)) / (form.width * form.height)
 
     def _at_psnr(self) -> Iterator[tuple[int, bytes]]:
         """Passes at qualities that close in on the lowest that reaches the PSNR, then one at it."""
@@ -201,7 +163,7 @@ class Encoding:
 
         points: dict[int, float] = {}
         while (quality := next_for_psnr(points, target)) is not None:
-            sums = self._pass(quality, measure)
+            sums = self._pass(self.source.again(), quality, measure)
             points[quality] = sum(s for s, _ in sums) / max(1, sum(n for _, n in sums))
         reached = [q for q, p in points.items() if p >= target]
         if not reached:
@@ -209,15 +171,17 @@ class Encoding:
                 f"the highest quality reaches {max(points.values()):.2f} dB, not {target:g}; ask for less"
             )
         quality = min(reached)
-        yield from self.team.ahead(lambda g: (len(g[0]), self._code(g, quality)), self._groups(self.source))
+        yield from self.team.ahead(
+            lambda g: (len(g[0]), self.coder.code(g, quality)), self._groups(self.source)
+        )
 
-    def _rate(self, source: VideoSource) -> Fraction:
-        return getattr(source, "rate", None) or source.timing.rate
+    def _rate(self) -> Fraction:
+        return getattr(self.source, "rate", None) or self.source.timing.rate
 
     def _seconds(self, frames: int) -> float:
         """How long the whole video lasts: by its clock if that is known already, else by its rate."""
         whole = len(self.source.timing) == frames
-        return self.source.timing.seconds if whole else frames / float(self._rate(self.source))
+        return self.source.timing.seconds if whole else frames / float(self._rate())
 
     def _sound_chunks(self) -> Iterator[bytes]:
         """The sound, coded into a temporary file first: it is read front to back while its chunks come after

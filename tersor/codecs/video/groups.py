@@ -39,12 +39,13 @@ def groups_of(frames: Iterable[Planes], form: VideoFormat, most: int) -> Iterato
         usual = change if cut or len(held) < 2 else 0.75 * usual + 0.25 * change
         before = thin
         if held and (cut or len(held) == most):
-            yield _stacked(held)
+            yield stacked(held)
             held = []
         held.append(planes)
     if held:
-        yield _stacked(held)
+        yield stacked(held)
 
 
-def _stacked(frames: list[Planes]) -> Group:
+def stacked(frames: list[Planes]) -> Group:
+    """Planes [T, H, W] of frames."""
     return [np.stack(p) for p in zip(*frames, strict=True)]

@@ -28,6 +28,7 @@ VERSION = 0  # F: of the groups' bytes; 0 is not frozen yet
 ASKED = ("quality", "bitrate", "target_psnr")  # F
 SAMPLINGS = tuple(SUBSAMPLINGS)  # F: 400, 420, 422, 444
 MAX_GROUP = 1 << 10  # F: frames
+MAX_FRAMES = 1 << 32  # F: of a stream
 MAX_GROUP_SAMPLES = 1 << 28  # F: what a group may take in memory, in samples
 MAX_SOUND_HEADER = 1 << 10
 MAX_STAMP = 1 << 62
