@@ -156,7 +156,7 @@ def test_hdf5_groups_and_scales(tmp_path: Path) -> None:
         f.attrs["title"] = "groups"
     read = read_field(path)
     assert isinstance(read, FieldSet)
-    assert "names" in read.notes[0]
+    assert read["names"].values.tolist() == ["a", "b"]
     assert read["run/field"].dims == ("run/depth", "station")
     (file,) = FieldCodec().encode_batch([path], max_error=0.01)
     out = FieldCodec().decode_batch([file])[0]

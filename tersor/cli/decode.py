@@ -82,9 +82,10 @@ def decode(args: argparse.Namespace) -> int:
                 if writing and entry.signal != "video":
                     raise SignalError(f"--{' --'.join(writing)} is for video; leave it out")
                 signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
+                lost: tuple[str, ...] = ()
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)
-                    kind.write(signal, path, usual)
+                    lost = kind.write(signal, path, usual)
         except TersorError as e:
             codes.append(fail(e, name))
             continue
@@ -99,8 +100,9 @@ def decode(args: argparse.Namespace) -> int:
             "codec": entry.name,
             "device": codec.device,
         }
-        if signal.notes:
-            facts["notes"] = list(signal.notes)
-        notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
+        said = (*signal.notes, *lost)
+        if said:
+            facts["notes"] = list(said)
+        notes = f"  ({'; '.join(said)})" if said else ""
         report(args, f"{name} -> {path or '-'}  {what}  {seconds:.2f} s{notes}", facts, path is None)
     return exit_code(codes, many)

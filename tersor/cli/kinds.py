@@ -39,9 +39,11 @@ class Kind(ABC):
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         """A file of a signal, of the type its suffix names."""
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
-        """A file of a signal where the command's output goes; of the usual type on standard output."""
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        """A file of a signal where the command's output goes; of the usual type on standard output. -> notes
+        of what the file does not hold."""
         write_output(path, self.to_bytes(signal, usual if path is None else path.suffix))
+        return ()
 
     @abstractmethod
     def usual_suffix(self, reader: Any) -> str:
@@ -116,17 +118,21 @@ class FieldKind(Kind):
 
         return field_bytes(signal, suffix)
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
-        from tersor.files.field import write_field
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.field import field_file, write_field
 
         if path is not None and path.suffix.lower() == FOLDER:
-            write_field(signal, path)
-        else:
-            super().write(signal, path, usual)
+            return write_field(signal, path)
+        data, notes = field_file(signal, usual if path is None else path.suffix)
+        write_output(path, data)
+        return notes
 
     def usual_suffix(self, reader: Any) -> str:
         from tersor.codecs.field.header import FieldHeader
+        from tersor.codecs.field.metadata import unpack_attributes
 
+        if source := unpack_attributes(reader.metadata).encoding.get("source"):
+            return str(source) if source in self.suffixes else ".nc"
         variables = FieldHeader.unpack(reader.header, len(reader.chunk_lengths)).variables
         return ".npy" if len(variables) == 1 and not variables[0].name else ".nc"
 

@@ -17,6 +17,7 @@ from tersor.codecs.field.options import Bound
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field
 
+ORDER = "tersor_order"  # F: attribute of a chunk whose transpose is coded, "F"
 BOUNDS = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless")
 
 
@@ -42,11 +43,14 @@ def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode_chunk(x: NDArray[Any], options: Mapping[str, Any]) -> bytes:
-    """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk."""
-    exact = {"lossless": True}
-    return FieldCodec().encode_batch(
-        [Field(values=np.asarray(x))], **(options if x.dtype.kind == "f" else exact)
-    )[0]
+    """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk.
+
+    Cells are coded in the order of the memory: of an array in Fortran's order the transpose, and the
+    file says so.
+    """
+    by_columns = x.ndim > 1 and x.flags.f_contiguous and not x.flags.c_contiguous
+    field = Field(values=x.T if by_columns else np.asarray(x), attributes={ORDER: "F"} if by_columns else {})
+    return FieldCodec().encode_batch([field], **(options if x.dtype.kind == "f" else {"lossless": True}))[0]
 
 
 def decode_chunk(
@@ -60,7 +64,7 @@ def decode_chunk(
     signal = FieldCodec().decode_batch([data])[0]
     if not isinstance(signal, Field):
         raise BitstreamError("the chunk holds several named variables; it was not written by this codec")
-    values = signal.values
+    values = signal.values.T if signal.attributes.get(ORDER) == "F" else signal.values
     if dtype is not None and values.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         raise BitstreamError(
             f"the chunk holds {values.dtype}, the array is {dtype}; its metadata do not belong to it"

@@ -55,12 +55,8 @@ class LazyVariable(BackendArray):
         )
         names = [self._name] if self._name else None
         with api.open(self._path) as f:
-            found = f.read(
-                variables=names, slices=tuple(spans) if 0 < len(self.shape) <= 4 else None, coordinates=False
-            )
+            found = f.read(variables=names, slices=tuple(spans) or None, coordinates=False)
         values = np.asarray(found if isinstance(found, Field) else found[self._name])
-        if len(self.shape) > 4:
-            values = values[tuple(spans)]
         picked: NDArray[Any] = values[within]
         return picked
 

@@ -1,8 +1,8 @@
 """A codec of Zarr version 3, by entry point: the serializer of an array, from chunks of numbers to bytes.
 
 zarr.create_array(store, shape=..., dtype="float32", chunks=..., serializer=TersorCodec(max_error=0.01),
-compressors=None) dataset.to_zarr(store, encoding={"t": {"serializer": TersorCodec(max_error=0.01),
-"compressors": None}})
+    compressors=None)
+dataset.to_zarr(store, encoding={"t": {"serializer": TersorCodec(max_error=0.01), "compressors": None}})
 """
 
 from __future__ import annotations

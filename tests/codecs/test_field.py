@@ -168,7 +168,7 @@ def test_a_broken_bound_is_an_error_not_a_file(
     codec: FieldCodec, bound: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the decoder gives counts, also with python -O."""
-    from tersor.codecs.field import codec as field
+    from tersor.codecs.field import encode as field
 
     for name in ("decode_block", "decode_pointwise"):
         right = getattr(field, name)

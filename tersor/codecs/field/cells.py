@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,30 +67,59 @@ def from_ordered(integers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.where(integers < 0, integers ^ np.iinfo(integers.dtype).max, integers).view(dtype)
 
 
-def fill_values(attribute: Any, option: float | None) -> NDArray[Any]:
-    """The values that mark missing cells: a variable's own `_FillValue`, else the caller's; attributes that
-    are not numbers mark nothing.
+NETCDF_FILL = 9.9692099683868690e36  # F: what the netCDF library writes where nothing was written (floats)
 
-    Raises:
-        SignalError: the caller's is not a number.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Which cells hold no measurement: they are kept bit by bit and left out of ranges.
+
+    Attributes:
+        markers: values that mark missing cells.
+        low, high: what lies outside is invalid (CF `valid_min`, `valid_max`, `valid_range`).
     """
-    own = np.atleast_1d(np.asarray([] if attribute is None else attribute))
-    if own.size and own.dtype.kind in "fiub":
-        return own.reshape(-1)
-    if option is None:
-        return np.empty(0)
-    given = np.asarray(option)
-    if given.ndim or given.dtype.kind not in "fiub":
-        raise SignalError(f"fill_value is {option!r}; a number is needed")
-    return given.reshape(1)
 
+    markers: tuple[Any, ...] = ()
+    low: float = -math.inf
+    high: float = math.inf
 
-def special_cells(x: NDArray[Any], fills: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which cells are kept bit by bit."""
-    special: NDArray[np.bool_] = ~np.isfinite(x) if x.dtype.kind == "f" else np.zeros(x.shape, np.bool_)
-    for fill in fills:
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any], encoding: Mapping[str, Any], option: Any) -> Missing:
+        """From a variable's attributes (`_FillValue`, `missing_value`, `valid_*`; what is no number marks
+        nothing), from how its source stored it (`fillvalue`), and from the caller.
+
+        Raises:
+            SignalError: the caller's is not a number.
+        """
+        if option is not None and (np.ndim(option) or np.asarray(option).dtype.kind not in "fiub"):
+            raise SignalError(f"fill_value is {option!r}; a number is needed")
+        own = [attributes.get("_FillValue"), attributes.get("missing_value"), encoding.get("fillvalue")]
+        markers = [m for v in (*own, option) for m in _numbers(v)] + [NETCDF_FILL]
+        both = _numbers(attributes.get("valid_range"))
+        low, high = both if len(both) == 2 else (None, None)
+        low = next(iter(_numbers(attributes.get("valid_min"))), low)
+        high = next(iter(_numbers(attributes.get("valid_max"))), high)
+        return cls(
+            markers=tuple(markers),
+            low=-math.inf if low is None or np.isnan(low) else float(low),
+            high=math.inf if high is None or np.isnan(high) else float(high),
+        )
+
+    def cells(self, x: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which cells are kept bit by bit."""
+        out: NDArray[np.bool_] = ~np.isfinite(x) if x.dtype.kind == "f" else np.zeros(x.shape, np.bool_)
         with np.errstate(over="ignore", invalid="ignore"):
-            typed = np.asarray(fill).astype(x.dtype)
-        if x.dtype.kind == "f" or typed == fill:  # 1e20 is no value of an integer
-            special |= x == typed
-    return special
+            for marker in self.markers:
+                typed = np.asarray(marker).astype(x.dtype)
+                if x.dtype.kind == "f" or typed == marker:  # 1e20 is no value of an integer
+                    out |= x == typed
+            if self.low > -math.inf:
+                out |= x < self.low
+            if self.high < math.inf:
+                out |= x > self.high
+        return out
+
+
+def _numbers(value: Any) -> list[Any]:
+    v = np.atleast_1d(np.asarray([] if value is None else value))
+    return list(v.reshape(-1)) if v.dtype.kind in "fiub" else []

@@ -23,11 +23,15 @@ from numpy.typing import NDArray
 
 from tersor import container
 from tersor.codecs.field.block_decode import decode_block
-from tersor.codecs.field.block_encode import encode_block
-from tersor.codecs.field.cells import fill_values, special_cells
-from tersor.codecs.field.check import check
-from tersor.codecs.field.decode import _by_dims, _overlap, _window
-from tersor.codecs.field.encode import BLOCK_CELLS, USUAL_OVERHEAD, CodedVariable, _block_shape
+from tersor.codecs.field.cells import Missing
+from tersor.codecs.field.decode import _asked, _by_dims, _overlap, _rows, _window
+from tersor.codecs.field.encode import (
+    BLOCK_CELLS,
+    USUAL_OVERHEAD,
+    CodedVariable,
+    _block_shape,
+    encode_checked,
+)
 from tersor.codecs.field.header import (
     DTYPES,
     MAX_AXES,
@@ -40,14 +44,13 @@ from tersor.codecs.field.header import (
 from tersor.codecs.field.lattice import find_lattice
 from tersor.codecs.field.metadata import pack_attributes, unpack_attributes, with_coordinates
 from tersor.codecs.field.options import Bound, resolve, value_range
-from tersor.codecs.field.pointwise import decode_pointwise, encode_pointwise
+from tersor.codecs.field.pointwise import decode_pointwise
 from tersor.codecs.parallel import Progress
 from tersor.codecs.rate_control import bisect
 from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 from tersor.errors import ChecksumError, SignalError
 from tersor.files.coerce import as_field
 from tersor.signals import Field, FieldSet
-from tersor.timing import stage
 
 
 class FieldCodec:
@@ -142,10 +145,13 @@ class FieldCodec:
             np.moveaxis(native, 2, 0) if channels_last(x.shape) else native
         ).reshape(coded_axes(x.shape))
         native = native.view(np.uint8) if native.dtype == np.bool_ else native
-        special = special_cells(native, fill_values(field.attributes.get("_FillValue"), fill_value))
+        missing = Missing.of(field.attributes, field.encoding, fill_value)
+        if asked.mode == "lossless":
+            missing = replace(missing, low=-math.inf, high=math.inf)
+        special = missing.cells(native)
 
         def code(bound: float) -> CodedVariable:
-            return self._blocks(field, native, special, asked, bound, block, progress)
+            return self._blocks(field, native, special, missing, asked, bound, block, progress)
 
         if asked.mode == "target_psnr":
             return self._search_psnr(native, special, asked, code)
@@ -158,6 +164,7 @@ class FieldCodec:
         field: Field,
         x: NDArray[Any],
         special: NDArray[np.bool_],
+        missing: Missing,
         asked: Bound,
         bound: float,
         block: int,
@@ -179,17 +186,7 @@ class FieldCodec:
 
         def work(place: tuple[slice, ...]) -> bytes:
             cells, odd = np.ascontiguousarray(x[place]), np.ascontiguousarray(special[place])
-            pointwise = asked.mode == "pointwise_rel_error"
-            payload = (
-                encode_pointwise(cells, bound, odd)
-                if pointwise
-                else encode_block(cells, bound, odd if odd.any() else None, lattice)
-            )
-            decode = decode_pointwise if pointwise else decode_block
-            back = decode(payload, cells.shape, cells.dtype, "new block", magnitude_tables())
-            with stage("check"):
-                check(cells, odd, back, bound, pointwise)
-            return payload
+            return encode_checked(cells, odd, missing, bound, asked.mode == "pointwise_rel_error", lattice)
 
         chunks = []
         with ThreadPoolExecutor(self._pool_size) as pool:
@@ -317,6 +314,7 @@ class FieldCodec:
                     name=v.name,
                     dims=dims[v.name],
                     attributes=described.variables.get(v.name, {}),
+                    encoding=described.encodings.get(v.name, {}),
                 )
             first += v.n_blocks
         if len(out) == 1 and "" in out:
@@ -325,7 +323,12 @@ class FieldCodec:
             if name in wanted:
                 part = _by_dims(slices, text.dims) if isinstance(slices, dict) else None
                 out[name] = replace(text, values=text.values[part or ...])
-        return FieldSet(fields=out, attributes=described.attributes, asked=tuple(names or ()))
+        return FieldSet(
+            fields=out,
+            attributes=described.attributes,
+            encoding=described.encoding,
+            asked=tuple(names or ()),
+        )
 
     def decode_variable(
         self,
@@ -337,10 +340,13 @@ class FieldCodec:
         progress: Progress | None,
     ) -> NDArray[Any]:
         """The part of an array in its slices; its blocks start at chunk `first`."""
-        values = self._values(v, chunk, first, _window(slices, v), tables, progress)
+        window, rows = _window(slices, v), _rows(slices, v)
+        values = self._values(v, chunk, first, window, tables, progress, rows)
         if channels_last(v.shape):
             return np.ascontiguousarray(np.moveaxis(values, 0, 2))
-        return values if len(v.shape) in range(1, 5) else values.reshape(v.shape)
+        if len(v.shape) in range(1, 5):
+            return values
+        return values[rows - window[0].start].reshape([s.stop - s.start for s in _asked(slices, v)])
 
     def _values(
         self,
@@ -350,13 +356,16 @@ class FieldCodec:
         window: tuple[slice, ...],
         tables: MagnitudeTables,
         progress: Progress | None,
+        rows: NDArray[np.int64] | None = None,
     ) -> NDArray[Any]:
-        """The part of a variable in a window of its coded axes."""
+        """The part of a variable in a window of its coded axes; what is not in `rows` may be anything."""
         native = np.dtype(np.uint8) if v.dtype == np.bool_ else v.dtype.newbyteorder("=")
         out = np.empty([s.stop - s.start for s in window], native)
         wanted = (
             [(i, place) for i, place in enumerate(v.blocks()) if _overlap(place, window)] if out.size else []
         )
+        if rows is not None:
+            wanted = [w for w in wanted if np.diff(np.searchsorted(rows, (w[1][0].start, w[1][0].stop)))[0]]
 
         def work(item: tuple[int, tuple[slice, ...]]) -> None:
             i, place = item

@@ -1,11 +1,11 @@
 """Error bounds: what was asked for, resolved once in float64 to an absolute bound.
 
 max_error            |x - y| <= bound
-rel_error            bound = rel_error * (largest - smallest finite value)
-pointwise_rel_error  |x - y| <= rel * |x|, sign and zero kept (codecs/pointwise.py)
-target_psnr          20 log10(range / rmse) at least this; the bound follows from it, and is tightened until
-it holds target_ratio         the smallest bound whose file is at least this many times smaller lossless
-every bit
+rel_error            bound = rel_error * (largest - smallest value that is not missing)
+pointwise_rel_error  |x - y| <= rel * |x|, sign and zero kept (pointwise.py)
+target_psnr          20 log10(range / rmse) at least this; the bound follows from it, and is tightened
+target_ratio         the smallest bound whose file is at least this many times smaller
+lossless             every bit
 """
 
 from __future__ import annotations
