@@ -29,8 +29,9 @@ from tersor.signals.colour import LOCATIONS, RANGES, RGB_CODED, UNSPECIFIED, Col
 from tersor.signals.timing import Timing, simplest_timing, usable
 from tersor.signals.video import Video, VideoFormat, VideoSource
 
+# Not .ts, which in most folders is TypeScript; name the codec for a transport stream.
 SUFFIXES = frozenset(
-    {
+    [
         ".mp4",
         ".m4v",
         ".mov",
@@ -39,14 +40,14 @@ SUFFIXES = frozenset(
         ".avi",
         ".mpg",
         ".mpeg",
-        ".ts",
         ".m2ts",
+        ".mts",
         ".ogv",
         ".wmv",
         ".flv",
         ".3gp",
         ".y4m",
-    }
+    ]
 )
 TECHNICAL = {
     "encoder",
@@ -58,6 +59,12 @@ TECHNICAL = {
     "duration",
     "creation_time",
 }
+LEFT_OUT = {
+    "MASTERING_DISPLAY_METADATA": "the mastering display's description",
+    "DYNAMIC_HDR_PLUS": "dynamic HDR metadata",
+    "DOVI_METADATA": "dynamic HDR metadata",
+    "A53_CC": "captions inside the pictures",
+}  # side data of FFmpeg, for people
 NO_RATE = Fraction(25)  # of a single frame, or of a stream without any clock
 GROWN_BY = 64  # frames that a video in memory is made longer by, when the file does not say its length
 SHORT = 0.9  # a video that lasts less than this of what its file says is noted
@@ -196,6 +203,8 @@ class VideoReader:
                 transfer=_code(frame.color_trc),
                 location=LOCATIONS[0],
             )
+        present = {d.type.name for d in frame.side_data}
+        self.notes += tuple(f"{what} is left out" for name, what in LEFT_OUT.items() if name in present)
         turned = int(frame.rotation) % 360
         if turned % 90:
             self.notes += (f"a rotation by {turned} degrees is left out",)

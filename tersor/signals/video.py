@@ -24,7 +24,7 @@ SUBSAMPLINGS = {
     "444": (0, 0),
 }  # halvings of chroma rows and columns
 MIN_DEPTH, MAX_DEPTH = 8, 12
-MAX_SIDE = 1 << 16
+MAX_SIDE = 1 << 14
 MAX_PIXELS = 1 << 26
 ROTATIONS = (0, 90, 180, 270)
 
