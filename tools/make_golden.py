@@ -3,6 +3,7 @@ to, and the decoded samples.
 
     python tools/make_golden.py tests/golden/v0.1
     python tools/make_golden.py tests/golden/v0.1 --fields     only the folder fields/
+    python tools/make_golden.py tests/golden/v0.2 --video      only the folder video/
 
 Golden files are never changed or deleted: every later version must decode them to the same integers, and to
 samples within one level.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,14 @@ from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.image.codec import ImageCodec
 from tersor.codecs.image.decode import DecodeJob
 from tersor.codecs.lossless.codec import LosslessCodec
+from tersor.codecs.video.codec import VideoCodec
 from tersor.datasets.image import render_screen
 from tersor.entropy.binary_tables import adaptive_tables
+from tersor.files.coerce import video_of_rgb
 from tersor.signals import Audio
-from tersor.testing.samples import picture
+from tersor.signals.timing import Timing
+from tersor.signals.video import Video, VideoFormat
+from tersor.testing.samples import clip, picture
 
 
 def latent_digest(file: bytes, batch: int = 4, device: str = "cpu") -> str:
@@ -159,11 +165,64 @@ def make_audio(folder: Path) -> int:
     return len(digests)
 
 
+def video_cases() -> dict[str, tuple[Video, dict[str, object]]]:
+    """Small, since they are decoded without a compiler too."""
+    rgb = clip(40, 24, 6)
+    colours = video_of_rgb(rgb, 25)
+    luma, *chroma = colours.planes
+    half = tuple(np.ascontiguousarray(p[:, ::2, ::2]) for p in chroma)
+
+    def video(planes: tuple[np.ndarray, ...], subsampling: str, depth: int = 8) -> Video:
+        form = VideoFormat(
+            width=planes[0].shape[2], height=planes[0].shape[1], depth=depth, subsampling=subsampling
+        )
+        return Video(planes=planes, format=form, timing=Timing.constant(Fraction(25), len(planes[0])))
+
+    deep = tuple(np.ascontiguousarray(p.astype(np.uint16) << 2) for p in colours.planes)
+    odd = (luma[:, :23, :37], *(p[:, :12, :19] for p in half))
+    noise = np.random.default_rng(0).integers(0, 256, (2, 16, 16), dtype=np.uint8)
+    return {
+        "pyramid-q50": (video((luma, *half), "420"), {"quality": 50}),
+        "chain-q30": (video((luma, *half), "420"), {"quality": 30, "low_delay": True}),
+        "groups-q70": (video((luma, *half), "420"), {"quality": 70, "group": 4}),
+        "odd-q40": (video(odd, "420"), {"quality": 40}),
+        "colour-444-q60": (colours, {"quality": 60}),
+        "deep-444-q90": (video(deep, "444", 10), {"quality": 90}),
+        "grey-q20": (video((luma,), "400"), {"quality": 20}),
+        "noise-q100": (video((noise,), "400"), {"quality": 100}),
+        "pixel": (video((luma[:1, :1, :1], *(p[:1, :1, :1] for p in half)), "420"), {"quality": 50}),
+    }
+
+
+def planes_digest(file: bytes) -> str:
+    """SHA-256 over the decoded planes (16 bits, little endian): what must be the same on every machine."""
+    h = hashlib.sha256()
+    for plane in VideoCodec().decode_batch([file])[0].planes:
+        h.update(plane.astype("<u2").tobytes())
+    return h.hexdigest()
+
+
+def make_video(folder: Path) -> int:
+    """Files, and the digests of the planes they decode to."""
+    folder.mkdir(parents=True)
+    digests = {}
+    for name, (video, options) in video_cases().items():
+        (file,) = VideoCodec().encode_batch([video], **options)
+        (folder / f"{name}.tsr").write_bytes(file)
+        digests[name] = planes_digest(file)
+    (folder / "planes.json").write_text(json.dumps(digests, indent=1) + "\n")
+    return len(digests)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folder", type=Path)
     p.add_argument("--fields", action="store_true")
+    p.add_argument("--video", action="store_true")
     a = p.parse_args()
+    if a.video:
+        print(f"{make_video(a.folder / 'video')} videos in {a.folder}")
+        return
     if a.fields:
         print(f"{make_fields(a.folder / 'fields')} fields in {a.folder}")
         return
