@@ -239,7 +239,8 @@ class VideoReader:
                 frame = next(self._decoded, None)
         finally:
             self.close()
-        there = float((self._end - self._stamps[0]) * self._base)
+        # Matroska announces when the last frame ends, MP4 how long the track is.
+        there = float((self._end - min(0, self._stamps[0])) * self._base)
         if there < SHORT * self._seconds and (self._seconds - there) * self.rate > 2:
             self.notes += (f"the file announces {self._seconds:.2f} s, {there:.2f} s are in it",)
 
