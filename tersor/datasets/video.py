@@ -40,8 +40,8 @@ class VideoClips(Dataset[Any]):
         SignalError: no file is long enough.
 
     Example:
-        clips = VideoClips(["videos/"], frames=8, stride=2)
-        loader = torch.utils.data.DataLoader(clips, batch_size=4, num_workers=2, shuffle=True)
+        clips = VideoClips(["videos/"], frames=8, stride=2) loader = torch.utils.data.DataLoader(clips,
+        batch_size=4, num_workers=2, shuffle=True)
     """
 
     def __init__(

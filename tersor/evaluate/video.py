@@ -2,10 +2,9 @@
 and VP9 in low delay and random access.
 
 Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the
-mean over frames of each frame's, joined as 6:1:1 on dB;
-of RGB one mean squared error over the three channels of a frame, both sides turned to RGB by `Video.rgb`.
-Speeds are frames a second of CPU time of
-the process, on one thread but for ours, which uses all cores and is counted over all of them.
+mean over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three
+channels of a frame, both sides turned to RGB by `Video.rgb`. Speeds are frames a second of CPU time of the
+process, on one thread but for ours, which uses all cores and is counted over all of them.
 """
 
 from __future__ import annotations

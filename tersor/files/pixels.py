@@ -2,8 +2,8 @@
 joined.
 
 Formats that are planes of 8 to 12 bits are taken as they are. Others are brought to such a one by FFmpeg's
-scaler, which only moves samples about where it
-can: packed to planar, RGB to planes of G, B, R. Where something is lost, a note says it.
+scaler, which only moves samples about where it can: packed to planar, RGB to planes of G, B, R. Where
+something is lost, a note says it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from tersor.errors import SignalError
 from tersor.signals.colour import GBR, Planes
-from tersor.signals.video import MAX_DEPTH, VideoFormat
+from tersor.signals.video import VideoFormat
 
-RGB_DEPTHS = (8, 9, 10, 12)  # FFmpeg has no planes of 11 bits
+DEPTHS = (8, 9, 10, 12)  # of FFmpeg's planes, as far as they are coded
+KEPT = {(8, 8): "420", (8, 16): "422", (16, 16): "444"}  # by the chroma of 16 columns and 16 rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,38 +42,41 @@ class Layout:
 
 
 def layout_of(pixels: Any, name: str) -> Layout:
-    """Raises: SignalError for a pixel format that has no planes of integers."""
+    """What a pixel format becomes.
+
+    Raises:
+        SignalError: it has no planes of integers.
+    """
     kind = str(pixels.name)
     if kind.startswith("xyz") or pixels.is_bayer:
         raise SignalError(f"{name}: pixels of type {kind}; convert them to RGB or YUV first")
-    bits = max((c.bits for c in pixels.components), default=8)
-    depth = min(max(bits, 8), MAX_DEPTH)
-    notes: tuple[str, ...] = (f"{bits} bits a sample reduced to {depth}",) if bits > depth else ()
-    if any(c.is_alpha for c in pixels.components) and kind != "pal8":
-        notes += ("transparency is left out",)
-    deep = "" if depth == 8 else f"{depth}le"
-    if pixels.is_rgb or kind == "pal8":
-        depth = depth if depth in (8, 9, 10, 12) else 12
-        target = "gbrp" + ("" if depth == 8 else f"{depth}le")
-        return Layout(target, "444", depth, True, (*notes, "RGB coded as Y, Cb, Cr 4:4:4"))
     colours = [c for c in pixels.components if not c.is_alpha]
+    bits = max((c.bits for c in colours), default=8)
+    depth = next((d for d in DEPTHS if d >= bits), DEPTHS[-1])
+    deep = "" if depth == 8 else f"{depth}le"
+    notes: tuple[str, ...] = (f"{bits} bits a sample reduced to {depth}",) if bits > depth else ()
+    if kind == "pal8" or pixels.is_rgb:
+        notes += ("transparency is left out",) if len(pixels.components) > 3 and kind != "pal8" else ()
+        return Layout("gbrp" + deep, "444", depth, True, (*notes, "RGB coded as Y, Cb, Cr 4:4:4"))
+    notes += ("transparency is left out",) if len(colours) < len(pixels.components) else ()
     if len(colours) < 3:
-        depth = depth if depth in (8, 9, 10, 12) else 12
-        return Layout("gray" + ("" if depth == 8 else f"{depth}le"), "400", depth, False, notes)
-    if depth == 11:
-        raise SignalError(f"{name}: pixels of type {kind}; convert them to 8, 10 or 12 bits first")
+        return Layout("gray" + deep, "400", depth, False, notes)
     halved = (int(pixels.chroma_width(16)), int(pixels.chroma_height(16)))
-    known = {(8, 8): "420", (8, 16): "422", (16, 16): "444"}
-    if halved not in known:
-        known = {halved: "444" if halved == (16, 8) else "422" if halved[1] == 16 else "420"}
-        notes += (f"chroma of {kind} brought to {known[halved]}",)
-    subsampling = known[halved]
+    subsampling = KEPT.get(halved)
+    if subsampling is None:
+        subsampling = "444" if halved[0] == 16 else "422" if halved[1] == 16 else "420"
+        notes += (f"chroma of {kind} brought to {subsampling}",)
     plain = f"yuv{subsampling}p{deep}"
     same = kind in (plain, f"yuvj{subsampling}p", f"yuva{subsampling}p{deep}")
     return Layout(kind if same else plain, subsampling, depth, False, notes)
 
 
 def plane_array(plane: Any, depth: int) -> NDArray[Any]:
+    """A copy of FFmpeg's plane, [H, W].
+
+    Raises:
+        SignalError: rows that are stored bottom up.
+    """
     size = 1 if depth == 8 else 2
     if plane.line_size < size * plane.width:
         raise SignalError(

@@ -4,9 +4,8 @@ file.
     packets --FFmpeg--> frames --deinterlaced if need be--> planes of 8 to 12 bits, their layout alone
     changed; RGB to Y, Cb, Cr 4:4:4
 
-The colour description, aspect and rotation are kept beside the planes and not applied. What cannot be kept is
-said in notes; what is damaged is an
-error, since FFmpeg's own way is to go on with what it makes up.
+The colour description, aspect and rotation are kept beside the planes and not applied. What cannot be kept
+is said in notes; what is damaged is an error, since FFmpeg's own way is to go on with what it makes up.
 """
 
 from __future__ import annotations

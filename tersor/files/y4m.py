@@ -4,8 +4,8 @@
     ...
 
 Own code, 100 lines, since FFmpeg's reader takes a stream that is cut short for one that ends there. Source:
-the format's man page (mjpegtools,
-yuv4mpeg(5)) and FFmpeg's libavformat/yuv4mpegdec.c for the colour spaces above 8 bits.
+the format's man page (mjpegtools, yuv4mpeg(5)) and FFmpeg's libavformat/yuv4mpegdec.c for the colour spaces
+above 8 bits.
 """
 
 from __future__ import annotations

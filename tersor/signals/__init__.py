@@ -1,8 +1,7 @@
 """Signals: samples plus the metadata that must survive a round trip. Plain data: no file is opened here.
 
-`as_image`, `as_field`, `as_audio` and `as_video` (anything -> signal) live in `tersor.files.coerce`; they are
-found here
-as well, and loaded when they are used.
+`as_image`, `as_field`, `as_audio` and `as_video` (anything -> signal) live in `tersor.files.coerce`; they
+are found here as well, and loaded when they are used.
 """
 
 from __future__ import annotations

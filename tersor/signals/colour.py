@@ -3,9 +3,9 @@ every machine.
 
     Y, Cb, Cr --chroma brought to the luma's grid--> [H, W] each --matrix in 1/2^16--> R, G, B, 8 bits
 
-Chroma is interpolated linearly from where H.273 says that its samples lie. Sums stay below 2^31: a sample has
-at most 12 bits and is
-weighted by at most 4 in each direction, a coefficient has less than 2^18 after it was brought to 8 bits.
+Chroma is interpolated linearly from where H.273 says that its samples lie. Sums stay below 2^31: a sample
+has at most 12 bits and is weighted by at most 4 in each direction, a coefficient has less than 2^18 after it
+was brought to 8 bits.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from tersor.signals.video import VideoFormat, VideoSource
 class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOptions]):
     """Moving pictures in, small files out.
 
-    Signals are `Video`s, paths or bytes of video files, opened readers, or arrays of RGB frames
-    [T, H, W, 3] or grey ones [T, H, W] with fps=. Memory of `encode_to` and `open` depends on the group, not
-    on the length.
+    Signals are `Video`s, paths or bytes of video files, opened readers, or arrays of RGB frames [T, H, W, 3]
+    or grey ones [T, H, W] with fps=. Memory of `encode_to` and `open` depends on the group, not on the
+    length.
     """
 
     name, wire_id = "video", WIRE_ID
@@ -67,8 +67,7 @@ class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOpt
         **options: Any,
     ) -> VideoStream:
         """Encode frames as they come: see `VideoStream`. Without `keep` it forgets packets that were given,
-        and
-        memory stays the same however long it goes on.
+        and memory stays the same however long it goes on.
 
         Args:
             width, height: of RGB frames of 8 bits; or

@@ -37,8 +37,7 @@ class GroupCoder:
         self, group: Group, size: float, sizes: Sizes, off: float, quality: int | None = None
     ) -> bytes:
         """A group at the quality whose bytes are nearest to `size`, of a few that are tried until one is not
-        further
-        off than a share; `sizes` are known before, and grow.
+        further off than a share; `sizes` are known before, and grow.
         """
         tried: dict[int, bytes] = {}
         while len(tried) < TRIES:

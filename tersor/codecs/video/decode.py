@@ -165,8 +165,7 @@ class VideoAssembly(Assembly[VideoSource]):
 
 class OpenedVideo:
     """A .tsr file of a video, a source of frames: decoding happens as they are taken, and reads only the
-    groups
-    it needs.
+    groups it needs.
 
     Attributes:
         notes: what was damaged, after the last frame.

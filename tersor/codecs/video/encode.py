@@ -112,9 +112,9 @@ class Encoding:
         return list(self.team.ahead(lambda g: measure(g, self.coder.code(g, quality)), self._groups(source)))
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:
-        """Passes at one quality until the sizes of the groups are known near the one that fits, then one that
-        spends
-        the bytes group by group: what one leaves over goes to those to come. A stream has that one alone.
+        """Passes at one quality until the sizes of the groups are known near the one that fits, then one
+        that spends the bytes group by group: what one leaves over goes to those to come. A stream has that
+        one alone.
         """
         bytes_a_second = self._asked[1] * 1000 / 8
         rate, form = self._rate(), self.source.format

@@ -1,8 +1,8 @@
 """Which quality each group gets, so that a file has the bit rate or the PSNR asked for.
 
-Bytes are taken to be exponential in quality, PSNR linear; the slopes are measured as soon as two qualities of
-one video are known. With a bit rate the last pass
-spends what the groups before left over, so that what the model did not foresee does not add up.
+Bytes are taken to be exponential in quality, PSNR linear; the slopes are measured as soon as two qualities
+of one video are known. With a bit rate the last pass spends what the groups before left over, so that what
+the model did not foresee does not add up.
 """
 
 from __future__ import annotations

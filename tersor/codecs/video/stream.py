@@ -35,8 +35,8 @@ class VideoStream:
     """An encoder for pictures that have not ended. Latency: the frames of a packet, `group=`.
 
     Example:
-        stream = tersor.Codec("video").stream(width=640, height=360, fps=30, bitrate=500, group=4)
-        receiver = stream.decoder()
+        stream = tersor.Codec("video").stream(width=640, height=360, fps=30, bitrate=500, group=4) receiver =
+        stream.decoder()
         for frame in camera:                           # uint8 [360, 640, 3], RGB, or a tuple of planes
             for packet in stream.push(frame):
                 for planes in receiver.push(packet):

@@ -1,9 +1,8 @@
 """Established video codecs through PyAV: bytes of the elementary stream, decoded planes, speed on one thread.
 
 Bytes are those of the packets, without a container, less the user data that x264 (0.6 kB) and x265 (2.3 kB)
-write about themselves: NAL units of
-supplemental enhancement information (SEI), payload type 5 (ITU-T H.264 D.1.6, H.265 D.2.6). On a short clip
-that text would be up to a third.
+write about themselves: NAL units of supplemental enhancement information (SEI), payload type 5 (ITU-T H.264
+D.1.6, H.265 D.2.6). On a short clip that text would be up to a third.
 """
 
 from __future__ import annotations
