@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.video.compiled import compiled
 from tersor.codecs.video.inter_loops import predict_inter
 from tersor.codecs.video.intra_loops import predict_intra
 from tersor.codecs.video.state import (
@@ -29,10 +30,17 @@ from tersor.codecs.video.state import (
     UNIT,
     WIDTH,
 )
-from tersor.codecs.video.syntax_loops import CHROMA_BITS, code_leaf, code_split, in_frame, is_decoding, spread, tile
+from tersor.codecs.video.syntax_loops import (
+    CHROMA_BITS,
+    code_leaf,
+    code_split,
+    in_frame,
+    is_decoding,
+    spread,
+    tile,
+)
 from tersor.codecs.video.tables import DST
 from tersor.codecs.video.transform_loops import add_residual
-from tersor.entropy.compiled import compiled
 
 
 @compiled

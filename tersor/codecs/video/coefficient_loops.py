@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.state import (
     COEFFICIENT_MAX,
     COST,
@@ -32,7 +33,6 @@ from tersor.codecs.video.state import (
 )
 from tersor.codecs.video.tables import DIAGONALS, SCAN_X, SCAN_Y, STEPS
 from tersor.entropy.mixing import DECODING, PROBABILITY_BITS, STRETCH_MAX, code_bit, code_mixed
-from tersor.entropy.compiled import compiled, inlined
 
 
 @inlined
@@ -124,8 +124,8 @@ def set_contexts(base, sizes, y, x, place, energy, intra, level, left, since):  
         place: 4 (plane is chroma) + bits - 2.
         left: class of how many levels are to come; since: class of how many were not zero.
     """
-    a, b, d = sizes[y, x + 1], sizes[y + 1, x], sizes[y + 1, x + 1]
-    e = sizes[y, x + 2] + sizes[y + 2, x]
+    a, b, d = np.int64(sizes[y, x + 1]), np.int64(sizes[y + 1, x]), np.int64(sizes[y + 1, x + 1])
+    e = np.int64(sizes[y, x + 2] + sizes[y + 2, x])
     total = a + b + d + e
     chroma = place >> 2
     diagonal = DIAGONALS[y + x]
@@ -179,7 +179,7 @@ def code_levels(k, q, qy, qx, sizes, bits, plane, intra, energy, level):  # prag
     for i in range(end - 1, -1, -1):
         y, x = SCAN_Y[size, i], SCAN_X[size, i]
         near = set_contexts(base, sizes, y, x, place, energy, intra, step, class_of(i), class_of(nonzero))
-        value = q[qy + y, qx + x]
+        value = np.int64(q[qy + y, qx + x])
         wanted = abs(value)
         got = 1 if i == end - 1 else 0
         while got < UNARY:
@@ -241,7 +241,7 @@ def choose_levels(k, d, q, qy, qx, sizes, bits, plane, intra, energy, level, dep
         y, x = SCAN_Y[size, i], SCAN_X[size, i]
         near = set_contexts(base, sizes, y, x, place, energy, intra, step, class_of(i), class_of(nonzero))
         a = np.float64(abs(d[y, x]))
-        high = min(int(a / width + 0.5), COEFFICIENT_MAX)
+        high = min(np.int64(a / width + 0.5), COEFFICIENT_MAX)
         low = max(high - 1, 0)
         rate = 0.0
         best, best_cost = 0, 1e300

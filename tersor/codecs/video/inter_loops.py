@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.video.compiled import compiled
 from tersor.codecs.video.state import (
     CURRENT,
     DEPTH,
     HEIGHT,
+    INTER,
     MARGIN,
     MAX_MERGE,
     MODE,
     MOTION,
-    INTER,
     MV0X,
     MV0Y,
     MV1X,
@@ -40,7 +41,6 @@ from tersor.codecs.video.state import (
 )
 from tersor.codecs.video.tables import CHROMA_FILTER, LUMA_FILTER
 from tersor.codecs.video.transform_loops import clip
-from tersor.entropy.compiled import compiled
 
 NO_TIME = -(1 << 20)
 REACH = 8  # samples beyond a block that filters may read, and then some

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.video.compiled import compiled
 from tersor.codecs.video.state import CURRENT, DEPTH, MARGIN, MODE, NONE, SHIFT_X, SHIFT_Y, UNIT
 from tersor.codecs.video.tables import ANGLES, DC, HORIZONTAL, INVERSE_ANGLES, PLANAR, VERTICAL
-from tersor.entropy.compiled import compiled
 
 ORIGIN = 64  # of the line of references of a direction
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.video.coefficient_loops import code_flag, code_levels, code_raw
+from tersor.codecs.video.compiled import compiled
 from tersor.codecs.video.inter_loops import find_predictors, merge_candidates
 from tersor.codecs.video.state import (
     CHROMA,
@@ -20,6 +21,7 @@ from tersor.codecs.video.state import (
     ENERGY,
     ENERGY_CHROMA,
     FIELDS,
+    HEIGHT,
     INTER,
     INTRA,
     INTRA0,
@@ -39,6 +41,7 @@ from tersor.codecs.video.state import (
     K_ROOT,
     K_SAME,
     K_SKIP,
+    K_SPLIT,
     K_TRANSFORM_SPLIT,
     K_TREE,
     K_ZERO,
@@ -61,15 +64,15 @@ from tersor.codecs.video.state import (
     SPLIT,
     UNIT,
     VECTOR_LIMIT,
+    WIDTH,
 )
 from tersor.codecs.video.tables import DC, HORIZONTAL, INTRA_MODES, PLANAR, VERTICAL
 from tersor.codecs.video.transform_loops import clip
-from tersor.entropy.compiled import compiled
 from tersor.entropy.mixing import DECODING
 
 VECTOR_EXPONENTS = 15
 CHROMA_BITS = 4, 12  # first bits of Cb and Cr in CODED
-CHROMA_MODES = np.array([PLANAR, DC, HORIZONTAL, VERTICAL], np.int32)
+CHROMA_MODES = np.array([PLANAR, DC, HORIZONTAL, VERTICAL], np.int64)
 
 
 @compiled
@@ -303,6 +306,7 @@ def code_residual(c, y, x, bits, intra):  # pragma: no cover
                 total += code_levels(
                     k, c.coefficients[plane], ty & 31, tx & 31, c.scratch[3], side, plane, intra, busy, level
                 )
+            i += 1
         energy = min(bit_length((total << 8) >> (2 * tile_bits(c, plane, bits, 0))), 7)
         if plane == 0:
             cell[ENERGY] = energy
@@ -378,17 +382,17 @@ def code_split(c, y, x, bits, split):  # pragma: no cover
     left, up = c.grid[gy, gx - 1], c.grid[gy - 1, gx]
     a = 3 if left[MODE] == NONE else left[SIZE] - 3
     b = 3 if up[MODE] == NONE else up[SIZE] - 3
-    smaller = (a < bits - 3) + (b < bits - 3)
+    smaller = (1 if a < bits - 3 else 0) + (1 if b < bits - 3 else 0)
     t = bits - 4
     inter = 1 if c.par[REFS] else 0
     busy = (min(left[ENERGY], 7) * 8 + min(up[ENERGY], 7)) * 2 + t
-    return code_flag(c.k, 0, (a * 4 + b) * 4 + t * 2 + inter, busy, ((c.par[LAYER] * 3 + smaller) * 2 + t) * 2 + inter, split)
+    return code_flag(c.k, K_SPLIT, (a * 4 + b) * 4 + t * 2 + inter, busy, ((c.par[LAYER] * 3 + smaller) * 2 + t) * 2 + inter, split)
 
 
 @compiled
 def in_frame(c, y, x, n):  # pragma: no cover
     """2: the whole block is inside the frame; 1: part of it; 0: nothing."""
-    height, width = c.par[0], c.par[1]
+    height, width = c.par[HEIGHT], c.par[WIDTH]
     if y >= height or x >= width:
         return 0
     return 2 if y + n <= height and x + n <= width else 1

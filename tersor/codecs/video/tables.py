@@ -35,7 +35,7 @@ def _transforms() -> np.ndarray:
 
 def _scans() -> tuple[np.ndarray, np.ndarray]:
     """Diagonal scans, each diagonal from bottom left to top right: rows and columns of the i-th coefficient."""
-    ys, xs = np.zeros((4, 1024), np.int32), np.zeros((4, 1024), np.int32)
+    ys, xs = np.zeros((4, 1024), np.int64), np.zeros((4, 1024), np.int64)
     for i in range(4):
         n = 4 << i
         order = [(d - x, x) for d in range(2 * n - 1) for x in range(n) if 0 <= d - x < n]
@@ -46,7 +46,7 @@ def _scans() -> tuple[np.ndarray, np.ndarray]:
 TRANSFORMS = _transforms()
 SCAN_Y, SCAN_X = _scans()
 # class of the diagonal x + y for contexts
-DIAGONALS = np.array([0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, *[8] * 8, *[9] * 39], np.int32)
+DIAGONALS = np.array([0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, *[8] * 8, *[9] * 39], np.int64)
 
 LUMA_FILTER = np.array(
     [
@@ -75,18 +75,18 @@ PLANAR, DC, HORIZONTAL, VERTICAL, INTRA_MODES = 0, 1, 10, 26, 35
 _QUARTER = (32, 26, 21, 17, 13, 9, 5, 2)
 # displacement a row (or column) in 1/32 sample, of modes 2..34; entries 0 and 1 unused
 ANGLES = np.array(
-    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]], np.int32
+    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]], np.int64
 )
 # 8192 / angle, for the side that a negative angle reaches
-INVERSE_ANGLES = np.array([0 if a >= 0 else -round(8192 / -a) for a in ANGLES.tolist()], np.int32)
+INVERSE_ANGLES = np.array([0 if a >= 0 else -round(8192 / -a) for a in ANGLES.tolist()], np.int64)
 
 STEP_BITS = 6
 STEPS_PER_OCTAVE = 12
 LEVELS = 128  # of quantisation: level n has step 2^(n / 12) of 8 bits
 _MANTISSAS = (64, 68, 72, 76, 81, 85, 91, 96, 102, 108, 114, 121)  # 64 2^(n / 12), rounded
-STEPS = np.array([_MANTISSAS[n % 12] << (n // 12) for n in range(LEVELS)], np.int32)
+STEPS = np.array([_MANTISSAS[n % 12] << (n // 12) for n in range(LEVELS)], np.int64)
 
-BETAS = np.array([*[0] * 16, *range(6, 19), *range(20, 65, 2)], np.int32)
+BETAS = np.array([*[0] * 16, *range(6, 19), *range(20, 65, 2)], np.int64)
 TCS = np.array(
     [
         *[0] * 18,
@@ -96,5 +96,5 @@ TCS = np.array(
         *[4] * 3,
         *(5, 5, 6, 6, 7, 8, 9, 10, 11, 13, 14, 16, 18, 20, 22, 24),
     ],
-    np.int32,
+    np.int64,
 )

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.codecs.video.compiled import compiled
 from tersor.codecs.video.tables import STEPS, TRANSFORMS
-from tersor.entropy.compiled import compiled
 
 TRANSPOSED = np.ascontiguousarray(TRANSFORMS.transpose(0, 2, 1))
 LOW, HIGH = -32768, 32767
