@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.inter_loops import predict_inter
 from tersor.codecs.video.intra_loops import predict_intra
 from tersor.codecs.video.state import (
@@ -14,13 +14,15 @@ from tersor.codecs.video.state import (
     CODED,
     CURRENT,
     DEPTH,
-    HEIGHT,
+    FIELDS,
     INTRA,
     INTRA0,
     LEVEL,
     MARGIN,
+    MERGE,
     MODE,
     MOTION,
+    NONE,
     PLANES,
     REF0,
     SHIFT_X,
@@ -43,13 +45,13 @@ from tersor.codecs.video.tables import DST
 from tersor.codecs.video.transform_loops import add_residual
 
 
-@compiled
+@inlined
 def transform_kind(plane, side, intra):  # pragma: no cover
     """Row of TRANSFORMS."""
     return DST if intra and plane == 0 and side == 2 else side - 2
 
 
-@compiled
+@inlined
 def intra_mode(cell, plane, i):  # pragma: no cover
     """Mode of a plane's i-th transform."""
     return np.int64(cell[CHROMA]) if plane else np.int64(cell[INTRA0 + (i & 3)])
@@ -91,55 +93,42 @@ def reconstruct_leaf(c, y, x, bits):  # pragma: no cover
 
 
 @compiled
-def finish_leaf(c, y, x, bits):  # pragma: no cover
-    """Code or decode a block, and rebuild it."""
-    code_leaf(c, y, x, bits)
-    spread(c, y, x, bits)
-    reconstruct_leaf(c, y, x, bits)
-
-
-@compiled
-def code_tree(c, y, x):  # pragma: no cover
-    """Code or decode a block of 32 and what it is split into."""
-    grid = c.grid
-    decoding = is_decoding(c)
-    inside = in_frame(c, y, x, 32)
-    split = 1 if inside == 1 else 0
-    if inside == 2:
-        split = code_split(c, y, x, 5, 0 if decoding or grid[y // UNIT + 1, x // UNIT + 1, SIZE] == 5 else 1)
-    if not split:
-        finish_leaf(c, y, x, 5)
-        return
-    for i in range(4):
-        y1, x1 = y + 16 * (i >> 1), x + 16 * (i & 1)
-        inside = in_frame(c, y1, x1, 16)
-        if inside == 0:
-            continue
-        split = 1
-        if inside == 2:
-            split = code_split(c, y1, x1, 4, 0 if decoding or grid[y1 // UNIT + 1, x1 // UNIT + 1, SIZE] == 4 else 1)
-        if not split:
-            finish_leaf(c, y1, x1, 4)
-            continue
-        for j in range(4):
-            y2, x2 = y1 + 8 * (j >> 1), x1 + 8 * (j & 1)
-            if in_frame(c, y2, x2, 8):
-                finish_leaf(c, y2, x2, 3)
-
-
-@compiled
-def clear(c):  # pragma: no cover
+def start_frame(c):  # pragma: no cover
     """Nothing of the frame is there yet."""
     c.grid[:] = 0
-    c.grid[:, :, MODE] = -1
-    c.grid[:, :, REF0 : REF0 + 2] = -1
-    c.grid[:, :, 3] = -1
+    c.grid[:, :, MODE] = NONE
+    c.grid[:, :, REF0 : REF0 + 2] = NONE
+    c.grid[:, :, MERGE] = NONE
 
 
 @compiled
-def decode_blocks(c):  # pragma: no cover
-    """Decode all blocks of a frame."""
-    clear(c)
-    for y in range(0, c.par[HEIGHT], BLOCK):
-        for x in range(0, c.par[WIDTH], BLOCK):
-            code_tree(c, y, x)
+def code_blocks(c, first, stop):  # pragma: no cover
+    """Code or decode, and rebuild, the blocks of 32 from `first` to `stop`, counted row by row.
+
+    Inside one, `at` counts units of 8 along a Z; a block of 2^bits samples starts there or is split.
+    """
+    decoding = is_decoding(c)
+    columns = (c.par[WIDTH] + BLOCK - 1) // BLOCK
+    for block in range(first, stop):
+        top, left = block // columns * BLOCK, block % columns * BLOCK
+        at, bits = 0, 5
+        while at < 16:
+            y = top + 8 * (2 * (at >> 3) + (at >> 1 & 1))
+            x = left + 8 * (2 * (at >> 2 & 1) + (at & 1))
+            inside = in_frame(c, y, x, 1 << bits)
+            split = 1 if inside == 1 else 0
+            if inside == 2 and bits > 3:
+                smaller = 0 if decoding or c.planned[y // UNIT & 3, x // UNIT & 3, SIZE] == bits else 1
+                split = code_split(c, y, x, bits, smaller)
+            if split:
+                bits -= 1
+                continue
+            if inside == 2:
+                if not decoding:
+                    for f in range(FIELDS):
+                        c.grid[y // UNIT + 1, x // UNIT + 1, f] = c.planned[y // UNIT & 3, x // UNIT & 3, f]
+                code_leaf(c, y, x, bits)
+                spread(c, y, x, bits)
+                reconstruct_leaf(c, y, x, bits)
+            at += 1 << (2 * (bits - 3))
+            bits = 3 if at & 3 else 4

@@ -103,7 +103,7 @@ def code_count(k, value, limit, bits, plane, intra, energy):  # pragma: no cover
     return min(out, limit)
 
 
-@compiled
+@inlined
 def code_escape(k, value, plane):  # pragma: no cover
     """An integer >= 0 in Exp-Golomb form."""
     exponent = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.block_loops import clear, code_tree, intra_mode, transform_kind
+from tersor.codecs.video.block_loops import intra_mode, transform_kind
 from tersor.codecs.video.coefficient_loops import choose_levels
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.inter_loops import find_predictors, merge_candidates, predict_inter
 from tersor.codecs.video.intra_loops import fill, gather, is_smoothed, predict_intra, smooth
 from tersor.codecs.video.search_loops import (
@@ -35,7 +35,6 @@ from tersor.codecs.video.state import (
     ENERGY,
     ENERGY_CHROMA,
     FIELDS,
-    HEIGHT,
     INTER,
     INTRA,
     INTRA0,
@@ -55,7 +54,6 @@ from tersor.codecs.video.state import (
     REFS,
     SHIFT_X,
     SHIFT_Y,
-    SIZE,
     SKIP,
     SPLIT,
     UNIT,
@@ -256,7 +254,7 @@ def try_merges(c, e, y, x, bits, best):  # pragma: no cover
     return best, least, residual
 
 
-@compiled
+@inlined
 def set_predictors(c, y, x, n, cell):  # pragma: no cover
     """The nearer predictor of each side."""
     which = 0
@@ -382,7 +380,7 @@ def choose_chroma(c, e, y, x, bits):  # pragma: no cover
     cell[CHROMA] = chosen
 
 
-@compiled
+@inlined
 def set_intra(cell):  # pragma: no cover
     cell[MODE], cell[SKIP], cell[MERGE] = INTRA, 0, NONE
     cell[REF0], cell[REF0 + 1] = NONE, NONE
@@ -491,70 +489,64 @@ def decide_leaf(c, e, y, x, bits):  # pragma: no cover
 def hide(c, y, x, bits):  # pragma: no cover
     """The block's units are not there yet."""
     gy, gx, n = y // UNIT + 1, x // UNIT + 1, (1 << bits) // UNIT
-    for i in range(n):
-        for j in range(n):
+    for i in range(min(n, c.grid.shape[0] - gy)):
+        for j in range(min(n, c.grid.shape[1] - gx)):
             cell = c.grid[gy + i, gx + j]
             cell[:] = 0
             cell[MODE], cell[REF0], cell[REF0 + 1], cell[MERGE] = NONE, NONE, NONE, NONE
 
 
 @compiled
-def decide_16(c, e, y, x):  # pragma: no cover
-    """A block of 16, whole or split; -> its cost."""
-    inside = in_frame(c, y, x, 16)
-    whole, done = 1e300, False
+def decide(c, e, block):  # pragma: no cover
+    """Choose how a block of 32, counted row by row, is split and what its parts are; fields go to c.planned, levels stay in c.coefficients.
+
+    For each size, `whole` is the cost of the block that is not split, `parts` of what is chosen of its quarters so far, `place` how many those are.
+    """
+    columns = (c.par[WIDTH] + BLOCK - 1) // BLOCK
     weight = e.real[WEIGHT]
-    cost = 0.0
-    if inside == 2:
-        whole, done = decide_leaf(c, e, y, x, 4)
-        whole += weight * measured_split(c, y, x, 4, 0)
-        if done:
-            return whole
-        hide(c, y, x, 4)
-        cost = weight * measured_split(c, y, x, 4, 1)
-    kept = e.kept_cells[1].copy()
-    for i in range(4):
-        y1, x1 = y + 8 * (i >> 1), x + 8 * (i & 1)
-        if in_frame(c, y1, x1, 8):
-            cost += decide_leaf(c, e, y1, x1, 3)[0]
-        if cost >= whole:
+    whole, parts = e.scores[40:48], e.scores[48:56]
+    ys, xs, place = np.zeros(6, np.int64), np.zeros(6, np.int64), np.zeros(6, np.int64)
+    ys[5], xs[5] = block // columns * BLOCK, block % columns * BLOCK
+    bits = 5
+    while True:
+        y, x = ys[bits], xs[bits]
+        inside = in_frame(c, y, x, 1 << bits)
+        cost, done = 0.0, inside == 0
+        whole[bits], parts[bits] = 1e300, 0.0
+        if inside == 2:
+            cost, done = decide_leaf(c, e, y, x, bits)
+            if bits == 3:
+                done = True
+            else:
+                cost += weight * measured_split(c, y, x, bits, 0)
+                if not done:
+                    whole[bits] = cost
+                    hide(c, y, x, bits)
+                    parts[bits] = weight * measured_split(c, y, x, bits, 1)
+        if not done:
+            place[bits] = 0
+            bits -= 1
+            ys[bits], xs[bits] = y, x
+            continue
+        # done with a block: add its cost to the larger one's parts, which may be done as well
+        while bits < 5:
+            bits += 1
+            parts[bits] += cost
+            place[bits] += 1
+            if place[bits] < 4 and parts[bits] < whole[bits]:
+                break
+            cost = parts[bits]
+            if whole[bits] <= cost:
+                cost = whole[bits]
+                take_back(c, e, ys[bits], xs[bits], bits)
+        else:
             break
-    e.kept_cells[1] = kept
-    if whole <= cost:
-        take_back(c, e, y, x, 4)
-        return whole
-    return cost
-
-
-@compiled
-def decide_32(c, e, y, x):  # pragma: no cover
-    """A block of 32, whole or split."""
-    inside = in_frame(c, y, x, 32)
-    whole, done = 1e300, False
-    weight = e.real[WEIGHT]
-    cost = 0.0
-    if inside == 2:
-        whole, done = decide_leaf(c, e, y, x, 5)
-        whole += weight * measured_split(c, y, x, 5, 0)
-        if done:
-            return
-        hide(c, y, x, 5)
-        cost = weight * measured_split(c, y, x, 5, 1)
-    for i in range(4):
-        y1, x1 = y + 16 * (i >> 1), x + 16 * (i & 1)
-        if in_frame(c, y1, x1, 16):
-            cost += decide_16(c, e, y1, x1)
-        if cost >= whole:
-            break
-    if whole <= cost:
-        take_back(c, e, y, x, 5)
-
-
-@compiled
-def encode_blocks(c, e):  # pragma: no cover
-    """Decide and code all blocks of a frame."""
-    clear(c)
-    for y in range(0, c.par[HEIGHT], BLOCK):
-        for x in range(0, c.par[WIDTH], BLOCK):
-            decide_32(c, e, y, x)
-            code_tree(c, y, x)
+        half = 1 << (bits - 1)
+        ys[bits - 1], xs[bits - 1] = ys[bits] + half * (place[bits] >> 1), xs[bits] + half * (place[bits] & 1)
+        bits -= 1
+    gy, gx = ys[5] // UNIT + 1, xs[5] // UNIT + 1
+    for i in range(min(4, c.grid.shape[0] - gy)):
+        for j in range(min(4, c.grid.shape[1] - gx)):
+            for f in range(FIELDS):
+                c.planned[i, j, f] = c.grid[gy + i, gx + j, f]
+    hide(c, ys[5], xs[5], 5)

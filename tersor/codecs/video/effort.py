@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.video import search_loops, state
-from tersor.codecs.video.decide_loops import encode_blocks
+from tersor.codecs.video.block_loops import code_blocks, start_frame
+from tersor.codecs.video.decide_loops import decide
 from tersor.codecs.video.search_loops import Encoder, interpolate_planes
-from tersor.codecs.video.state import Codec
+from tersor.codecs.video.state import Codec, blocks_of
 
 if TYPE_CHECKING:
     from tersor.codecs.video.group import Group
@@ -56,13 +57,12 @@ def new_encoder(c: Codec, group: Group, effort: int) -> Encoder:
     )
 
 
-def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: float, referred: bool) -> None:
+def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: float) -> None:
     """Decide and code the frame whose parameters are set.
 
     Args:
         planes: [H, W] each.
         weight: squared error that a bit is worth.
-        referred: whether others may refer to it.
     """
     par = c.par
     depth = int(par[state.DEPTH])
@@ -76,7 +76,10 @@ def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: f
     e.target[:] = e.original[0] << (14 - depth)
     for r in range(int(par[state.REFS])):
         _interpolate(c, e, int(par[state.REF_FIRST + r]))
-    encode_blocks(c, e)
+    start_frame(c)
+    for block in range(blocks_of(c)):
+        decide(c, e, block)
+        code_blocks(c, block, block + 1)
 
 
 def _interpolate(c: Codec, e: Encoder, slot: int) -> None:

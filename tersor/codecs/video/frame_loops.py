@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.inter_loops import NO_TIME
 from tersor.codecs.video.state import (
     CODED,
@@ -30,7 +30,7 @@ from tersor.codecs.video.state import (
 from tersor.codecs.video.tables import BETAS, TCS
 
 
-@compiled
+@inlined
 def has_levels(cell, gy, gx):  # pragma: no cover
     """Whether the luma transform that covers a unit has levels."""
     if not cell[SPLIT] or cell[SIZE] == 3:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.video import state
-from tersor.codecs.video.block_loops import decode_blocks
+from tersor.codecs.video.block_loops import code_blocks, start_frame
 from tersor.codecs.video.frame_loops import finish_frame
 from tersor.codecs.video.model import costs, start_model
-from tersor.codecs.video.state import Codec, Coder
+from tersor.codecs.video.state import Codec, Coder, blocks_of
 from tersor.codecs.video.structure import Step, last_uses, steps_of
 from tersor.codecs.video.tables import LEVELS, STEPS
 from tersor.entropy.adaptive import Model
@@ -95,7 +95,7 @@ def encode_and_rebuild(
     out = [np.empty(s, dtype_of(depth)) for s in shapes]
     for i, step in enumerate(coder.steps):
         coder.begin(i)
-        encode_frame(c, e, [p[step.time] for p in planes], coder.weight(step), bool(len(coder.steps) - i - 1))
+        encode_frame(c, e, [p[step.time] for p in planes], coder.weight(step))
         coder.finish(i, out)
         if progress:
             progress(i + 1, len(coder.steps))
@@ -139,7 +139,8 @@ def decode_group(
         if not wanted:
             break
         coder.begin(i)
-        decode_blocks(c)
+        start_frame(c)
+        code_blocks(c, 0, blocks_of(c))
         coder.finish(i, out)
         wanted.discard(step.time)
     else:
@@ -185,6 +186,7 @@ class Group:
             frames=np.zeros((self.pool, 3, self.height + margins, self.width + margins), np.int16),
             motions=np.zeros((self.pool, gh, gw, state.MOTION), np.int64),
             grid=np.zeros((gh, gw, state.FIELDS), np.int64),
+            planned=np.zeros((4, 4, state.FIELDS), np.int64),
             coefficients=np.zeros((3, state.BLOCK, state.BLOCK), np.int32),
             candidates=np.zeros((state.MAX_MERGE + 2, state.MOTION), np.int64),
             predictors=np.zeros((2, 2), np.int64),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.state import (
     CURRENT,
     DEPTH,
@@ -24,11 +24,8 @@ from tersor.codecs.video.state import (
     MOTION,
     MV0X,
     MV0Y,
-    MV1X,
-    MV1Y,
     PLANES,
     REF0,
-    REF1,
     REF_FIRST,
     REF_TIME_FIRST,
     REFS,
@@ -81,7 +78,7 @@ def interpolate(source, y, x, fy, fx, filters, taps, height, width, depth, work,
                 out[i, j] >>= 6
 
 
-@compiled
+@inlined
 def fetch(c, ref, plane, y, x, height, width, vy, vx, out):  # pragma: no cover
     """What vector (vy, vx), quarter luma samples, of reference `ref` gives for a block of a plane at (y, x)."""
     sy, sx = (c.par[SHIFT_Y], c.par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
@@ -127,7 +124,7 @@ def predict_inter(c, y, x, n, motion):  # pragma: no cover
         predict_plane(c, plane, y, x, n, motion)
 
 
-@compiled
+@inlined
 def scale(v, wanted, given):  # pragma: no cover
     """A vector component over the time `given`, for the time `wanted`; |times| < 2^10, so products stay below 2^32."""
     if wanted == given:
@@ -135,7 +132,7 @@ def scale(v, wanted, given):  # pragma: no cover
     return np.int64(clip((np.int64(v) * ((wanted * 256) // given) + 128) >> 8, -VECTOR_LIMIT, VECTOR_LIMIT))
 
 
-@compiled
+@inlined
 def neighbour(i, y, x, n):  # pragma: no cover
     """Row and column in the grid of the i-th neighbour: left, above, above right, below left, above left."""
     gy, gx, gn = y // UNIT + 1, x // UNIT + 1, n // UNIT
@@ -150,7 +147,7 @@ def neighbour(i, y, x, n):  # pragma: no cover
     return gy - 1, gx - 1
 
 
-@compiled
+@inlined
 def add_candidate(out, count):  # pragma: no cover
     """One more if out[count] is not among those before."""
     for i in range(count):
@@ -163,7 +160,7 @@ def add_candidate(out, count):  # pragma: no cover
     return count + 1
 
 
-@compiled
+@inlined
 def past_motion(c, y, x, n):  # pragma: no cover
     """Motion of the first reference at the middle of the block: (time it spans, vy, vx); a span of 0: none."""
     slot = c.par[REF_FIRST]
@@ -173,7 +170,7 @@ def past_motion(c, y, x, n):  # pragma: no cover
     return c.par[REF_TIME_FIRST] - m[0], np.int64(m[2]), np.int64(m[3])
 
 
-@compiled
+@inlined
 def set_candidate(out, k, r0, r1, v0y, v0x, v1y, v1x):  # pragma: no cover
     out[k, 0], out[k, 1] = r0, r1
     out[k, 2], out[k, 3] = v0y, v0x

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.state import CURRENT, DEPTH, MARGIN, MODE, NONE, SHIFT_X, SHIFT_Y, UNIT
 from tersor.codecs.video.tables import ANGLES, DC, HORIZONTAL, INVERSE_ANGLES, PLANAR, VERTICAL
 
@@ -79,7 +79,7 @@ def smooth(c, n):  # pragma: no cover
         b[2 * n] = a[2 * n]
 
 
-@compiled
+@inlined
 def is_smoothed(n, mode):  # pragma: no cover
     """Whether a mode of luma sees filtered references."""
     if n == 4 or mode == DC:

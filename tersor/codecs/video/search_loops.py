@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.inter_loops import REACH, find_predictors
 from tersor.codecs.video.state import (
-    DEPTH,
     HEIGHT,
     MARGIN,
     MAX_MERGE,
@@ -98,7 +97,7 @@ def interpolate_planes(frame, planes, height, width, depth, work):  # pragma: no
                         target[x] = source[x]
 
 
-@compiled
+@inlined
 def difference(e, c, y, x, n, motion, out):  # pragma: no cover
     """Target less prediction, in 14 bits, of a block with a motion: out, int32 [n, n]."""
     par = c.par
@@ -153,13 +152,13 @@ def hadamard(d, n):  # pragma: no cover
     return total
 
 
-@compiled
+@inlined
 def transformed_difference(e, c, y, x, n, motion):  # pragma: no cover
     difference(e, c, y, x, n, motion, e.block)
     return hadamard(e.block, n)
 
 
-@compiled
+@inlined
 def whole_difference(target, plane, y, x, py, px, n, limit):  # pragma: no cover
     """Sum of absolute differences of a block at whole samples; stops above the limit."""
     total = np.int64(0)
@@ -174,7 +173,7 @@ def whole_difference(target, plane, y, x, py, px, n, limit):  # pragma: no cover
     return total
 
 
-@compiled
+@inlined
 def vector_bits(v, p):  # pragma: no cover
     """Roughly what a component costs."""
     d = abs(v - p)

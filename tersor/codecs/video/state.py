@@ -72,6 +72,7 @@ class Codec(NamedTuple):
         frames: int16 [pool, 3, H + 2 MARGIN, W + 2 MARGIN], decoded; a chroma plane fills the top left of its array.
         motions: int64 [pool, gh, gw, MOTION], of those frames, with times in place of indices of references.
         grid: int64 [gh, gw, FIELDS].
+        planned: int64 [4, 4, FIELDS], what the encoder chose for the block of 32 in work: coding moves it to the grid.
         coefficients: int32 [3, BLOCK, BLOCK], of the block in work, at the place modulo BLOCK.
         candidates: int64 [MAX_MERGE + 2, MOTION]. predictors: int64 [2, 2].
         scratch: int32 [4, 48, 48]. edge: int32 [4, 160].
@@ -82,8 +83,14 @@ class Codec(NamedTuple):
     frames: NDArray[np.int16]
     motions: Ints
     grid: Ints
+    planned: Ints
     coefficients: TransformInts
     candidates: Ints
     predictors: Ints
     scratch: TransformInts
     edge: TransformInts
+
+
+def blocks_of(c: Codec) -> int:
+    """How many blocks of 32 cover the frame."""
+    return -(-int(c.par[HEIGHT]) // BLOCK) * -(-int(c.par[WIDTH]) // BLOCK)

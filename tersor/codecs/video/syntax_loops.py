@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.video.coefficient_loops import code_flag, code_levels, code_raw
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.inter_loops import find_predictors, merge_candidates
 from tersor.codecs.video.state import (
     CHROMA,
@@ -75,7 +75,7 @@ CHROMA_BITS = 4, 12  # first bits of Cb and Cr in CODED
 CHROMA_MODES = np.array([PLANAR, DC, HORIZONTAL, VERTICAL], np.int64)
 
 
-@compiled
+@inlined
 def bit_length(n):  # pragma: no cover
     out = 0
     while n >> out:
@@ -83,7 +83,7 @@ def bit_length(n):  # pragma: no cover
     return out
 
 
-@compiled
+@inlined
 def tile_bits(c, plane, bits, split):  # pragma: no cover
     """Side of the transforms of a plane in a block of 2^bits luma samples, as a power of two."""
     out = bits
@@ -92,7 +92,7 @@ def tile_bits(c, plane, bits, split):  # pragma: no cover
     return out - 1 if split and out > 2 else out
 
 
-@compiled
+@inlined
 def tile(c, plane, y, x, bits, split, i):  # pragma: no cover
     """The i-th transform of a plane in the block at luma (y, x): (its y, x in the plane, side as a power of two, how many there are)."""
     side = tile_bits(c, plane, bits, split)
@@ -147,7 +147,7 @@ def code_vector(c, y, x, bits, side):  # pragma: no cover
         cell[DELTA] = max(cell[DELTA], min(bit_length(total), 7))
 
 
-@compiled
+@inlined
 def code_ref(c, bits, side, first, ref):  # pragma: no cover
     """Index of a reference, in unary."""
     got = 0
@@ -191,17 +191,18 @@ def code_motion(c, y, x, bits, skip):  # pragma: no cover
     if c.par[REFS] > 1:
         around = (left[REF0 + 1] >= 0) + 2 * (up[REF0 + 1] >= 0)
         two = code_flag(k, K_BI, s * 4 + around, layer * 4 + s, around, 1 if cell[REF0 + 1] >= 0 else 0)
-    cell[REF0] = code_ref(c, bits, 0, 0 if two else -1, cell[REF0])
-    cell[REF0 + 1] = code_ref(c, bits, 1, cell[REF0], cell[REF0 + 1]) if two else NONE
-    code_vector(c, y, x, bits, 0)
-    if two:
-        code_vector(c, y, x, bits, 1)
-    else:
+    for side in range(1 + two):
+        cell[REF0 + side] = code_ref(c, bits, side, cell[REF0] if side else two - 1, cell[REF0 + side])
+    if not two:
+        cell[REF0 + 1] = NONE
+    if not two:
         cell[MV0Y + 2] = 0
         cell[MV0Y + 3] = 0
+    for side in range(1 + two):
+        code_vector(c, y, x, bits, side)
 
 
-@compiled
+@inlined
 def direction(mode):  # pragma: no cover
     """Class of a mode for contexts: smooth, mean, across, down."""
     return mode if mode < 2 else 2 if mode < 18 else 3
@@ -363,7 +364,7 @@ def code_leaf(c, y, x, bits):  # pragma: no cover
         cell[ENERGY_CHROMA] = 0
 
 
-@compiled
+@inlined
 def spread(c, y, x, bits):  # pragma: no cover
     """Copy the fields of a block's first unit to all its units."""
     gy, gx, n = y // UNIT + 1, x // UNIT + 1, (1 << bits) // UNIT
@@ -389,7 +390,7 @@ def code_split(c, y, x, bits, split):  # pragma: no cover
     return code_flag(c.k, K_SPLIT, (a * 4 + b) * 4 + t * 2 + inter, busy, ((c.par[LAYER] * 3 + smaller) * 2 + t) * 2 + inter, split)
 
 
-@compiled
+@inlined
 def in_frame(c, y, x, n):  # pragma: no cover
     """2: the whole block is inside the frame; 1: part of it; 0: nothing."""
     height, width = c.par[HEIGHT], c.par[WIDTH]
@@ -398,6 +399,6 @@ def in_frame(c, y, x, n):  # pragma: no cover
     return 2 if y + n <= height and x + n <= width else 1
 
 
-@compiled
+@inlined
 def is_decoding(c):  # pragma: no cover
     return c.k.io[DECODING] != 0

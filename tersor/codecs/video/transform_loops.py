@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled
+from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.tables import STEPS, TRANSFORMS
 
 TRANSPOSED = np.ascontiguousarray(TRANSFORMS.transpose(0, 2, 1))
 LOW, HIGH = -32768, 32767
 
 
-@compiled
+@inlined
 def clip(v, low, high):  # pragma: no cover
     return low if v < low else high if v > high else v
 
@@ -81,7 +81,7 @@ def inverse(d, work, out, kind, bits, depth):  # pragma: no cover
             out[i, j] >>= shift
 
 
-@compiled
+@inlined
 def dequantise(q, y, x, d, bits, level):  # pragma: no cover
     """Levels q[y:, x:] to coefficients d, int32 [n, n]: step 2^(level / 12) of 8-bit samples. |q| < 2^15 and steps < 2^18: int64 holds the product."""
     n = 1 << bits
