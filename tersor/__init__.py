@@ -1,4 +1,6 @@
-"""tersor: learned codecs for images (audio, video and scientific fields to come), in files that stay readable."""
+"""tersor: learned codecs for images (audio, video and scientific fields to come), in files that stay
+readable.
+"""
 
 from tersor.api import Codec as Codec
 from tersor.api import File as File
@@ -8,7 +10,7 @@ from tersor.api import info as info
 from tersor.api import list_codecs as list_codecs
 from tersor.api import open as open
 from tersor.errors import TersorError as TersorError
-from tersor.signals import Image as Image
+from tersor.signals import Image
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "File", "Image", "TersorError", "decode", "encode", "info", "list_codecs", "open"]

@@ -51,7 +51,8 @@ class Codec:
         return cast(list[Image | Field | Audio], self._codec.decode_batch(files, **options))
 
     def encode_to(self, file: BinaryIO, signal: Any, **options: Any) -> int:
-        """Audio: encode one sound into an empty file that can be read and sought, in memory that depends on the segment; -> bytes written.
+        """Audio: encode one sound into an empty file that can be read and sought, in memory that depends on
+        the segment; -> bytes written.
 
         Raises:
             SignalError: the codec codes whole signals only.
@@ -69,7 +70,7 @@ class Codec:
         return self._part_by_part("open")(file, **options)
 
     def stream(self, **options: Any) -> Any:
-        """Audio: encode sound as it comes; see `tersor.codecs.audio_stream.AudioStream`.
+        """Audio: encode sound as it comes; see `tersor.codecs.audio.stream.AudioStream`.
 
         Raises:
             SignalError: the codec has no streams.
@@ -78,12 +79,17 @@ class Codec:
 
     def _part_by_part(self, name: str) -> Any:
         if not hasattr(self._codec, name):
-            raise SignalError(f"the codec '{self.entry.name}' has no streams: it codes whole signals, with encode and decode; audio has {name}")
+            raise SignalError(
+                f"the codec '{self.entry.name}' has no streams: it codes whole signals, "
+                f"with encode and decode; audio has {name}"
+            )
         return getattr(self._codec, name)
 
     def _check(self, options: dict[str, Any], known: tuple[str, ...]) -> None:
         if unknown := sorted(set(options) - set(known) - {"progress"}):
-            raise SignalError(f"the codec '{self.entry.name}' has no option {', '.join(unknown)}; it has {', '.join(known)}")
+            raise SignalError(
+                f"the codec '{self.entry.name}' has no option {', '.join(unknown)}; it has {', '.join(known)}"
+            )
 
     def encode(self, signal: Any, **options: Any) -> bytes:
         """A batch of one."""
@@ -98,13 +104,15 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
     """Encode one signal to the bytes of a .tsr file.
 
     Args:
-        x: "image": a path, the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch [C, H, W]; uint8 or uint16. "field": any numeric array.
-            "audio": a path or the bytes of a sound file, or an array [samples, channels] with rate=.
+        x: "image": a path, the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch
+            [C, H, W]; uint8 or uint16. "field": any numeric array. "audio": a path or the bytes of a sound
+            file, or an array [samples, channels] with rate=.
         codec: name of the codec.
         device: "auto", "cpu" or "cuda".
-        options: of the codec; for "image": quality (1..100), target_bpp, target_psnr, effort (1..9), tile; for "field": one of max_error, rel_error,
-            pointwise_rel_error, target_psnr, target_ratio, lossless, and fill_value; for "audio": rate, one of quality, bitrate (kbit/s),
-            lossless, and segment (seconds).
+        options: of the codec; for "image": quality (1..100), target_bpp, target_psnr, effort (1..9), tile;
+            for "field": one of max_error, rel_error, pointwise_rel_error, target_psnr, target_ratio,
+            lossless, and fill_value; for "audio": rate, one of quality, bitrate (kbit/s), lossless, and
+            segment (seconds).
 
     Raises:
         SignalError: a signal or option that cannot be coded.
@@ -118,13 +126,17 @@ def decode(data: bytes | bytearray | memoryview, *, device: str = "auto", **opti
     Args:
         data: the file.
         device: "auto", "cpu" or "cuda".
-        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices; for "audio": start, stop (seconds), salvage.
+        options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices; for
+            "audio": start, stop (seconds), salvage.
 
     Raises:
         BitstreamError: a damaged or foreign file.
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise SignalError(f"decode takes the bytes of a .tsr file, not {type(data).__name__}; use tersor.open(path) for files")
+        raise SignalError(
+            f"decode takes the bytes of a .tsr file, not {type(data).__name__}; "
+            "use tersor.open(path) for files"
+        )
     reader = Reader(data, salvage=bool(options.get("salvage")))
     return Codec(registry.by_wire_id(reader.codec).name, device=device).decode(reader, **options)
 
@@ -168,7 +180,9 @@ class File:
     def __enter__(self) -> File:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -183,7 +197,13 @@ def open(path: str | Path | BinaryIO, *, device: str = "auto") -> File:
 def describe(reader: Reader) -> dict[str, Any]:
     entry = registry.by_wire_id(reader.codec)
     facts = registry.resolve(entry.describe)(reader)
-    return {"codec": entry.name, "bytes": reader.size, **facts, "metadata": sorted(reader.metadata), "overhead_bytes": reader.front_size - len(reader.metadata_bytes)}
+    return {
+        "codec": entry.name,
+        "bytes": reader.size,
+        **facts,
+        "metadata": sorted(reader.metadata),
+        "overhead_bytes": reader.front_size - len(reader.metadata_bytes),
+    }
 
 
 def info(source: str | Path | bytes) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The .tsr container: bytes, sections and checksums; it knows nothing of models. Normative text: FORMAT.md.
 
-    magic 89 54 53 52 | version | codec | header | metadata | chunk table: (length, CRC-32) per chunk | CRC-32 of all before | chunks
+    magic 89 54 53 52 | version | codec | header | metadata | chunk table: (length, CRC-32) per chunk | CRC-32
+    of all before | chunks
 
-Numbers are unsigned LEB128 ("uvarint"), checksums CRC-32 (zlib) little endian. The reader checks every size against the bytes that are there before it allocates.
+Numbers are unsigned LEB128 ("uvarint"), checksums CRC-32 (zlib) little endian. The reader checks every size
+against the bytes that are there before it allocates.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tersor.errors import BitstreamError, ChecksumError, LimitExceededError, SignalError, TruncatedError, UnsupportedVersionError
+from tersor.errors import (
+    BitstreamError,
+    ChecksumError,
+    LimitExceededError,
+    SignalError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
 
 MAGIC = b"\x89TSR"
 VERSION = 1
@@ -38,14 +47,21 @@ def put_uvarint(value: int) -> bytes:
 
 
 class ByteReader:
-    """Reads a section of bytes front to back; running past its end is a TruncatedError that names the section."""
+    """Reads a section of bytes front to back; running past its end is a TruncatedError that names the
+    section.
+    """
 
     def __init__(self, data: bytes, name: str) -> None:
         self.data, self.name, self.at = data, name, 0
 
     def take(self, n: int) -> bytes:
         if n > len(self.data) - self.at:
-            raise TruncatedError(f"{self.name}: {n} bytes announced at offset {self.at}, {len(self.data) - self.at} left; the file is cut short or damaged")
+            raise TruncatedError(
+                f"{self.name}: {n} bytes announced at offset {self.at}, {len(self.data) - self.at} left; "
+                "the file is cut short or damaged",
+                section=self.name,
+                offset=self.at,
+            )
         self.at += n
         return self.data[self.at - n : self.at]
 
@@ -62,26 +78,38 @@ class ByteReader:
             if not b & 0x80:
                 break
             if shift > 63:
-                raise BitstreamError(f"{self.name}: {what} is not a valid number; the file is damaged")
+                raise self._wrong(f"{what} is not a valid number; the file is damaged")
         if b == 0 and shift > 7:
-            raise BitstreamError(f"{self.name}: {what} is not in shortest form; the file is damaged")
+            raise self._wrong(f"{what} is not in shortest form; the file is damaged")
         if value > limit:
-            raise LimitExceededError(f"{self.name}: {what} is {value}, allowed are at most {limit}")
+            raise LimitExceededError(
+                f"{self.name}: {what} is {value}, allowed are at most {limit}",
+                section=self.name,
+                offset=self.at,
+            )
         return value
 
     def end(self) -> None:
         if self.at != len(self.data):
-            raise BitstreamError(f"{self.name}: {len(self.data) - self.at} bytes left over; the file is damaged")
+            raise self._wrong(f"{len(self.data) - self.at} bytes left over; the file is damaged")
+
+    def _wrong(self, what: str) -> BitstreamError:
+        return BitstreamError(f"{self.name}: {what}", section=self.name, offset=self.at)
 
 
 def pack_metadata(metadata: Mapping[str, bytes]) -> bytes:
     """Named byte strings -> one zlib stream, or nothing if there are none."""
     if not metadata:
         return b""
-    raw = b"".join(put_uvarint(len(k.encode())) + k.encode() + put_uvarint(len(v)) + v for k, v in metadata.items())
+    raw = b"".join(
+        put_uvarint(len(k.encode())) + k.encode() + put_uvarint(len(v)) + v for k, v in metadata.items()
+    )
     packed = zlib.compress(raw, 9)
     if max(len(raw), len(packed)) > MAX_METADATA or any(len(k.encode()) > MAX_KEY for k in metadata):
-        raise SignalError(f"metadata of {len(raw)} bytes; at most {MAX_METADATA}, with keys of at most {MAX_KEY}, are allowed: drop the largest entry")
+        raise SignalError(
+            f"metadata of {len(raw)} bytes; at most {MAX_METADATA}, with keys of at most {MAX_KEY}, "
+            "are allowed: drop the largest entry"
+        )
     return packed
 
 
@@ -123,7 +151,13 @@ def write(codec: int, header: bytes, metadata: Mapping[str, bytes], chunks: Sequ
     return _front(codec, header, metadata, [(len(c), zlib.crc32(c)) for c in chunks]) + b"".join(chunks)
 
 
-def write_to(file: BinaryIO, codec: int, header: Callable[[], bytes], metadata: Mapping[str, bytes], chunks: Iterable[bytes]) -> int:
+def write_to(
+    file: BinaryIO,
+    codec: int,
+    header: Callable[[], bytes],
+    metadata: Mapping[str, bytes],
+    chunks: Iterable[bytes],
+) -> int:
     """As `write`, into a file, with one chunk at a time in memory; -> its size.
 
     Args:
@@ -145,9 +179,14 @@ def write_to(file: BinaryIO, codec: int, header: Callable[[], bytes], metadata: 
     return len(front) + end
 
 
-def _front(codec: int, header: bytes, metadata: Mapping[str, bytes], table: Sequence[tuple[int, int]]) -> bytes:
+def _front(
+    codec: int, header: bytes, metadata: Mapping[str, bytes], table: Sequence[tuple[int, int]]
+) -> bytes:
     if len(header) > MAX_HEADER or len(table) > MAX_CHUNKS:
-        raise SignalError(f"{len(table)} chunks and a header of {len(header)} bytes; at most {MAX_CHUNKS} and {MAX_HEADER} are allowed: use larger tiles")
+        raise SignalError(
+            f"{len(table)} chunks and a header of {len(header)} bytes; "
+            f"at most {MAX_CHUNKS} and {MAX_HEADER} are allowed: use larger tiles"
+        )
     packed = pack_metadata(metadata)
     front = bytearray(MAGIC + bytes([VERSION]) + put_uvarint(codec))
     front += put_uvarint(len(header)) + header + put_uvarint(len(packed)) + packed + put_uvarint(len(table))
@@ -168,7 +207,11 @@ class Reader:
 
     Args:
         source: the bytes, or a seekable binary file that stays open while chunks are read.
-        salvage: take a file that is cut short, or has something appended; chunks that are not there fail their checksum.
+        salvage: take a file that is cut short, or has something appended; chunks that are not there fail
+            their checksum.
+
+    Attributes:
+        fault: what is wrong with the length of a file that was taken to be salvaged; None if nothing is.
 
     Raises:
         BitstreamError: not a .tsr file, or a damaged front; see the subclasses.
@@ -176,7 +219,9 @@ class Reader:
 
     def __init__(self, source: bytes | bytearray | memoryview | BinaryIO, *, salvage: bool = False) -> None:
         self._reading = threading.Lock()
-        self._file: BinaryIO = io.BytesIO(bytes(source)) if isinstance(source, (bytes, bytearray, memoryview)) else source
+        self._file: BinaryIO = (
+            io.BytesIO(bytes(source)) if isinstance(source, (bytes, bytearray, memoryview)) else source
+        )
         try:
             self.size = self._file.seek(0, os.SEEK_END)
             self._file.seek(0)
@@ -184,12 +229,17 @@ class Reader:
         except (OSError, AttributeError) as e:
             raise SignalError(f"not a seekable binary file ({e}); read a pipe into bytes first") from e
         if start[:4] != MAGIC:
-            raise BitstreamError(f"not a .tsr file: it starts with {start[:4].hex(' ') or 'nothing'}, not {MAGIC.hex(' ')}")
+            raise BitstreamError(
+                f"not a .tsr file: it starts with {start[:4].hex(' ') or 'nothing'}, not {MAGIC.hex(' ')}"
+            )
         if len(start) < 5:
             raise TruncatedError("the file ends after its magic number")
         if start[4] != VERSION:
-            raise UnsupportedVersionError(f"format version {start[4]}; this tersor reads version {VERSION}: install a newer tersor")
-        # The front is small; read it in growing pieces so that a huge file is not loaded to look at its header.
+            raise UnsupportedVersionError(
+                f"format version {start[4]}; this tersor reads version {VERSION}: install a newer tersor"
+            )
+        # The front is small; read it in growing pieces so that a huge file is not loaded to look at its
+        # header.
         self._front = bytearray(start)
         self._at = 5
         self.codec = self._uvarint((1 << 32) - 1, "codec id")
@@ -197,10 +247,15 @@ class Reader:
         packed = self._take(self._uvarint(MAX_METADATA, "metadata length"))
         count = self._uvarint(MAX_CHUNKS, "chunk count")
         if count * 5 > self.size - self._at:
-            raise TruncatedError(f"chunk table: {count} chunks announced, {self.size - self._at} bytes left; the file is cut short or damaged")
+            raise TruncatedError(
+                f"chunk table: {count} chunks announced, {self.size - self._at} bytes left; "
+                "the file is cut short or damaged"
+            )
         lengths, crcs = [], []
         for i in range(count):
-            lengths.append(self._uvarint((1 << 63) - 1, f"length of chunk {i}"))  # held against the file below
+            lengths.append(
+                self._uvarint((1 << 63) - 1, f"length of chunk {i}")
+            )  # held against the file below
             crcs.append(int.from_bytes(self._take(4), "little"))
         expected = zlib.crc32(bytes(self._front[: self._at]))
         stored = int.from_bytes(self._take(4), "little")
@@ -214,14 +269,31 @@ class Reader:
         for length, crc in zip(lengths, crcs, strict=True):
             self._spans.append(_Span(offset, length, crc))
             offset += length
-        if offset > self.size and not salvage:
-            raise TruncatedError(f"chunks end at byte {offset}, the file at {self.size}; it is cut short: of images and sound, decode --salvage keeps the rest")
-        if offset < self.size and not salvage:
-            raise BitstreamError(f"{self.size - offset} bytes after the last chunk; the file is damaged or has something appended")
+        self.fault = self._length_fault(offset)
+        if self.fault and not salvage:
+            raise self.fault
+
+    def _length_fault(self, end: int) -> BitstreamError | None:
+        if end > self.size:
+            return TruncatedError(
+                f"chunks end at byte {end}, the file at {self.size}; it is cut short: "
+                "salvage (decode --salvage) keeps the rest",
+                offset=self.size,
+            )
+        if end < self.size:
+            return BitstreamError(
+                f"{self.size - end} bytes after the last chunk; "
+                "the file is damaged or has something appended",
+                offset=end,
+            )
+        return None
 
     def _take(self, n: int) -> bytes:
         if self._at + n > self.size:
-            raise TruncatedError(f"header: {n} bytes announced at offset {self._at}, the file ends at {self.size}; it is cut short or damaged")
+            raise TruncatedError(
+                f"header: {n} bytes announced at offset {self._at}, the file ends at {self.size}; "
+                "it is cut short or damaged"
+            )
         while len(self._front) < self._at + n:
             more = self._file.read(max(4096, len(self._front), self._at + n - len(self._front)))
             if not more:
@@ -260,7 +332,12 @@ class Reader:
             data = self._file.read(min(span.length, self.size - at))
         crc = zlib.crc32(data)
         if crc != span.crc or len(data) != span.length:
-            raise ChecksumError(f"chunk {index}: CRC-32 {crc:08x}, stored {span.crc:08x}; the file is damaged there")
+            raise ChecksumError(
+                f"chunk {index}: CRC-32 {crc:08x}, stored {span.crc:08x}; the file is damaged there",
+                section=f"chunk {index}",
+                chunk=index,
+                offset=span.offset,
+            )
         return data
 
     def damaged_chunks(self) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 
 class TersorError(Exception):
     """Base of everything tersor raises on purpose."""
@@ -11,8 +14,29 @@ class SignalError(TersorError, ValueError):
     """An input signal (image, array, file) that cannot be coded, or an option out of range."""
 
 
+class MissingFileError(SignalError, FileNotFoundError):
+    """An input file that is not there."""
+
+
 class BitstreamError(TersorError, ValueError):
-    """A .tsr file that is foreign, damaged or hostile."""
+    """A .tsr file that is foreign, damaged or hostile.
+
+    Attributes:
+        section: what is damaged, such as "image header" or "chunk 3"; empty if not known.
+        chunk: its number, if it is a chunk.
+        offset: in the file where the section is a chunk, else in the section, if known.
+    """
+
+    def __init__(
+        self, message: str = "", *, section: str = "", chunk: int | None = None, offset: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.section, self.chunk, self.offset = section, chunk, offset
+
+    def at(self, name: str) -> Self:
+        """The same error of a chunk that can be salvaged, with what people call it."""
+        message = f"{name}: {self}; salvage (decode --salvage) fills it and decodes the rest"
+        return type(self)(message, section=self.section or name, chunk=self.chunk, offset=self.offset)
 
 
 class TruncatedError(BitstreamError):
@@ -44,8 +68,21 @@ class MissingDependencyError(TersorError, ImportError):
 
 
 class BoundError(TersorError, RuntimeError):
-    """An encoder found that its own output breaks the bound it promised; a fault of tersor, and nothing was written."""
+    """An encoder found that its own output breaks the bound it promised; a fault of tersor, and nothing was
+    written.
+    """
 
 
 class DeviceError(TersorError, RuntimeError):
     """The requested device is not there."""
+
+
+def unreadable(path: str | Path, error: OSError) -> SignalError:
+    """What to raise for an input file that cannot be opened; `except FileNotFoundError` catches it where the
+    file is missing.
+    """
+    if not isinstance(error, FileNotFoundError):
+        return SignalError(f"{path}: cannot be read ({error.strerror or error})")
+    missing = MissingFileError(f"{path}: cannot be read ({error.strerror})")
+    missing.errno, missing.filename = error.errno, str(path)
+    return missing

@@ -1,7 +1,8 @@
 """Codecs by name and by wire id; nothing is imported until it is used.
 
-Wire ids are append-only: a number, once released, means the same bytes forever (tests/test_house.py holds the list). Third parties register an entry point in the
-group "tersor.codecs" that names a `CodecEntry`; their wire ids start at 1000.
+Wire ids are append-only: a number, once released, means the same bytes forever (tests/test_house.py holds the
+list). Third parties register an entry point in the group "tersor.codecs" that names a `CodecEntry`; their
+wire ids start at 1000.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ class CodecEntry:
         wire_id: in files.
         summary: one line.
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
-        describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers" or "audio"; the command line reads and writes files of that kind.
+        describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises
+            BitstreamError on a bad header.
+        signal: what it codes, "image", "field", "integers" or "audio"; the command line reads and writes
+            files of that kind.
     """
 
     name: str
@@ -44,38 +47,39 @@ BUILT_IN = (
         name="image",
         wire_id=1,
         summary="photographs and pictures, any size and rate, one network; alpha exact",
-        codec="tersor.codecs.image:ImageCodec",
-        describe="tersor.codecs.image_header:describe",
+        codec="tersor.codecs.image.codec:ImageCodec",
+        describe="tersor.codecs.image.header:describe",
     ),
     CodecEntry(
         name="compressai",
         wire_id=2,
         summary="CompressAI's pretrained image models in our container (pip install tersor[zoo])",
-        codec="tersor.interop.compressai:CompressAICodec",
-        describe="tersor.interop.compressai_header:describe",
+        codec="tersor.codecs.compressai.codec:CompressAICodec",
+        describe="tersor.codecs.compressai.header:describe",
     ),
     CodecEntry(
         name="field",
         wire_id=3,
-        summary="arrays of numbers with a guaranteed error bound, or without loss (pip install tersor[fields])",
-        codec="tersor.codecs.field:FieldCodec",
-        describe="tersor.codecs.field_header:describe",
+        summary="arrays of numbers with a guaranteed error bound, "
+        "or without loss (pip install tersor[fields])",
+        codec="tersor.codecs.field.codec:FieldCodec",
+        describe="tersor.codecs.field.header:describe",
         signal="field",
     ),
     CodecEntry(
         name="audio",
         wire_id=4,
         summary="speech and music at any bit rate, or without loss (pip install tersor[audio])",
-        codec="tersor.codecs.audio:AudioCodec",
-        describe="tersor.codecs.audio_header:describe",
+        codec="tersor.codecs.audio.codec:AudioCodec",
+        describe="tersor.codecs.audio.header:describe",
         signal="audio",
     ),
     CodecEntry(
         name="lossless",
         wire_id=5,
         summary="integers bit by bit: images, volumes, arrays of any shape (pip install tersor[fields])",
-        codec="tersor.codecs.lossless:LosslessCodec",
-        describe="tersor.codecs.lossless_header:describe",
+        codec="tersor.codecs.lossless.codec:LosslessCodec",
+        describe="tersor.codecs.lossless.header:describe",
         signal="integers",
     ),
 )
@@ -94,11 +98,19 @@ def entries() -> dict[str, CodecEntry]:
         try:
             entry = point.load()
         except Exception as e:  # whatever a foreign package does on import
-            raise TersorError(f"entry point {point.value} cannot be loaded ({e!r}); repair or uninstall its package") from e
+            raise TersorError(
+                f"entry point {point.value} cannot be loaded ({e!r}); repair or uninstall its package"
+            ) from e
         if not isinstance(entry, CodecEntry) or entry.wire_id < FIRST_FOREIGN_ID:
-            raise TersorError(f"entry point {point.value}: needed is a tersor.registry.CodecEntry with a wire_id of at least {FIRST_FOREIGN_ID}")
+            raise TersorError(
+                f"entry point {point.value}: "
+                f"needed is a tersor.registry.CodecEntry with a wire_id of at least {FIRST_FOREIGN_ID}"
+            )
         if entry.name in found or entry.wire_id in ids:
-            raise TersorError(f"entry point {point.value}: the name '{entry.name}' or wire id {entry.wire_id} is taken; uninstall one of the two packages")
+            raise TersorError(
+                f"entry point {point.value}: the name '{entry.name}' or wire id {entry.wire_id} is "
+                "taken; uninstall one of the two packages"
+            )
         found[entry.name] = entry
         ids.add(entry.wire_id)
     return found
@@ -118,7 +130,10 @@ def by_wire_id(wire_id: int) -> CodecEntry:
     for entry in BUILT_IN if wire_id < FIRST_FOREIGN_ID else entries().values():
         if entry.wire_id == wire_id:
             return entry
-    raise UnknownCodecError(f"the file's codec has wire id {wire_id}, which no installed codec claims; install the package that wrote it, or a newer tersor")
+    raise UnknownCodecError(
+        f"the file's codec has wire id {wire_id}, which no installed codec claims; "
+        "install the package that wrote it, or a newer tersor"
+    )
 
 
 def resolve(path: str) -> Any:

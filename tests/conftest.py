@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tersor.bench import picture as make_picture
+from tersor.testing.samples import picture as make_picture
 
 
 @pytest.fixture(scope="session")
@@ -17,14 +17,26 @@ def picture() -> np.ndarray:
 @pytest.fixture(scope="session")
 def hard_pictures() -> dict[str, np.ndarray]:
     """What breaks codecs: noise, text, saturated colours, one-pixel patterns; uint8 [192, 256, 3] each."""
-    from tersor.datasets.images import render_screen
+    from tersor.datasets.image import render_screen
 
     rng = np.random.default_rng(0)
     h, w = 192, 256
     y, x = np.mgrid[:h, :w]
     checker = ((x + y) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
     stripes = np.stack([x % 2 * 255, (x + 1) % 2 * 255, y % 2 * 255], 2).astype(np.uint8)
-    blocks = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255], [0, 255, 255], [0, 0, 0], [255, 255, 255]], np.uint8)
+    blocks = np.array(
+        [
+            [255, 0, 0],
+            [0, 255, 0],
+            [0, 0, 255],
+            [255, 255, 0],
+            [255, 0, 255],
+            [0, 255, 255],
+            [0, 0, 0],
+            [255, 255, 255],
+        ],
+        np.uint8,
+    )
     return {
         "noise": rng.integers(0, 256, (h, w, 3), dtype=np.uint8),
         "black and white noise": (rng.integers(0, 2, (h, w, 1), dtype=np.uint8) * 255).repeat(3, 2),

@@ -13,14 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from tersor.cli import main
-from tersor.codecs.audio_header import AudioHeader
+from tersor.codecs.audio.header import AudioHeader
 from tersor.container import Reader
 from tersor.errors import SignalError
 from tersor.files.audio import AudioReader, audio_bytes, read_audio
 from tersor.signals import Audio
 
 RATE = 22050
-PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636000000002000148afa4710000000049454e44ae426082")
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636000000002000148afa4710000000049454e44ae426082"
+)
 
 
 def tone(dtype: Any = np.int16, channels: int = 2, seconds: float = 1.2) -> NDArray[Any]:
@@ -33,7 +35,10 @@ def tone(dtype: Any = np.int16, channels: int = 2, seconds: float = 1.2) -> NDAr
     return (y * 2.0 ** (8 * np.dtype(dtype).itemsize - 1)).astype(dtype)
 
 
-@pytest.mark.parametrize(("dtype", "bits"), [(np.int16, 16), (np.int32, 24), (np.int32, 32), (np.float32, 32), (np.float64, 64), (np.uint8, 8)])
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [(np.int16, 16), (np.int32, 24), (np.int32, 32), (np.float32, 32), (np.float64, 64), (np.uint8, 8)],
+)
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_written_files_are_read_again(dtype: Any, bits: int, suffix: str, tmp_path: Path) -> None:
     x = tone(dtype)
@@ -56,7 +61,15 @@ def test_written_files_are_read_again(dtype: Any, bits: int, suffix: str, tmp_pa
         assert np.abs(back.samples / full - reference).max() < 1e-6
 
 
-@pytest.mark.parametrize(("codec", "suffix", "form"), [("libmp3lame", ".mp3", "mp3"), ("libopus", ".ogg", "ogg"), ("aac", ".m4a", "mp4"), ("libopus", ".opus", "opus")])
+@pytest.mark.parametrize(
+    ("codec", "suffix", "form"),
+    [
+        ("libmp3lame", ".mp3", "mp3"),
+        ("libopus", ".ogg", "ogg"),
+        ("aac", ".m4a", "mp4"),
+        ("libopus", ".opus", "opus"),
+    ],
+)
 def test_compressed_files_are_read(codec: str, suffix: str, form: str, tmp_path: Path) -> None:
     import av
 
@@ -78,19 +91,29 @@ def test_compressed_files_are_read(codec: str, suffix: str, form: str, tmp_path:
     assert len(read_audio(tmp_path / "y.wav").samples) == len(sound.samples)
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("libmp3lame", ".mp3"), ("aac", ".m4a"), ("alac", ".m4a"), ("libopus", ".opus")])
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("libmp3lame", ".mp3"), ("aac", ".m4a"), ("alac", ".m4a"), ("libopus", ".opus")]
+)
 def test_compressed_files_are_read_without_gaps(codec: str, suffix: str, tmp_path: Path) -> None:
-    """What encoders add in front and behind is cut off where the file says how much it is; mp4 says it in milliseconds."""
+    """What encoders add in front and behind is cut off where the file says how much it is; mp4 says it in
+    milliseconds.
+    """
     import av
 
     rate = 48000
-    x = (np.random.default_rng(0).normal(0, 0.1, rate + 77) * (np.arange(rate + 77) % 4000 < 400)).astype(np.float32)
+    x = (np.random.default_rng(0).normal(0, 0.1, rate + 77) * (np.arange(rate + 77) % 4000 < 400)).astype(
+        np.float32
+    )
     path = tmp_path / f"x{suffix}"
     with av.open(str(path), "w") as out:
         stream: Any = out.add_stream(codec, rate=rate, layout="mono")
         kind = stream.codec_context.codec.audio_formats[0].name
         data = (x * 2**31).astype(np.int32) if kind.startswith("s32") else x
-        frame = av.AudioFrame.from_ndarray(data[None], format="s32p" if kind.startswith("s32") else "flt" if codec == "libopus" else "fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            data[None],
+            format="s32p" if kind.startswith("s32") else "flt" if codec == "libopus" else "fltp",
+            layout="mono",
+        )
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
@@ -125,7 +148,12 @@ def test_what_is_not_sound_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SignalError, match="standard input"):
         read_audio(b"")
     for rate, channels, words in ((500, 1, "sample rate is 500"), (8000, 9, "9 channels")):
-        data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, channels, rate, 2 * channels * rate, 2 * channels, 16) + b"data\x5a\0\0\0" + b"\0" * 90
+        data = (
+            b"RIFF\0\0\0\0WAVEfmt "
+            + struct.pack("<IHHIIHH", 16, 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
+            + b"data\x5a\0\0\0"
+            + b"\0" * 90
+        )
         with pytest.raises(SignalError, match=words):
             read_audio(data)
     with pytest.raises(SignalError, match=r"\.mp3"):
@@ -140,7 +168,9 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert facts["codec"] == "audio"
     assert abs(facts["bitrate_kbps"] / 24 - 1) < 0.1
     packed = path.with_suffix(".tsr")
-    assert main(["decode", str(packed), "-o", str(tmp_path / "part.flac"), "--from", "0.5", "--to", "0.75"]) == 0
+    assert (
+        main(["decode", str(packed), "-o", str(tmp_path / "part.flac"), "--from", "0.5", "--to", "0.75"]) == 0
+    )
     part = read_audio(tmp_path / "part.flac")
     assert len(part.samples) == round(0.75 * RATE) - round(0.5 * RATE)
     assert part.tags.get("artist", part.tags.get("ARTIST")) == "a"
@@ -216,7 +246,9 @@ def test_salvage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["decode", str(path), "-o", str(out), "--salvage", "--json"]) == 0
     first = AudioHeader.unpack(Reader(data).header, None).segment
     samples, last = read_audio(out).samples, 2 * first
-    assert json.loads(capsys.readouterr().out)["notes"] == [f"{first / RATE:.3f} s to {last / RATE:.3f} s are damaged and silent"]
+    assert json.loads(capsys.readouterr().out)["notes"] == [
+        f"{first / RATE:.3f} s to {last / RATE:.3f} s are damaged and silent"
+    ]
     assert not samples[first:last].any()
     assert np.array_equal(np.delete(samples, slice(first, last), 0), np.delete(tone(), slice(first, last), 0))
     path.write_bytes(data[:-100])

@@ -12,9 +12,9 @@ import pytest
 
 from tersor.cli import main
 from tersor.errors import MissingDependencyError, SignalError
+from tersor.evaluate.anchors.audio import ANCHORS, aligned, modes, run_anchor
 from tersor.evaluate.audio import summarise
 from tersor.metrics.audio import mel_distance, si_sdr_db, visqol, visqol_api
-from tersor.metrics.audio_anchors import ANCHORS, aligned, modes, run_anchor
 from tersor.signals import Audio
 
 RATE = 24000
@@ -59,7 +59,9 @@ def test_anchors_are_real_files_in_time(name: str, channels: int) -> None:
         coded = run_anchor(name, x, RATE, 64, mode)
         assert coded.y.shape == x.shape
         assert 0 < coded.payload_bytes < coded.file_bytes
-        assert si_sdr_db(x, coded.y) > (3 if "voip" in mode[0] else 8), mode[0]  # voip filters the bass, which turns its phase
+        assert si_sdr_db(x, coded.y) > (3 if "voip" in mode[0] else 8), mode[
+            0
+        ]  # voip filters the bass, which turns its phase
 
 
 def test_unknown_anchor() -> None:
@@ -76,7 +78,17 @@ def test_visqol_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_summary_keeps_signs_and_says_what_cannot_be_compared() -> None:
     rows = [
-        {"file": "a", "kind": "music", "codec": codec, "asked_kbps": k, "mode": "m", "kbps": k, "payload_kbps": k, "si_sdr_db": k + up, "mel": 1 / (k - up)}
+        {
+            "file": "a",
+            "kind": "music",
+            "codec": codec,
+            "asked_kbps": k,
+            "mode": "m",
+            "kbps": k,
+            "payload_kbps": k,
+            "si_sdr_db": k + up,
+            "mel": 1 / (k - up),
+        }
         for codec, up in (("tersor", 0.0), ("opus", -30.0))
         for k in (8.0, 16.0)
     ]
@@ -92,12 +104,31 @@ def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "speech").mkdir()
     Audio(samples=(voice(1.5).T * 32767).astype(np.int16), rate=RATE).save(tmp_path / "speech" / "a.wav")
     out = tmp_path / "out"
-    assert main(["eval", "--codec", "audio", "--data", str(tmp_path), "--anchors", "mp3", "--bitrates", "16,32", "-o", str(out)]) == 0
+    assert (
+        main(
+            [
+                "eval",
+                "--codec",
+                "audio",
+                "--data",
+                str(tmp_path),
+                "--anchors",
+                "mp3",
+                "--bitrates",
+                "16,32",
+                "-o",
+                str(out),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "speech pesq by payload_kbps, 1 sounds" in printed
     assert "exact: True" in printed
     rows = [json.loads(line) for line in (out / "audio.json").read_text().splitlines()]
-    assert {(r["codec"], r["asked_kbps"]) for r in rows[1:]} == {(c, k) for c in ("tersor", "mp3") for k in (16.0, 32.0)}
+    assert {(r["codec"], r["asked_kbps"]) for r in rows[1:]} == {
+        (c, k) for c in ("tersor", "mp3") for k in (16.0, 32.0)
+    }
     assert all(0 < r["payload_kbps"] < r["kbps"] for r in rows[1:])
     assert (out / "audio.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["eval", "--codec", "audio", "--data", str(tmp_path), "--bitrates", "x"]) == 1

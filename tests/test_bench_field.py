@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tersor.bench_field import loop_speed, weather
 from tersor.cli import main
+from tersor.evaluate.speed_field import loop_speed
+from tersor.testing.samples import weather
 
 
 def test_bench_prints_speeds_and_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

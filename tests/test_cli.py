@@ -66,14 +66,19 @@ def test_exit_codes(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_folders_go_on_after_an_error(photo: Path, tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_go_on_after_an_error(
+    photo: Path, tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "in"
     (folder / "deeper").mkdir(parents=True)
     for name in ("a.png", "deeper/b.png"):
         Image.fromarray(picture[:40, :50]).save(folder / name)
     (folder / "broken.png").write_bytes(b"broken")
     assert main(["encode", str(folder), "-o", str(tmp_path / "out")]) == 1
-    assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.tsr")) == ["a.tsr", "deeper/b.tsr"]
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.tsr")) == [
+        "a.tsr",
+        "deeper/b.tsr",
+    ]
     assert "broken.png" in capsys.readouterr().err
     assert main(["decode", str(tmp_path / "out"), "-o", str(tmp_path / "back")]) == 0
     assert len(list((tmp_path / "back").rglob("*.png"))) == 2
@@ -82,7 +87,9 @@ def test_folders_go_on_after_an_error(photo: Path, tmp_path: Path, picture: np.n
     assert main(["encode", str(empty)]) == 1
 
 
-def test_two_inputs_never_share_an_output(tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_inputs_never_share_an_output(
+    tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a.png", "a.bmp"):
         Image.fromarray(picture[:20, :20]).save(tmp_path / name)
     assert main(["encode", str(tmp_path / "a.png"), str(tmp_path / "a.bmp")]) == 1
@@ -106,11 +113,25 @@ def test_awkward_outputs(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_decoding_two_files_of_one_name_loses_neither(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_decoding_two_files_of_one_name_loses_neither(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         assert main(["encode", str(photo), "-q", "-o", str(tmp_path / folder / "x.tsr")]) == 0
-    assert main(["decode", str(tmp_path / "a" / "x.tsr"), str(tmp_path / "b" / "x.tsr"), "-o", str(tmp_path / "out"), "-f"]) == 1
+    assert (
+        main(
+            [
+                "decode",
+                str(tmp_path / "a" / "x.tsr"),
+                str(tmp_path / "b" / "x.tsr"),
+                "-o",
+                str(tmp_path / "out"),
+                "-f",
+            ]
+        )
+        == 1
+    )
     assert "two inputs" in capsys.readouterr().err
 
 
@@ -136,10 +157,20 @@ def test_salvage(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_standard_input_and_output(photo: Path) -> None:
-    encode = subprocess.run([sys.executable, "-m", "tersor", "encode", "-", "-o", "-"], input=photo.read_bytes(), capture_output=True, check=True)
+    encode = subprocess.run(
+        [sys.executable, "-m", "tersor", "encode", "-", "-o", "-"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
     assert encode.stdout[:4] == b"\x89TSR"
     assert b"bpp" in encode.stderr
-    decode = subprocess.run([sys.executable, "-m", "tersor", "decode", "-", "-o", "-", "-q"], input=encode.stdout, capture_output=True, check=True)
+    decode = subprocess.run(
+        [sys.executable, "-m", "tersor", "decode", "-", "-o", "-", "-q"],
+        input=encode.stdout,
+        capture_output=True,
+        check=True,
+    )
     assert decode.stdout[:4] == b"\x89PNG"
     assert decode.stderr == b""
 
@@ -151,4 +182,10 @@ def test_light_commands_import_no_torch(arguments: list[str], tmp_path: Path) ->
         "assert 'torch' not in sys.modules and 'PIL' not in sys.modules, 'heavy'"
     )
     (tmp_path / "x.tsr").write_bytes((Path(__file__).parent / "golden" / "v0.1" / "pixel.tsr").read_bytes())
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+    )

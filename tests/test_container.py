@@ -8,9 +8,18 @@ from hypothesis import strategies as st
 
 from tersor import container
 from tersor.container import ByteReader, Reader
-from tersor.errors import BitstreamError, ChecksumError, LimitExceededError, TruncatedError, UnsupportedVersionError
+from tersor.errors import (
+    BitstreamError,
+    ChecksumError,
+    LimitExceededError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
 
-VECTOR = bytes.fromhex("89 54 53 52 01 e8 07 02 68 69 0c 78 da 63 cc 66 2c 03 00 01 c1 00 e4 02 03 7f 89 54 08 00 00 00 00 00 7d 5e ab 49 00 01 02")
+VECTOR = bytes.fromhex(
+    "89 54 53 52 01 e8 07 02 68 69 0c 78 da 63 cc 66 2c 03 00 01 c1 00 e4 02 03 7f 89 54 08 00 00 00 00 "
+    "00 7d 5e ab 49 00 01 02"
+)
 files = st.builds(
     container.write,
     st.integers(0, (1 << 32) - 1),

@@ -10,22 +10,30 @@ import pytest
 import xarray
 
 from tersor.cli import main
-from tersor.codecs.field import FieldCodec
+from tersor.codecs.field.codec import FieldCodec
 from tersor.errors import SignalError
-from tersor.files.fields import field_bytes, read_field, write_field
+from tersor.files.field import field_bytes, read_field, write_field
 from tersor.signals import Field, FieldSet
 
 
 @pytest.fixture
 def climate(tmp_path: Path) -> Path:
-    """A small NetCDF file: a masked float variable, an integer one, text, coordinates, attributes of all kinds."""
+    """A small NetCDF file: a masked float variable, an integer one, text, coordinates, attributes of all
+    kinds.
+    """
     rng = np.random.default_rng(0)
     lat, lon = np.linspace(-90, 90, 19), np.linspace(0, 350, 36)
-    values = (280 + 20 * np.cos(np.deg2rad(lat))[None, :, None] + rng.normal(0, 0.3, (6, 19, 36))).astype(np.float32)
+    values = (280 + 20 * np.cos(np.deg2rad(lat))[None, :, None] + rng.normal(0, 0.3, (6, 19, 36))).astype(
+        np.float32
+    )
     values[:, 3:5, 3:9] = np.nan
     data = xarray.Dataset(
         {
-            "t": (("time", "lat", "lon"), values, {"units": "K", "valid_range": np.array([0, 400], np.float32)}),
+            "t": (
+                ("time", "lat", "lon"),
+                values,
+                {"units": "K", "valid_range": np.array([0, 400], np.float32)},
+            ),
             "land": (("lat", "lon"), (np.nan_to_num(values[0]) > 290).astype(np.int8)),
             "station": (("time",), np.array(list("abcdef"))),
         },
@@ -65,7 +73,9 @@ def test_netcdf_comes_back_with_everything(climate: Path, capsys: pytest.Capture
 def test_parts_of_a_file(climate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, part = climate.with_suffix(".tsr"), climate.with_name("part.npy")
     assert main(["encode", str(climate), "--variables", "t", "--rel-error", "1e-3", "-q"]) == 0
-    assert main(["decode", str(file), "--variables", "t", "--slice", "time=1:3,lat=5:9", "-o", str(part)]) == 0
+    assert (
+        main(["decode", str(file), "--variables", "t", "--slice", "time=1:3,lat=5:9", "-o", str(part)]) == 0
+    )
     assert np.load(part).shape == (2, 4, 36)
     capsys.readouterr()
     for wrong, words in (
@@ -74,7 +84,16 @@ def test_parts_of_a_file(climate: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["--variables", "q"], "no variable q"),
         (["-o", str(part), "-f"], "holds one array"),
     ):
-        assert main(["decode", str(file), *(wrong if "-o" in wrong else [*wrong, "-o", str(climate.with_name("new.nc"))])]) == 1
+        assert (
+            main(
+                [
+                    "decode",
+                    str(file),
+                    *(wrong if "-o" in wrong else [*wrong, "-o", str(climate.with_name("new.nc"))]),
+                ]
+            )
+            == 1
+        )
         assert words in capsys.readouterr().err
     assert main(["encode", str(climate), "--variables", "q", "-f"]) == 1
     assert "no variable q" in capsys.readouterr().err
@@ -83,7 +102,10 @@ def test_parts_of_a_file(climate: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_parts_bring_their_coordinates(climate: Path) -> None:
     file, out = climate.with_suffix(".tsr"), climate.with_name("out.nc")
     assert main(["encode", str(climate), "--max-error", "0.05", "-q"]) == 0
-    assert main(["decode", str(file), "--variables", "t,station", "--slice", "time=1:3", "-o", str(out), "-q"]) == 0
+    assert (
+        main(["decode", str(file), "--variables", "t,station", "--slice", "time=1:3", "-o", str(out), "-q"])
+        == 0
+    )
     with xarray.open_dataset(climate, decode_cf=False) as a, xarray.open_dataset(out, decode_cf=False) as b:
         assert set(b.variables) == {"t", "station", "time", "lat", "lon"}
         assert b["time"].values.tolist() == a["time"].values[1:3].tolist()
@@ -97,7 +119,7 @@ def test_parts_bring_their_coordinates(climate: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr", ".nc", ".npz"])
 def test_other_files_of_arrays(climate: Path, suffix: str, tmp_path: Path) -> None:
-    """NetCDF -> .tsr -> another format -> .tsr without loss -> the same values, names of axes and attributes."""
+    """NetCDF -> .tsr -> another format -> .tsr without loss -> the same values, axes and attributes."""
     first, other, second, last = (tmp_path / n for n in ("1.tsr", f"other{suffix}", "2.tsr", "last.nc"))
     assert main(["encode", str(climate), "-o", str(first), "--max-error", "0.05", "-q"]) == 0
     assert main(["decode", str(first), "-o", str(other), "-q"]) == (1 if suffix == ".npz" else 0)
@@ -134,7 +156,7 @@ def test_hdf5_groups_and_scales(tmp_path: Path) -> None:
         f.attrs["title"] = "groups"
     read = read_field(path)
     assert isinstance(read, FieldSet)
-    assert "names" in read.notes[0]
+    assert read["names"].values.tolist() == ["a", "b"]
     assert read["run/field"].dims == ("run/depth", "station")
     (file,) = FieldCodec().encode_batch([path], max_error=0.01)
     out = FieldCodec().decode_batch([file])[0]
@@ -180,14 +202,27 @@ def test_bad_files(tmp_path: Path) -> None:
         (tmp_path / f"bad.{suffix}").write_bytes(b"nothing")
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "text.npy", np.array(["a"]))
-    for name in ("bad.npy", "bad.nc", "pickled.npy", "text.npy", "bad.h5", "bad.npz", "missing.npy", "missing.nc", "missing.h5", "missing.zarr"):
+    for name in (
+        "bad.npy",
+        "bad.nc",
+        "pickled.npy",
+        "text.npy",
+        "bad.h5",
+        "bad.npz",
+        "missing.npy",
+        "missing.nc",
+        "missing.h5",
+        "missing.zarr",
+    ):
         with pytest.raises(SignalError, match=name):
             read_field(tmp_path / name)
 
 
 def test_files_of_one_and_of_many() -> None:
     one = Field(values=np.arange(3.0))
-    many = FieldSet(fields={"a": Field(values=np.arange(3.0), name="a"), "b": Field(values=np.arange(4.0), name="b")})
+    many = FieldSet(
+        fields={"a": Field(values=np.arange(3.0), name="a"), "b": Field(values=np.arange(4.0), name="b")}
+    )
     assert field_bytes(many, ".nc")[:4] in (b"\x89HDF", b"CDF\x01")
     assert field_bytes(one, ".npy").startswith(b"\x93NUMPY")
     with pytest.raises(SignalError, match="2 variables"):

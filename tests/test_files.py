@@ -10,8 +10,9 @@ import pytest
 from PIL import Image as Pil
 
 from tersor.errors import SignalError
-from tersor.files.images import image_bytes, read_image
-from tersor.signals import Image, as_image
+from tersor.files.coerce import as_image
+from tersor.files.image import image_bytes, read_image
+from tersor.signals import Image
 
 
 def png(mode: str, size: tuple[int, int] = (9, 7), **options: object) -> bytes:
@@ -20,7 +21,9 @@ def png(mode: str, size: tuple[int, int] = (9, 7), **options: object) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4), ("P", 3), ("1", 1)])
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4), ("P", 3), ("1", 1)]
+)
 def test_modes(mode: str, channels: int) -> None:
     image = read_image(png(mode))
     assert image.samples.shape == (7, 9, channels)
@@ -43,7 +46,9 @@ def test_sixteen_bit_png_round_trip(channels: int, tmp_path: Path) -> None:
     Image(samples=samples).save(path)
     back = read_image(path)
     assert back.samples.dtype == np.uint16
-    planes = back.samples[..., [0, 3]] if channels == 2 else back.samples  # grey and alpha come back as RGB and alpha
+    planes = (
+        back.samples[..., [0, 3]] if channels == 2 else back.samples
+    )  # grey and alpha come back as RGB and alpha
     np.testing.assert_array_equal(planes, samples)
 
 
@@ -110,7 +115,9 @@ def test_animated_is_an_error() -> None:
         read_image(out.getvalue())
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"hello", png("RGB")[:40], png("RGB", (64, 64))[:-30]])
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"hello", png("RGB")[:40], png("RGB", (64, 64))[:-30]]
+)
 def test_broken_files_are_an_error(data: bytes) -> None:
     with pytest.raises(SignalError):
         read_image(data)

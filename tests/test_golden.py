@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from tersor.codecs.image import ImageCodec
-from tersor.files.images import read_image
+from tersor.codecs.image.codec import ImageCodec
+from tersor.files.image import read_image
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
@@ -30,8 +30,8 @@ sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tools"]
 import torch
 import numpy as np
 from make_golden import latent_digest
-from tersor.codecs.image import ImageCodec
-from tersor.files.images import read_image
+from tersor.codecs.image.codec import ImageCodec
+from tersor.files.image import read_image
 out = {}
 for path in sys.argv[2:]:
     data = pathlib.Path(path).read_bytes()
@@ -55,13 +55,17 @@ def test_there_are_golden_files() -> None:
 @pytest.mark.parametrize("setting", MATRIX)
 def test_same_integers_and_samples_whatever_the_instruction_set_threads_and_batch(setting: str) -> None:
     command = [sys.executable, "-c", PRINT_DIGESTS, str(ROOT), *map(str, FILES)]
-    run = subprocess.run(command, env=os.environ | MATRIX[setting], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        command, env=os.environ | MATRIX[setting], capture_output=True, text=True, check=True
+    )
     for path, (digests, levels_off) in json.loads(run.stdout).items():
         assert set(digests) == {expected(Path(path))}, (setting, path)
         assert levels_off <= 1, (setting, path)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here; set TERSOR_NEED_CUDA=1 to make this fail instead")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA here; set TERSOR_NEED_CUDA=1 to make this fail instead"
+)
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_same_integers_on_cuda(path: Path) -> None:
     sys.path.insert(0, str(ROOT / "tools"))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tersor.errors import MissingDependencyError, SignalError
-from tersor.metrics.anchors import anchor, at_psnr, decode, psnr_rgb
+from tersor.evaluate.anchors.image import anchor, at_psnr, decode
 from tersor.metrics.perceptual import ms_ssim_rgb
+from tersor.metrics.psnr import psnr_rgb
 from tersor.metrics.rate_distortion import bd_rate
 
 
@@ -25,7 +26,9 @@ def test_bd_rate_agrees_with_scipy() -> None:
         grid = np.linspace(max(qa[0], qb[0]), min(qa[-1], qb[-1]), 400)
         if grid[0] >= grid[-1]:
             continue
-        difference = interpolate.PchipInterpolator(qb, np.log(b))(grid) - interpolate.PchipInterpolator(qa, np.log(a))(grid)
+        difference = interpolate.PchipInterpolator(qb, np.log(b))(grid) - interpolate.PchipInterpolator(
+            qa, np.log(a)
+        )(grid)
         assert bd_rate(a, qa, b, qb) == pytest.approx((np.exp(difference.mean()) - 1) * 100)
 
 

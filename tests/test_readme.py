@@ -22,7 +22,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
+def test_python_blocks_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: np.ndarray
+) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(picture[:128, :160]).save("photo.jpg")
     scope: dict[str, object] = {}
@@ -33,7 +35,12 @@ def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_shell_lines_parse() -> None:
-    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("tersor ")]
+    lines = [
+        line
+        for block in blocks("README.md", "sh")
+        for line in block.splitlines()
+        if line.startswith("tersor ")
+    ]
     assert lines
     for line in lines:
         parser().parse_args(shlex.split(line.split("  #")[0])[1:])

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tersor.codecs.image import ImageCodec
+from tersor.codecs.image.codec import ImageCodec
 from tersor.container import Reader, write
 from tersor.errors import BitstreamError, WeightsError
 

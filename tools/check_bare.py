@@ -18,15 +18,33 @@ image = tersor.decode(tersor.encode(samples, quality=70))
 assert np.asarray(image).shape == samples.shape
 error = np.abs(np.asarray(image).astype(int) - samples).mean()
 assert error < 3, error
-for command in (["encode", "in.png"], ["info", "in.tsr"], ["verify", "in.tsr"], ["decode", "in.tsr", "-o", "out.png"], ["list"]):
+for command in (
+    ["encode", "in.png"],
+    ["info", "in.tsr"],
+    ["verify", "in.tsr"],
+    ["decode", "in.tsr", "-o", "out.png"],
+    ["list"],
+):
     subprocess.run([sys.executable, "-m", "tersor", *command], check=True)
-missing = subprocess.run([sys.executable, "-m", "tersor", "encode", "--codec", "compressai", "in.png", "-f"], capture_output=True, text=True)
+missing = subprocess.run(
+    [sys.executable, "-m", "tersor", "encode", "--codec", "compressai", "in.png", "-f"],
+    capture_output=True,
+    text=True,
+)
 assert missing.returncode == 4, missing
 assert "tersor[zoo]" in missing.stderr, missing.stderr
 np.save("x.npy", np.arange(12.0))
 missing = subprocess.run([sys.executable, "-m", "tersor", "encode", "x.npy"], capture_output=True, text=True)
 assert missing.returncode == 4, missing
 assert "tersor[fields]" in missing.stderr, missing.stderr
-missing = subprocess.run([sys.executable, "-c", "import tersor, numpy; tersor.encode(numpy.zeros(99, 'i2'), codec='audio', rate=8000)"], capture_output=True, text=True)
+missing = subprocess.run(
+    [
+        sys.executable,
+        "-c",
+        "import tersor, numpy; tersor.encode(numpy.zeros(99, 'i2'), codec='audio', rate=8000)",
+    ],
+    capture_output=True,
+    text=True,
+)
 assert "tersor[audio]" in missing.stderr, missing.stderr
 print(f"bare install: torch {version('torch')}, numpy {np.__version__}, mean error {error:.2f}: ok")

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import tersor
-from tersor.metrics.anchors import anchor, at_psnr, psnr_rgb
+from tersor.evaluate.anchors.image import anchor, at_psnr
 from tersor.metrics.perceptual import ms_ssim_rgb
+from tersor.metrics.psnr import psnr_rgb
 
 
 def photograph() -> np.ndarray:
@@ -49,17 +50,27 @@ def main() -> None:
         t0 = time.perf_counter()
         encode(samples, quality)
         rows.append((name, len(data), image, time.perf_counter() - t0, float("nan")))
-    print(f"{samples.shape[1]}x{samples.shape[0]} photograph, device {codec.device}; the others at the lowest quality that reaches tersor's PSNR\n")
+    print(
+        f"{samples.shape[1]}x{samples.shape[0]} photograph, device {codec.device}; "
+        "the others at the lowest quality that reaches tersor's PSNR\n"
+    )
     print(f"{'':8} {'bytes':>8} {'bpp':>7} {'PSNR dB':>8} {'MS-SSIM':>8} {'encode s':>9} {'decode s':>9}")
     for name, size, image, encode_seconds, decode_seconds in rows:
         decode_text = f"{decode_seconds:9.3f}" if decode_seconds == decode_seconds else f"{'':9}"
-        print(f"{name:8} {size:8,} {8 * size / pixels:7.3f} {psnr_rgb(image, samples):8.2f} {ms_ssim_rgb(image, samples):8.4f} {encode_seconds:9.3f} {decode_text}")
+        print(
+            f"{name:8} {size:8,} {8 * size / pixels:7.3f} {psnr_rgb(image, samples):8.2f} "
+            f"{ms_ssim_rgb(image, samples):8.4f} {encode_seconds:9.3f} {decode_text}"
+        )
 
     budget = len(file)
     encode = anchor("jpeg")
     fitting = max((q for q in range(1, 96) if len(encode(samples, q)) <= budget), default=1)
     jpeg = np.array(Image.open(_buffer(encode(samples, fitting))))
-    panels = [("original", samples), (f"tersor, {budget:,} bytes", decoded), (f"JPEG, {len(encode(samples, fitting)):,} bytes", jpeg)]
+    panels = [
+        ("original", samples),
+        (f"tersor, {budget:,} bytes", decoded),
+        (f"JPEG, {len(encode(samples, fitting)):,} bytes", jpeg),
+    ]
     h, w = samples.shape[:2]
     sheet = Image.new("RGB", (w * 3 + 20, h + 30), "white")
     draw = ImageDraw.Draw(sheet)
@@ -67,7 +78,10 @@ def main() -> None:
         sheet.paste(Image.fromarray(image), (i * (w + 10), 30))
         draw.text((i * (w + 10) + 4, 6), label, fill="black", font=ImageFont.load_default(16))
     sheet.save(out / "side-by-side.png")
-    print(f"\nwritten: {out / 'photo.tsr'} and {out / 'side-by-side.png'} (original, tersor, JPEG of the same size)")
+    print(
+        f"\nwritten: {out / 'photo.tsr'} and {out / 'side-by-side.png'} (original, tersor, "
+        "JPEG of the same size)"
+    )
 
 
 def _buffer(data: bytes):

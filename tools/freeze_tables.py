@@ -1,9 +1,11 @@
 """Turn a training checkpoint into released weights.
 
-    python tools/freeze_tables.py --checkpoint runs/image/checkpoint.pt --data DIR... --out tersor/models/weights/image-1.safetensors
+    python tools/freeze_tables.py --checkpoint runs/image/checkpoint.pt --data DIR... --out
+    tersor/weights/image-1.safetensors
 
-Rounds the prior to integers, then runs the encoder over crops of the training images at many qualities and counts the symbols it really codes: the frozen
-probability tables are those counts, smoothed by a Gaussian of the level's scale. Two rounds, because rate-distortion optimised rounding depends on the tables.
+Rounds the prior to integers, then runs the encoder over crops of the training images at many qualities and
+counts the symbols it really codes: the frozen probability tables are those counts, smoothed by a Gaussian of
+the level's scale. Two rounds, because rate-distortion optimised rounding depends on the tables.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from tersor.codecs.latents import MAX_HYPER_SYMBOL, LatentCoder
-from tersor.codecs.refine import refine
-from tersor.datasets.images import Crops, image_paths, load_rgb, render_screen
-from tersor.entropy.coder import FrozenTables, counts_from_histogram
+from tersor.codecs.image.latents import MAX_HYPER_SYMBOL, LatentCoder
+from tersor.codecs.image.refine import refine
+from tersor.datasets.image import Crops, image_paths, load_rgb, render_screen
+from tersor.entropy.tables import FrozenTables, counts_from_histogram
 from tersor.models.image import ImageModel, ImageModelConfig
+from tersor.models.image_weights import Z_BANDS, ReleasedImageModel, save_released
 from tersor.models.prior import LOG_SIGMA_STEP, N_LEVELS, SIGMA_MIN
-from tersor.models.store import Z_BANDS, ReleasedImageModel, save_released
 
 MAX_RADIUS = 255
 GAUSSIAN_COUNTS = 200.0
@@ -35,11 +37,18 @@ class Histogram:
     """Counts symbols by table; takes the place of an encoder."""
 
     def __init__(self, y_size: int, z_size: int, y_tables: FrozenTables) -> None:
-        self.counts = {True: np.zeros((y_size, 2 * MAX_RADIUS + 1)), False: np.zeros((z_size, 2 * MAX_RADIUS + 1))}
+        self.counts = {
+            True: np.zeros((y_size, 2 * MAX_RADIUS + 1)),
+            False: np.zeros((z_size, 2 * MAX_RADIUS + 1)),
+        }
         self._y = y_tables
 
     def push(self, symbols: np.ndarray, tables: np.ndarray, frozen: FrozenTables) -> None:
-        np.add.at(self.counts[frozen is self._y], (tables, np.clip(symbols, -MAX_RADIUS, MAX_RADIUS) + MAX_RADIUS), 1)
+        np.add.at(
+            self.counts[frozen is self._y],
+            (tables, np.clip(symbols, -MAX_RADIUS, MAX_RADIUS) + MAX_RADIUS),
+            1,
+        )
 
 
 def gaussian(sigma: float) -> np.ndarray:
@@ -55,7 +64,9 @@ def y_tables(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for level in range(1, N_LEVELS):
         sigma = SIGMA_MIN * math.exp(level * LOG_SIGMA_STEP)
         h = histogram[level] + histogram[level][::-1]
-        counts_of_level, r = smooth(h + GAUSSIAN_COUNTS * gaussian(sigma), min(MAX_RADIUS, math.ceil(5 * sigma) + 2))
+        counts_of_level, r = smooth(
+            h + GAUSSIAN_COUNTS * gaussian(sigma), min(MAX_RADIUS, math.ceil(5 * sigma) + 2)
+        )
         counts.append(counts_of_level)
         radii.append(r)
     return np.concatenate(counts), np.array(radii)
@@ -92,25 +103,46 @@ def main() -> None:
     p.add_argument("--qualities", type=int, default=12)
     a = p.parse_args()
     if Path(a.out).exists():
-        raise SystemExit(f"{a.out} exists: files name their weights by digest, so released weights are never replaced; give new ones a new name")
+        raise SystemExit(
+            f"{a.out} exists: files name their weights by digest, "
+            "so released weights are never replaced; give new ones a new name"
+        )
 
     state = torch.load(a.checkpoint, map_location="cpu", weights_only=True)
     model = ImageModel(ImageModelConfig.from_dict(state["config"]))
-    model.load_state_dict({k.removeprefix("module."): v for k, v in state["ema"].items() if k.startswith("module.")})
+    model.load_state_dict(
+        {k.removeprefix("module."): v for k, v in state["ema"].items() if k.startswith("module.")}
+    )
     model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
     model.prior.freeze()
     for m in (model.log_gain, model.log_ungain, model.filter.quality):
         m.freeze()
     paths = image_paths(a.data)
-    crops = Crops([load_rgb(q) for q in paths[:: max(1, len(paths) // 200)]], [render_screen(s) for s in range(100, 108)], a.crop, seed=7)
+    crops = Crops(
+        [load_rgb(q) for q in paths[:: max(1, len(paths) // 200)]],
+        [render_screen(s) for s in range(100, 108)],
+        a.crop,
+        seed=7,
+    )
     pixels = crops.batch(a.crops).float()
     qualities = np.linspace(2, 99, a.qualities).round().astype(int)
 
-    start = np.zeros((N_LEVELS, 2 * MAX_RADIUS + 1)), np.zeros((Z_BANDS * model.config.hyper, 2 * MAX_RADIUS + 1))
+    start = (
+        np.zeros((N_LEVELS, 2 * MAX_RADIUS + 1)),
+        np.zeros((Z_BANDS * model.config.hyper, 2 * MAX_RADIUS + 1)),
+    )
     start[1][:, MAX_RADIUS - 20 : MAX_RADIUS + 21] = 1
     y, z = y_tables(start[0]), z_tables(start[1])
     for round_ in range(2):
-        released = ReleasedImageModel(name="", digest=b"", model=model, y_tables=FrozenTables(*y), z_tables=FrozenTables(*z), card={}, device=torch.device("cpu"))
+        released = ReleasedImageModel(
+            name="",
+            digest=b"",
+            model=model,
+            y_tables=FrozenTables(*y),
+            z_tables=FrozenTables(*z),
+            card={},
+            device=torch.device("cpu"),
+        )
         coder = LatentCoder(released)
         histogram = Histogram(N_LEVELS, Z_BANDS * model.config.hyper, released.y_tables)
         with torch.inference_mode():
@@ -118,10 +150,15 @@ def main() -> None:
                 for x in pixels[i % 2 :: 2 if round_ == 0 else 1].split(8):
                     q = torch.full((len(x),), int(quality))
                     latents = model.analysis(x, model.log_gain.at(q).exp())
-                    refined, _ = refine(coder, x, latents, q, (slice(0, latents.shape[2]), slice(0, latents.shape[3])))
+                    refined, _ = refine(
+                        coder, x, latents, q, (slice(0, latents.shape[2]), slice(0, latents.shape[3]))
+                    )
                     coder.push(refined, q, [histogram] * len(x), latents)
         y, z = y_tables(histogram.counts[True]), z_tables(histogram.counts[False])
-        print(f"round {round_}: {int(histogram.counts[True].sum())} latents counted, {histogram.counts[True][0].sum() / histogram.counts[True].sum():.1%} certain")
+        print(
+            f"round {round_}: {int(histogram.counts[True].sum())} latents counted, "
+            f"{histogram.counts[True][0].sum() / histogram.counts[True].sum():.1%} certain"
+        )
 
     log = [json.loads(line) for line in (Path(a.checkpoint).parent / "log.jsonl").read_text().splitlines()]
     step, _, skipped, hours = state["progress"]
@@ -131,7 +168,9 @@ def main() -> None:
         "steps": step,
         "hours": round(hours, 2),
         "skipped_batches": skipped,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU threads" if not torch.cuda.is_available() else torch.cuda.get_device_name(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
+        if not torch.cuda.is_available()
+        else torch.cuda.get_device_name(),
         "dev": next((e for e in reversed(log) if e.get("event") == "dev"), None),
         "note": a.note,
         "licence": "Apache-2.0",

@@ -1,9 +1,11 @@
-"""Write the golden files of a released version: .tsr files, the SHA-256 of the symbols and means they decode to, and the decoded samples.
+"""Write the golden files of a released version: .tsr files, the SHA-256 of the symbols and means they decode
+to, and the decoded samples.
 
     python tools/make_golden.py tests/golden/v0.1
     python tools/make_golden.py tests/golden/v0.1 --fields     only the folder fields/
 
-Golden files are never changed or deleted: every later version must decode them to the same integers, and to samples within one level.
+Golden files are never changed or deleted: every later version must decode them to the same integers, and to
+samples within one level.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ import numpy as np
 
 import tersor
 from tersor import container
-from tersor.bench import picture
-from tersor.codecs.audio import AudioCodec, open_header
-from tersor.codecs.audio_bands import block_length
-from tersor.codecs.audio_segment import read_symbols
-from tersor.codecs.field import FieldCodec
-from tersor.codecs.image import ImageCodec
-from tersor.codecs.image_job import DecodeJob
-from tersor.codecs.lossless import LosslessCodec
-from tersor.codecs.pcm import decode_pcm
-from tersor.datasets.images import render_screen
-from tersor.entropy.adaptive import adaptive_tables
+from tersor.codecs.audio.bands import block_length
+from tersor.codecs.audio.codec import AudioCodec
+from tersor.codecs.audio.decode import open_header
+from tersor.codecs.audio.pcm import decode_pcm
+from tersor.codecs.audio.segment import read_symbols
+from tersor.codecs.field.codec import FieldCodec
+from tersor.codecs.image.codec import ImageCodec
+from tersor.codecs.image.decode import DecodeJob
+from tersor.codecs.lossless.codec import LosslessCodec
+from tersor.datasets.image import render_screen
+from tersor.entropy.binary_tables import adaptive_tables
 from tersor.signals import Audio
+from tersor.testing.samples import picture
 
 
 def latent_digest(file: bytes, batch: int = 4, device: str = "cpu") -> str:
@@ -59,7 +62,9 @@ def cases() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
 
 def field_cases() -> dict[str, tuple[np.ndarray, dict[str, object]]]:
     rng = np.random.default_rng(0)
-    waves = np.add.outer(np.sin(np.arange(12) / 3), np.add.outer(np.cos(np.arange(40) / 9), np.arange(50) / 20)) + rng.normal(0, 0.02, (12, 40, 50))
+    waves = np.add.outer(
+        np.sin(np.arange(12) / 3), np.add.outer(np.cos(np.arange(40) / 9), np.arange(50) / 20)
+    ) + rng.normal(0, 0.02, (12, 40, 50))
     masked = waves.astype(np.float32)
     masked[:, 5:9, 10:20] = np.nan
     return {
@@ -70,19 +75,28 @@ def field_cases() -> dict[str, tuple[np.ndarray, dict[str, object]]]:
         "lossless-f4": (masked, {"lossless": True}),
         "lossless-u1": (picture(60, 40)[..., 0], {"lossless": True}),
         "short-axis-f4": (np.ascontiguousarray(masked.transpose(1, 2, 0)), {"max_error": 0.01}),
-        "lossless-i4": (np.cumsum(rng.integers(-9999, 9999, (30, 40)), 0).astype(np.int32), {"lossless": True}),
+        "lossless-i4": (
+            np.cumsum(rng.integers(-9999, 9999, (30, 40)), 0).astype(np.int32),
+            {"lossless": True},
+        ),
     }
 
 
 def integer_cases() -> dict[str, np.ndarray]:
     photo = np.ascontiguousarray(picture(90, 70))
-    return {"integers-rgb": photo, "integers-rgba16": np.dstack([photo, photo[..., 1]]).astype(np.uint16) * 199, "integers-i2": photo[..., 0].astype(np.int16) - 99}
+    return {
+        "integers-rgb": photo,
+        "integers-rgba16": np.dstack([photo, photo[..., 1]]).astype(np.uint16) * 199,
+        "integers-i2": photo[..., 0].astype(np.int16) - 99,
+    }
 
 
 def make_fields(folder: Path) -> int:
     """Files and the digest of what each decodes to."""
     folder.mkdir(parents=True)
-    files = {name: FieldCodec().encode_batch([x], **options)[0] for name, (x, options) in field_cases().items()}
+    files = {
+        name: FieldCodec().encode_batch([x], **options)[0] for name, (x, options) in field_cases().items()
+    }
     files |= {name: LosslessCodec().encode_batch([x])[0] for name, x in integer_cases().items()}
     digests = {}
     for name, file in files.items():
@@ -96,14 +110,14 @@ def audio_digest(file: bytes) -> str:
     """SHA-256 over the integers of every segment: what must be the same on every machine."""
     reader = container.Reader(file)
     header = open_header(reader)
-    h = hashlib.sha256()
+    h, tables = hashlib.sha256(), adaptive_tables(header.digest)
     for i in range(header.n_segments):
         payload = reader.chunk(i)
         if header.mode == "lossless":
-            parts = [decode_pcm(payload, header.length(i), header.channels, adaptive_tables(), "golden")]
+            parts = [decode_pcm(payload, header.length(i), header.channels, tables, "golden")]
         else:
             frames = -(-header.length(i) // block_length(header.rate))
-            _, coded, q = read_symbols(payload, header.rate, header.channels, frames, adaptive_tables(), "golden")
+            _, coded, q = read_symbols(payload, header.rate, header.channels, frames, tables, "golden")
             parts = [coded.splits, coded.envelope, q]
         for part in parts:
             h.update(part.astype("<i8").tobytes())
@@ -113,7 +127,9 @@ def audio_digest(file: bytes) -> str:
 def audio_cases() -> dict[str, tuple[Audio, dict[str, float]]]:
     rng = np.random.default_rng(0)
     t = np.arange(9000) / 16000
-    voice = np.sin(2 * np.pi * 160 * t) * (0.5 + 0.5 * np.sin(20 * t)) * 0.5 + 0.2 * np.sin(2 * np.pi * 1234 * t) * (t > 0.3)
+    voice = np.sin(2 * np.pi * 160 * t) * (0.5 + 0.5 * np.sin(20 * t)) * 0.5 + 0.2 * np.sin(
+        2 * np.pi * 1234 * t
+    ) * (t > 0.3)
     noisy = voice + rng.normal(0, 0.004, voice.shape)
     stereo = np.stack([noisy, 0.6 * noisy + rng.normal(0, 0.002, voice.shape)], 1)
     whole = np.round(stereo * 30000).astype(np.int16)
@@ -122,7 +138,10 @@ def audio_cases() -> dict[str, tuple[Audio, dict[str, float]]]:
         "stereo-q50": (Audio(samples=whole, rate=16000), {"quality": 50, "segment": 0.2}),
         "float-48k-q80": (Audio(samples=stereo[:6000].astype(np.float32), rate=48000), {"quality": 80}),
         "lossless-stereo": (Audio(samples=whole[:800], rate=44100), {"lossless": True}),
-        "lossless-24": (Audio(samples=(np.round(stereo[:600] * 2**23).astype(np.int32) << 8), rate=96000, bits=24), {"lossless": True}),
+        "lossless-24": (
+            Audio(samples=(np.round(stereo[:600] * 2**23).astype(np.int32) << 8), rate=96000, bits=24),
+            {"lossless": True},
+        ),
         "silence": (Audio(samples=np.zeros((1000, 2), np.int16), rate=11025), {"quality": 30}),
     }
 
@@ -158,7 +177,10 @@ def main() -> None:
         decoded.save(a.folder / f"{name}.png")
         digests[name] = latent_digest(file)
     (a.folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
-    print(f"{len(digests)} images, {make_fields(a.folder / 'fields')} fields and {make_audio(a.folder / 'audio')} sounds in {a.folder}")
+    print(
+        f"{len(digests)} images, {make_fields(a.folder / 'fields')} fields and "
+        f"{make_audio(a.folder / 'audio')} sounds in {a.folder}"
+    )
 
 
 if __name__ == "__main__":

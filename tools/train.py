@@ -4,9 +4,11 @@
     python tools/train.py audio --data DIR --speech runs/speech/speech.safetensors --out runs/audio
     python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
 
-Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds weights, EMA, optimisers, generators and step).
-Logs are JSON lines in OUT/log.jsonl. `--start-from weights.safetensors` begins from released weights with fresh optimisers and a short warm-up.
-Several GPUs: `torchrun --nproc-per-node N tools/train.py image ...`. The result is frozen into release form by tools/freeze_tables.py.
+Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds
+weights, EMA, optimisers, generators and step). Logs are JSON lines in OUT/log.jsonl. `--start-from
+weights.safetensors` begins from released weights with fresh optimisers and a short warm-up. Several GPUs:
+`torchrun --nproc-per-node N tools/train.py image ...`. The result is frozen into release form by
+tools/freeze_tables.py.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from PIL import Image
 from pytorch_optimizer import Muon
 from torchvision.transforms import v2
 
-from tersor.datasets.images import Crops, image_paths, load_rgb, render_screen
+from tersor.datasets.image import Crops, image_paths, load_rgb, render_screen
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.models.image import ImageModel, ImageModelConfig, lambda_of
 
@@ -51,7 +53,9 @@ def parse() -> argparse.Namespace:
     q.add_argument("--stop-at", type=int, help="save and stop at this step of the schedule")
     q.add_argument("--batch", type=int, default=8, help="crops a step and process")
     q.add_argument("--crop", type=int, default=256, help="side of a crop, a multiple of 64")
-    q.add_argument("--lr", type=float, default=1e-3, help="AdamW; Muon has twice it, six times in the pixel filter")
+    q.add_argument(
+        "--lr", type=float, default=1e-3, help="AdamW; Muon has twice it, six times in the pixel filter"
+    )
     q.add_argument("--weight-decay", type=float, default=0.02, help="of Muon")
     q.add_argument("--seed", type=int, default=0)
     q.add_argument("--eval-every", type=int, default=1000)
@@ -59,7 +63,13 @@ def parse() -> argparse.Namespace:
     q.add_argument("--start-from", help="released weights (.safetensors) to start from")
     q.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     q = sub.add_parser("audio", help="what the audio coder knows at the start")
-    q.add_argument("--data", nargs="+", required=True, help="folders of training sounds, with subfolders; those in a folder called speech are trained in mono")
+    q.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        help="folders of training sounds, with subfolders; "
+        "those in a folder called speech are trained in mono",
+    )
     q.add_argument("--out", default="runs/audio", help="folder of state and frozen tables")
     q.add_argument("--passes", type=int, default=2, help="over all files, another piece of each")
     q.add_argument("--seconds", type=float, default=6.0, help="of a file in a pass")
@@ -67,7 +77,12 @@ def parse() -> argparse.Namespace:
     q.add_argument("--seed", type=int, default=0)
     q.add_argument("--speech", help="weights of the speech net, to go into the file")
     q = sub.add_parser("speech", help="the net that decoders of speech run")
-    q.add_argument("--data", nargs="+", required=True, help="folders of training sounds; those in a folder called speech are used")
+    q.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        help="folders of training sounds; those in a folder called speech are used",
+    )
     q.add_argument("--out", default="runs/speech", help="folder of checkpoint and weights")
     q.add_argument("--steps", type=int, default=3000)
     q.add_argument("--stop-at", type=int, help="save and stop at this step of the schedule")
@@ -79,7 +94,9 @@ def parse() -> argparse.Namespace:
 
 
 def optimisers(model: ImageModel, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon on the weight matrices, three times faster in the pixel filter than in the prior; AdamW on gains, biases and, ten times slower, the two linear transforms."""
+    """Muon on the weight matrices, three times faster in the pixel filter than in the prior; AdamW on gains,
+    biases and, ten times slower, the two linear transforms.
+    """
     named = list(model.named_parameters())
     linear = [p for n, p in named if n.endswith("_transform")]
     matrices = {n: p for n, p in named if p.dim() == 4 and not n.endswith("_transform")}
@@ -87,9 +104,14 @@ def optimisers(model: ImageModel, lr: float, weight_decay: float) -> list[torch.
     others = [p for n, p in matrices.items() if not n.startswith("filter.")]
     taken = {id(p) for p in [*linear, *matrices.values()]}
     rest = [p for _, p in named if id(p) not in taken]
-    groups: list[dict[str, Any]] = [{"params": others, "use_muon": True}, {"params": filters, "use_muon": True, "lr": 6 * lr, "weight_decay": FILTER_WEIGHT_DECAY}]
+    groups: list[dict[str, Any]] = [
+        {"params": others, "use_muon": True},
+        {"params": filters, "use_muon": True, "lr": 6 * lr, "weight_decay": FILTER_WEIGHT_DECAY},
+    ]
     muon = Muon(groups, lr=2 * lr, weight_decay=weight_decay, use_adjusted_lr=True, foreach=True)
-    adam = torch.optim.AdamW([{"params": rest}, {"params": linear, "lr": 0.1 * lr}], lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
+    adam = torch.optim.AdamW(
+        [{"params": rest}, {"params": linear, "lr": 0.1 * lr}], lr=lr, betas=(0.9, 0.98), weight_decay=0.0
+    )
     for o in (muon, adam):
         for g in o.param_groups:
             g["peak_lr"] = g["lr"]
@@ -103,7 +125,9 @@ def schedule(step: int, steps: int) -> float:
 
 
 class Dev:
-    """Estimated bits and PSNR of development images, and the BD-rate against JPEG's real bytes on the same images."""
+    """Estimated bits and PSNR of development images, and the BD-rate against JPEG's real bytes on the same
+    images.
+    """
 
     def __init__(self, folder: str, count: int, device: str) -> None:
         paths = image_paths([folder])
@@ -134,7 +158,11 @@ class Dev:
                 points.append((out.bits.item() / x[0, 0].numel(), 10 * math.log10(255**2 / error)))
             curve.append(np.mean(points, 0))
         a = np.array(curve)
-        return {"bpp": a[:, 0].round(4).tolist(), "psnr": a[:, 1].round(3).tolist(), "bd_rate_jpeg": round(bd_rate(*self.jpeg.T, *a.T), 2)}
+        return {
+            "bpp": a[:, 0].round(4).tolist(),
+            "psnr": a[:, 1].round(3).tolist(),
+            "bd_rate_jpeg": round(bd_rate(*self.jpeg.T, *a.T), 2),
+        }
 
 
 class Trainer:
@@ -157,20 +185,24 @@ class Trainer:
         paths = image_paths(args.data)
         with ThreadPoolExecutor() as pool:
             photos = list(pool.map(load_rgb, paths))
-        self.crops = Crops(photos, [render_screen(s) for s in range(48)], args.crop, seed=args.seed + 1000 * self.rank)
+        self.crops = Crops(
+            photos, [render_screen(s) for s in range(48)], args.crop, seed=args.seed + 1000 * self.rank
+        )
         self.flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(0.1)])
         self.log(event="data", images=len(paths), seconds=round(time.monotonic() - began, 1))
         self.dev = Dev(args.dev, args.dev_images, self.device) if self.rank == 0 else None
 
         self.model = ImageModel(ImageModelConfig())
         if args.start_from:
-            from tersor.models.store import load_training_weights
+            from tersor.models.image_weights import load_training_weights
 
             load_training_weights(self.model, Path(args.start_from))
         else:
             self.model.calibrate(Crops(photos, [], args.crop, seed=1).batch(64).float())
         self.model = self.model.to(self.device, memory_format=torch.channels_last)
-        self.ema = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98))
+        self.ema = torch.optim.swa_utils.AveragedModel(
+            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98)
+        )
         self.optimisers = optimisers(self.model, args.lr, args.weight_decay)
         self.noise = torch.Generator(self.device).manual_seed(args.seed + 1000 * self.rank)
         self.step, self.median, self.skipped, self.hours = 0, math.inf, 0, 0.0
@@ -181,7 +213,9 @@ class Trainer:
         if self.world > 1:  # buffers are the same everywhere, and of types that no backend can send
             for p in self.model.parameters():
                 dist.broadcast(p.data, 0)
-            self.net = torch.nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False, init_sync=False)
+            self.net = torch.nn.parallel.DistributedDataParallel(
+                self.model, broadcast_buffers=False, init_sync=False
+            )
 
     def log(self, **entry: Any) -> None:
         if self.rank == 0:
@@ -218,7 +252,12 @@ class Trainer:
 
     def train_step(self) -> tuple[float, float, float]:
         args = self.args
-        x = self.flips(self.crops.batch(args.batch)).to(self.device).float().contiguous(memory_format=torch.channels_last)
+        x = (
+            self.flips(self.crops.batch(args.batch))
+            .to(self.device)
+            .float()
+            .contiguous(memory_format=torch.channels_last)
+        )
         t = torch.rand(args.batch, generator=self.noise, device=self.device)
         out = self.net(x, t, self.noise, True)
         mse = (out.x_hat - x).square().mean((1, 2, 3))
@@ -237,7 +276,11 @@ class Trainer:
             self.skipped += 1
             self.log(event="skipped", step=self.step, loss=now, median=self.median, quality=t.tolist())
             return self.median, mse.mean().item(), bpp.mean().item()
-        self.median = now if not math.isfinite(self.median) else self.median + 0.02 * (min(now, 3 * self.median) - self.median)
+        self.median = (
+            now
+            if not math.isfinite(self.median)
+            else self.median + 0.02 * (min(now, 3 * self.median) - self.median)
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for o in self.optimisers:
@@ -262,25 +305,41 @@ class Trainer:
             if self.step % 100 == 0:
                 loss, mse, bpp = (sums / counted).tolist()
                 seconds = (time.monotonic() - since) / counted
-                self.log(step=self.step, loss=round(loss, 4), mse=round(mse, 2), bpp=round(bpp, 4), seconds_per_step=round(seconds, 3), skipped=self.skipped)
+                self.log(
+                    step=self.step,
+                    loss=round(loss, 4),
+                    mse=round(mse, 2),
+                    bpp=round(bpp, 4),
+                    seconds_per_step=round(seconds, 3),
+                    skipped=self.skipped,
+                )
                 sums, counted, since = np.zeros(3), 0, time.monotonic()
             if self.dev and (self.step % self.args.eval_every == 0 or self.step == self.args.steps):
-                self.log(event="dev", step=self.step, hours=round(self.hours, 3), **self.dev.measure(self.ema.module))
+                self.log(
+                    event="dev",
+                    step=self.step,
+                    hours=round(self.hours, 3),
+                    **self.dev.measure(self.ema.module),
+                )
                 sums, counted, since = np.zeros(3), 0, time.monotonic()
             if self.step % self.args.save_every == 0:
                 self.save()
         self.save()
-        self.log(event="finished" if self.step == self.args.steps else "stopped", step=self.step, hours=round(self.hours, 3))
+        self.log(
+            event="finished" if self.step == self.args.steps else "stopped",
+            step=self.step,
+            hours=round(self.hours, 3),
+        )
 
 
 if __name__ == "__main__":
     arguments = parse()
     if arguments.codec == "audio":
-        from train_audio import run
+        from training.audio import run
 
         run(arguments)
     elif arguments.codec == "speech":
-        from train_speech import run
+        from training.speech import run
 
         run(arguments)
     else:

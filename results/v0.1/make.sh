@@ -19,18 +19,18 @@ keep kodak -m tersor eval --data "$kodak" --anchors jpeg,webp,avif,jxl --qualiti
 if [ -n "$fields" ]; then
     keep fields -m tersor eval --codec field --data "$fields" -o $out/fields
     keep bench-fields -m tersor bench --codec field --data "$fields" --limit 11 --repeat 3
-    keep access tools/evaluate.py access --data "$fields/vorticity3d.npy"
+    keep access tools/studies.py access --data "$fields/vorticity3d.npy"
 fi
-keep lossless tools/evaluate.py lossless --data "$kodak"
+keep lossless tools/studies.py lossless --data "$kodak"
 if [ -n "$sounds" ]; then
     keep audio-speech -m tersor eval --codec audio --data "$sounds/speech" --anchors opus,mp3,aac --bitrates 6,8,12,16,24,32 -o $out/audio/speech
     keep audio-visqol -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,24 --visqol  # needs visqol-python[lattice]
     keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus,mp3,aac --bitrates 24,48,96 -o $out/audio/music
 fi
 if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds/speech" --anchors "" --bitrates 24 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi
-keep audio-hour tools/evaluate.py hour
-keep effort tools/evaluate.py effort --data "$kodak" --limit 2
+keep audio-hour tools/studies.py hour
+keep effort tools/studies.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
 ONEDNN_MAX_CPU_ISA=AVX2 keep bench-without-vnni -m tersor bench --limit 1
-keep memory tools/evaluate.py memory
-keep damage tools/evaluate.py damage
+keep memory tools/studies.py memory
+keep damage tools/studies.py damage

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from tersor.cli.output import ERROR, fail
 from tersor.cli.parser import parser
-from tersor.cli.report import ERROR, fail
 from tersor.errors import TersorError
 
 __all__ = ["main", "parser"]

@@ -7,16 +7,19 @@ import time
 from typing import Any
 
 from tersor.cli.kinds import KINDS
-from tersor.cli.paths import Outputs, expand, open_input, output_path, prepared
-from tersor.cli.report import Progress, exit_code, fail, report
+from tersor.cli.output import Progress, exit_code, fail, report
+from tersor.cli.paths import Outputs, expand, open_input, output_path
 from tersor.errors import SignalError, TersorError
+from tersor.files.atomic import prepared
 
 
 def parse_region(text: str) -> tuple[int, int, int, int]:
     try:
         x, y, w, h = (int(v) for v in text.split(","))
     except ValueError:
-        raise SignalError(f"region '{text}' is not four whole numbers; give X,Y,W,H such as 0,0,256,256") from None
+        raise SignalError(
+            f"region '{text}' is not four whole numbers; give X,Y,W,H such as 0,0,256,256"
+        ) from None
     return x, y, w, h
 
 
@@ -28,7 +31,10 @@ def parse_slices(text: str) -> tuple[slice, ...] | dict[str, slice]:
     except ValueError:
         ranges = [[]]
     if not all(len(p) == 2 for p in ranges) or len({bool(p[1]) for p in parts}) != 1:
-        raise SignalError(f"slice '{text}' is not a list of ranges; give start:stop for each leading axis, such as 0:10,20:40, or time=0:10,lat=20:40")
+        raise SignalError(
+            f"slice '{text}' is not a list of ranges; give start:stop for each leading axis, "
+            "such as 0:10,20:40, or time=0:10,lat=20:40"
+        )
     if parts[0][1]:
         return {p[0].strip(): slice(*n) for p, n in zip(parts, ranges, strict=True)}
     return tuple(slice(*n) for n in ranges)
@@ -67,10 +73,15 @@ def decode(args: argparse.Namespace) -> int:
                 if entry.name not in codecs:
                     codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
                 codec = codecs[entry.name]
-                signal = kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress}) if path else None
+                signal = (
+                    kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress})
+                    if path
+                    else None
+                )
+                lost: tuple[str, ...] = ()
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)
-                    kind.write(signal, path, usual)
+                    lost = kind.write(signal, path, usual)
         except TersorError as e:
             codes.append(fail(e, name))
             continue
@@ -85,8 +96,9 @@ def decode(args: argparse.Namespace) -> int:
             "codec": entry.name,
             "device": codec.device,
         }
-        if signal.notes:
-            facts["notes"] = list(signal.notes)
-        notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
+        said = (*signal.notes, *lost)
+        if said:
+            facts["notes"] = list(said)
+        notes = f"  ({'; '.join(said)})" if said else ""
         report(args, f"{name} -> {path or '-'}  {what}  {seconds:.2f} s{notes}", facts, path is None)
     return exit_code(codes, many)

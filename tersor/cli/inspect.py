@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tersor.cli.output import OK, exit_code, fail
 from tersor.cli.paths import expand
-from tersor.cli.report import OK, exit_code, fail
 from tersor.errors import BitstreamError, SignalError, TersorError
 
 
@@ -47,7 +47,12 @@ def info(args: argparse.Namespace) -> int:
             print(json.dumps(facts))
         else:
             width = max(map(len, facts))
-            print("\n".join(f"{k:<{width}}  {', '.join(v) or 'none' if isinstance(v, list) else v}" for k, v in facts.items()))
+            print(
+                "\n".join(
+                    f"{k:<{width}}  {', '.join(v) or 'none' if isinstance(v, list) else v}"
+                    for k, v in facts.items()
+                )
+            )
     return exit_code(codes, len(args.inputs) > 1)
 
 
@@ -63,7 +68,10 @@ def verify(args: argparse.Namespace) -> int:
             reader = Reader(file)
             describe(reader)
             if bad := reader.damaged_chunks():
-                raise BitstreamError(f"{name}: damaged chunks {', '.join(map(str, bad))} of {len(reader.chunk_lengths)}; 'tersor decode --salvage' decodes the rest")
+                raise BitstreamError(
+                    f"{name}: damaged chunks {', '.join(map(str, bad))} of {len(reader.chunk_lengths)}; "
+                    "'tersor decode --salvage' decodes the rest"
+                )
         except TersorError as e:
             codes.append(fail(e, name))
             continue

@@ -1,4 +1,6 @@
-"""The kinds of signal that commands read and write: which files are of which kind, and how each is described. A new kind is added here."""
+"""The kinds of signal that commands read and write: which files are of which kind, and how each is described.
+A new kind is added here.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from tersor.cli.paths import FOLDER, prepared, write_output
+from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
+from tersor.files.atomic import prepared, write_output
 
 
 class Kind(ABC):
@@ -31,9 +34,11 @@ class Kind(ABC):
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         """A file of a signal, of the type its suffix names."""
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
-        """A file of a signal where the command's output goes; of the usual type on standard output."""
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        """A file of a signal where the command's output goes; of the usual type on standard output. -> notes
+        of what the file does not hold."""
         write_output(path, self.to_bytes(signal, usual if path is None else path.suffix))
+        return ()
 
     @abstractmethod
     def usual_suffix(self, reader: Any) -> str:
@@ -44,27 +49,33 @@ class Kind(ABC):
         """(what it is, how small its file of `size` bytes is, facts)."""
 
     def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-        """Encode straight into a file, for signals that need not fit in memory; its size, or None if the kind does not, or not there."""
+        """Encode straight into a file, for signals that need not fit in memory; its size, or None if the kind
+        does not, or not there.
+        """
         return None
 
     def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
-        """Decode straight into a file, for signals that need not fit in memory; the signal's description, or None if the kind does not."""
+        """Decode straight into a file, for signals that need not fit in memory; the signal's description, or
+        None if the kind does not.
+        """
         return None
 
 
 class ImageKind(Kind):
-    suffixes = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"})
+    suffixes = frozenset(
+        {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"}
+    )
     codec = "image"
 
     def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
-        from tersor.signals import as_image
+        from tersor.files.coerce import as_image
 
         if variables:
             raise SignalError(f"{name}: an image has no variables; leave out --variables")
         return as_image(source)
 
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
-        from tersor.files.images import image_bytes
+        from tersor.files.image import image_bytes
 
         return image_bytes(signal, suffix)
 
@@ -73,7 +84,11 @@ class ImageKind(Kind):
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         bpp = 8 * size / (signal.width * signal.height)
-        return f"{signal.width}x{signal.height}", f"{size:,} bytes  {bpp:.3f} bpp  {signal.nbytes / size:.1f}:1", {"bpp": round(bpp, 4)}
+        return (
+            f"{signal.width}x{signal.height}",
+            f"{size:,} bytes  {bpp:.3f} bpp  {signal.nbytes / size:.1f}:1",
+            {"bpp": round(bpp, 4)},
+        )
 
 
 class FieldKind(Kind):
@@ -81,26 +96,30 @@ class FieldKind(Kind):
     codec = "field"
 
     def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
-        from tersor.files.fields import read_field
+        from tersor.files.field import read_field
 
         return read_field(source, variables)
 
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
-        from tersor.files.fields import field_bytes
+        from tersor.files.field import field_bytes
 
         return field_bytes(signal, suffix)
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> None:
-        from tersor.files.fields import write_field
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.field import field_file, write_field
 
         if path is not None and path.suffix.lower() == FOLDER:
-            write_field(signal, path)
-        else:
-            super().write(signal, path, usual)
+            return write_field(signal, path)
+        data, notes = field_file(signal, usual if path is None else path.suffix)
+        write_output(path, data)
+        return notes
 
     def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.field_header import FieldHeader
+        from tersor.codecs.field.header import FieldHeader
+        from tersor.codecs.field.metadata import unpack_attributes
 
+        if source := unpack_attributes(reader.metadata).encoding.get("source"):
+            return str(source) if source in self.suffixes else ".nc"
         variables = FieldHeader.unpack(reader.header, len(reader.chunk_lengths)).variables
         return ".npy" if len(variables) == 1 and not variables[0].name else ".nc"
 
@@ -127,9 +146,13 @@ class IntegersKind(Kind):
         return self._of(signal).to_bytes(signal, suffix)
 
     def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless_header import ARRAY, LosslessHeader
+        from tersor.codecs.lossless.header import ARRAY, LosslessHeader
 
-        return ".npy" if LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind == ARRAY else ".png"
+        return (
+            ".npy"
+            if LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind == ARRAY
+            else ".png"
+        )
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
@@ -139,7 +162,9 @@ class IntegersKind(Kind):
 
 
 class AudioKind(Kind):
-    suffixes = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"})
+    suffixes = frozenset(
+        {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
+    )
     codec = "audio"
     at_once = False
 
@@ -162,8 +187,13 @@ class AudioKind(Kind):
         seconds = signal.seconds or 1 / signal.rate
         kbps = 8 * size / seconds / 1000
         raw = signal.seconds * signal.rate * signal.channels * signal.bits / 8
-        what = f"{signal.seconds:.2f} s  {signal.rate} Hz  {signal.channels} channel{'s' * (signal.channels != 1)}"
-        return what, f"{size:,} bytes  {kbps:.2f} kbps  {raw / size:.1f}:1", {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)}
+        plural = "s" * (signal.channels != 1)
+        what = f"{signal.seconds:.2f} s  {signal.rate} Hz  {signal.channels} channel{plural}"
+        return (
+            what,
+            f"{size:,} bytes  {kbps:.2f} kbps  {raw / size:.1f}:1",
+            {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)},
+        )
 
     def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
         from tersor.files.atomic import atomic_file
@@ -179,7 +209,9 @@ class AudioKind(Kind):
 
         sound = codec.open(reader, **options)
         with atomic_file(path) as file:
-            writer = AudioWriter(file, path.suffix, sound.rate, sound.channels, sound.dtype, sound.bits, dict(sound.tags))
+            writer = AudioWriter(
+                file, path.suffix, sound.rate, sound.channels, sound.dtype, sound.bits, dict(sound.tags)
+            )
             for x in sound.blocks():
                 writer.write(x)
             writer.close()
@@ -188,11 +220,16 @@ class AudioKind(Kind):
         return sound
 
 
-KINDS: dict[str, Kind] = {"image": ImageKind(), "field": FieldKind(), "integers": IntegersKind(), "audio": AudioKind()}
+KINDS: dict[str, Kind] = {
+    "image": ImageKind(),
+    "field": FieldKind(),
+    "integers": IntegersKind(),
+    "audio": AudioKind(),
+}
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 
 def codec_of(name: str, asked: str | None) -> str:
-    """The codec for an input: the one asked for, or by the file's suffix; image if the suffix says nothing."""
+    """The codec for an input: the one asked for, or by the suffix; image if that says nothing."""
     suffix = Path(name).suffix.lower()
     return asked or next((k.codec for k in KINDS.values() if suffix in k.suffixes), "image")

@@ -14,12 +14,18 @@ FOLDER = ".zarr"  # stores that are folders but count as files
 
 
 def expand(inputs: Sequence[str], suffixes: Iterable[str]) -> tuple[list[tuple[str, Path | None]], bool]:
-    """(input, path inside the folder it came from) for each file; and whether many outputs are to be expected."""
+    """(input, path inside the folder it came from) for each file; and whether many outputs are to be
+    expected.
+    """
     out: list[tuple[str, Path | None]] = []
     for name in inputs:
         path = Path(name)
         if name != "-" and path.is_dir() and path.suffix.lower() != FOLDER:
-            found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in suffixes and (p.is_file() or p.suffix.lower() == FOLDER)]
+            found = [
+                p
+                for p in sorted(path.rglob("*"))
+                if p.suffix.lower() in suffixes and (p.is_file() or p.suffix.lower() == FOLDER)
+            ]
             if not found:
                 raise SignalError(f"{name}: no files here end with {' '.join(sorted(suffixes))}")
             out += [(str(p), p.relative_to(path)) for p in found]
@@ -87,22 +93,3 @@ class Outputs:
         if exists and not self._force:
             raise SignalError(f"{path} exists; give -f to overwrite it, or -o another name")
         self._taken.add(real)
-
-
-def write_output(path: Path | None, data: bytes) -> None:
-    from tersor.files.atomic import write_atomically
-
-    if path is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    write_atomically(prepared(path), data)
-
-
-def prepared(path: Path) -> Path:
-    """The path, its folder made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise SignalError(f"{path.parent}: cannot be made ({e.strerror})") from e
-    return path

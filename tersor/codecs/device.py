@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from tersor.errors import DeviceError
 
@@ -23,9 +24,14 @@ def pick_device(name: str) -> str:
     except (RuntimeError, TypeError) as e:
         raise DeviceError(f"device '{name}' is not known; allowed are auto, cpu and cuda") from e
     if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"device '{name}' was asked for, but this machine or this build of torch has no CUDA; use --device cpu or auto")
+        raise DeviceError(
+            f"device '{name}' was asked for, but this machine or this build of torch has no CUDA; "
+            "use --device cpu or auto"
+        )
     if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"device '{name}' was asked for, but there are {torch.cuda.device_count()} CUDA devices")
+        raise DeviceError(
+            f"device '{name}' was asked for, but there are {torch.cuda.device_count()} CUDA devices"
+        )
     if kind not in ("cpu", "cuda"):
         raise DeviceError(f"device '{name}' is not supported; allowed are auto, cpu and cuda")
     return name
@@ -36,3 +42,8 @@ def exact_convolutions() -> Iterator[None]:
     """Full float32 in convolutions: TF32 would move samples by more than the stated bound."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
+
+
+def _parts(batch: Tensor) -> tuple[Tensor, ...]:
+    """What the pixel filter takes at once: on a CPU a batch is no faster and needs all its memory at once."""
+    return torch.split(batch, len(batch) if batch.is_cuda else 1)

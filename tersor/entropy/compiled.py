@@ -1,4 +1,6 @@
-"""How loops are compiled: by numba without fast-math, so that floats are what IEEE 754 says. NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare."""
+"""How loops are compiled: by numba without fast-math, so that floats are what IEEE 754 says.
+NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from tersor.errors import MissingDependencyError
 try:
     from numba import njit
 except ImportError as e:
-    raise MissingDependencyError("this codec needs numba: pip install 'tersor[fields]' for arrays, 'tersor[audio]' for sound") from e
+    raise MissingDependencyError(
+        "this codec needs numba: pip install 'tersor[fields]' for arrays, 'tersor[audio]' for sound"
+    ) from e
 
 
 def compiled(loop):

@@ -1,8 +1,10 @@
-"""`tersor eval --codec audio`: rate against PESQ, STOI, SI-SDR, ViSQOL and mel distance on a folder of sounds, beside other codecs at every one of their modes.
+"""`tersor eval --codec audio`: rate against PESQ, STOI, SI-SDR, ViSQOL and mel distance on a folder of
+sounds, beside other codecs at every one of their modes.
 
-Rates are bits of the whole file, and of the payload alone. Quality is measured on what `decode` gives back, in time with the input. An anchor's point is, for each
-sound, rate and metric, its best mode (more quality for no more rate); BD-rate compares curves of means over the sounds. Files in a folder called
-speech or music are of that kind; of others, mono ones count as speech. One or two channels are measured.
+Rates are bits of the whole file, and of the payload alone. Quality is measured on what `decode` gives back,
+in time with the input. An anchor's point is, for each sound, rate and metric, its best mode (more quality for
+no more rate); BD-rate compares curves of means over the sounds. Files in a folder called speech or music are
+of that kind; of others, mono ones count as speech. One or two channels are measured.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from tersor.codecs.audio import AudioCodec
+from tersor.codecs.audio.codec import AudioCodec
 from tersor.container import Reader
 from tersor.errors import SignalError
+from tersor.evaluate.anchors.audio import Coded, modes, run_anchor
 from tersor.files.audio import SUFFIXES, AudioReader, audio_bytes, read_audio
 from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol, visqol_api
-from tersor.metrics.audio_anchors import Coded, modes, run_anchor
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Audio
 
@@ -43,18 +45,24 @@ def ours(codec: AudioCodec, audio: Audio, x: Floats, kbps: float, kind: str) -> 
     """Encode and decode with the audio codec."""
     (file,) = codec.encode_batch([audio], bitrate=kbps, content=kind)
     y = np.asarray(codec.decode_batch([file])[0])
-    return Coded(payload_bytes=sum(Reader(file).chunk_lengths), file_bytes=len(file), y=_floats(y), mode="transform")
+    return Coded(
+        payload_bytes=sum(Reader(file).chunk_lengths), file_bytes=len(file), y=_floats(y), mode="transform"
+    )
 
 
 def _floats(x: np.ndarray[Any, Any]) -> Floats:
-    return np.ascontiguousarray(x.T.astype(np.float64) / (1.0 if x.dtype.kind == "f" else 2.0 ** (8 * x.dtype.itemsize - 1)))
+    return np.ascontiguousarray(
+        x.T.astype(np.float64) / (1.0 if x.dtype.kind == "f" else 2.0 ** (8 * x.dtype.itemsize - 1))
+    )
 
 
 def metrics_of(kind: str, with_visqol: bool) -> tuple[str, ...]:
     return OF_KIND[kind] + ((f"visqol {'speech' if kind == 'speech' else 'audio'}",) if with_visqol else ())
 
 
-def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, with_visqol: bool) -> list[dict[str, Any]]:
+def measure(
+    codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, with_visqol: bool
+) -> list[dict[str, Any]]:
     """Every point of one sound."""
     audio = read_audio(path)
     kind = path.parent.name if path.parent.name in BITRATES else "speech" if audio.channels == 1 else "music"
@@ -62,11 +70,26 @@ def measure(codec: AudioCodec, path: Path, names: list[str], bitrates: list[floa
     rows = []
     for kbps in bitrates or BITRATES[kind]:
         coded = [("tersor", ours(codec, audio, x, kbps, kind))]
-        coded += [(name, run_anchor(name, x, audio.rate, kbps, mode)) for name in names for mode in modes(name)]
+        coded += [
+            (name, run_anchor(name, x, audio.rate, kbps, mode)) for name in names for mode in modes(name)
+        ]
         for name, c in coded:
             quality = {m: METRICS[m](x, c.y, audio.rate) for m in metrics_of(kind, with_visqol)}
-            rates = {"kbps": 8 * c.file_bytes / audio.seconds / 1000, "payload_kbps": 8 * c.payload_bytes / audio.seconds / 1000}
-            rows.append({"file": path.stem, "kind": kind, "codec": name, "asked_kbps": kbps, "mode": c.mode, **rates, **quality})
+            rates = {
+                "kbps": 8 * c.file_bytes / audio.seconds / 1000,
+                "payload_kbps": 8 * c.payload_bytes / audio.seconds / 1000,
+            }
+            rows.append(
+                {
+                    "file": path.stem,
+                    "kind": kind,
+                    "codec": name,
+                    "asked_kbps": kbps,
+                    "mode": c.mode,
+                    **rates,
+                    **quality,
+                }
+            )
     return rows
 
 
@@ -75,7 +98,9 @@ def sign_of(metric: str) -> int:
 
 
 def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[str, Any]]:
-    """Of each sound, codec and asked rate the mode with the best quality per rate: quality corrected to the rate asked for at the slope of a typical curve."""
+    """Of each sound, codec and asked rate the mode with the best quality per rate: quality corrected to the
+    rate asked for at the slope of a typical curve.
+    """
     sign = sign_of(metric)
     groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
     for r in rows:
@@ -83,16 +108,22 @@ def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[
     out = []
     for group in groups.values():
         spread = max(abs(r[metric]) for r in group)
-        out.append(max(group, key=lambda r: sign * r[metric] - 0.25 * spread * math.log(r[rate] / r["asked_kbps"])))
+        out.append(
+            max(group, key=lambda r: sign * r[metric] - 0.25 * spread * math.log(r[rate] / r["asked_kbps"]))
+        )
     return out
 
 
 def curve(rows: list[dict[str, Any]], codec: str, metric: str, rate: str) -> tuple[list[float], list[float]]:
-    """Mean rate and quality over the sounds at each asked rate; quality grows: a metric of which less is better is negative."""
+    """Mean rate and quality over the sounds at each asked rate; quality grows: a metric of which less is
+    better is negative.
+    """
     sign = sign_of(metric)
     asked = sorted({r["asked_kbps"] for r in rows if r["codec"] == codec})
     points = [[r for r in rows if r["codec"] == codec and r["asked_kbps"] == a] for a in asked]
-    return [float(np.mean([r[rate] for r in p])) for p in points], [sign * float(np.mean([r[metric] for r in p])) for p in points]
+    return [float(np.mean([r[rate] for r in p])) for p in points], [
+        sign * float(np.mean([r[metric] for r in p])) for p in points
+    ]
 
 
 def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[dict[str, Any], list[str]]:
@@ -114,8 +145,13 @@ def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[di
                 out[f"{kind} {metric} {rate}"] = {"curves": curves, "bd_rate": deltas, "sounds": len(known)}
                 text.append(f"{kind} {metric} by {rate}, {len(known)} sounds")
                 for c in codecs:
-                    points = "  ".join(f"{r:.1f}: {sign_of(metric) * q:.3f}" for r, q in zip(*curves[c], strict=True))
-                    text.append(f"  {c:<8}{points}" + ("" if c == "tersor" else f"   | tersor against it {_percent(deltas[c])}"))
+                    points = "  ".join(
+                        f"{r:.1f}: {sign_of(metric) * q:.3f}" for r, q in zip(*curves[c], strict=True)
+                    )
+                    text.append(
+                        f"  {c:<8}{points}"
+                        + ("" if c == "tersor" else f"   | tersor against it {_percent(deltas[c])}")
+                    )
     return out, text
 
 
@@ -153,19 +189,43 @@ def lossless(codec: AudioCodec, paths: list[Path]) -> tuple[dict[str, Any], list
         if audio.samples.dtype.kind == "f":
             continue
         t0 = time.perf_counter()
-        (file,) = codec.encode_batch([Audio(samples=audio.samples, rate=audio.rate, bits=audio.bits)], lossless=True)
+        (file,) = codec.encode_batch(
+            [Audio(samples=audio.samples, rate=audio.rate, bits=audio.bits)], lossless=True
+        )
         t1 = time.perf_counter()
         exact = np.array_equal(np.asarray(codec.decode_batch([file])[0]), audio.samples)
         t2 = time.perf_counter()
-        flac = len(audio_bytes(Audio(samples=audio.samples, rate=audio.rate, bits=audio.bits), ".flac", level=12))
-        rows.append({"file": path.stem, "bytes": len(file), "flac": flac, "exact": exact, "seconds": audio.seconds, "encode_seconds": t1 - t0, "decode_seconds": t2 - t1})
+        flac = len(
+            audio_bytes(Audio(samples=audio.samples, rate=audio.rate, bits=audio.bits), ".flac", level=12)
+        )
+        rows.append(
+            {
+                "file": path.stem,
+                "bytes": len(file),
+                "flac": flac,
+                "exact": exact,
+                "seconds": audio.seconds,
+                "encode_seconds": t1 - t0,
+                "decode_seconds": t2 - t1,
+            }
+        )
     if rows:
         total, flac = sum(r["bytes"] for r in rows), sum(r["flac"] for r in rows)
-        speed = [sum(r["seconds"] for r in rows) / sum(r[k] for r in rows) for k in ("encode_seconds", "decode_seconds")]
+        speed = [
+            sum(r["seconds"] for r in rows) / sum(r[k] for r in rows)
+            for k in ("encode_seconds", "decode_seconds")
+        ]
         mean = math.exp(float(np.mean([math.log(r["bytes"] / r["flac"]) for r in rows])))
-        text.append(f"lossless, {len(rows)} integer sounds: {total:,} bytes, FLAC at its highest level {flac:,}")
-        text.append(f"  against FLAC: {100 * (total / flac - 1):+.2f} % in all, {100 * (mean - 1):+.2f} % a sound")
-        text.append(f"  exact: {all(r['exact'] for r in rows)}; encode {speed[0]:.0f}x, decode {speed[1]:.0f}x real time")
+        text.append(
+            f"lossless, {len(rows)} integer sounds: {total:,} bytes, FLAC at its highest level {flac:,}"
+        )
+        text.append(
+            f"  against FLAC: {100 * (total / flac - 1):+.2f} % in all, {100 * (mean - 1):+.2f} % a sound"
+        )
+        text.append(
+            f"  exact: {all(r['exact'] for r in rows)}; encode {speed[0]:.0f}x, "
+            f"decode {speed[1]:.0f}x real time"
+        )
     return {"rows": rows}, text
 
 
@@ -182,7 +242,10 @@ def speeds(codec: AudioCodec, paths: list[Path]) -> list[str]:
             codec.decode_batch([file])
             t2 = time.perf_counter()
             sound, encode, decode = sound + audio.seconds, encode + t1 - t0, decode + t2 - t1
-        text.append(f"speed at {kind}: encode {sound / encode:.0f}x, decode {sound / decode:.0f}x real time ({codec.threads} threads)")
+        text.append(
+            f"speed at {kind}: encode {sound / encode:.0f}x, "
+            f"decode {sound / decode:.0f}x real time ({codec.threads} threads)"
+        )
     return text
 
 
@@ -218,7 +281,12 @@ def run(args: argparse.Namespace) -> int:
         folder = Path(args.output)
         folder.mkdir(parents=True, exist_ok=True)
         rounded = [{k: _for_json(v) for k, v in r.items()} for r in rows]
-        (folder / "audio.json").write_text("\n".join(json.dumps(r) for r in [{"summary": summary, "lossless": free, "speed": text[:2]}, *rounded]) + "\n")
+        (folder / "audio.json").write_text(
+            "\n".join(
+                json.dumps(r) for r in [{"summary": summary, "lossless": free, "speed": text[:2]}, *rounded]
+            )
+            + "\n"
+        )
         plot(summary, folder / "audio.png")
         print(f"written to {folder}")
     return 0
@@ -240,7 +308,9 @@ def plot(summary: dict[str, Any], path: Path) -> None:
         if name.endswith(" payload_kbps"):
             rows.setdefault(kind, []).append((metric, content))
     columns = max(map(len, rows.values()), default=1)
-    figure, axes = plt.subplots(max(len(rows), 1), columns, figsize=(4.5 * columns, 4 * max(len(rows), 1)), squeeze=False)
+    figure, axes = plt.subplots(
+        max(len(rows), 1), columns, figsize=(4.5 * columns, 4 * max(len(rows), 1)), squeeze=False
+    )
     for axis in axes.flat:
         axis.set_visible(False)
     for line, (kind, panels) in zip(axes, rows.items(), strict=False):

@@ -1,6 +1,7 @@
 """`tersor eval`: rate-distortion curves on a folder of images.
 
-Rates count whole files; quality is measured on decoded 8-bit output, averaged over images. The JSON files follow CompressAI's results schema.
+Rates count whole files; quality is measured on decoded 8-bit output, averaged over images. The JSON files
+follow CompressAI's results schema.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import MissingDependencyError, SignalError, TersorError
-from tersor.metrics import anchors
+from tersor.evaluate.anchors import image as anchors
+from tersor.evaluate.lab import load_folder
 from tersor.metrics.perceptual import ms_ssim_rgb
+from tersor.metrics.psnr import psnr_rgb
 from tersor.metrics.rate_distortion import bd_rate
 
 KEYS = ("bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time")
@@ -28,17 +31,12 @@ Curve = dict[str, list[float]]
 Run = Callable[[NDArray[np.uint8], int], tuple[bytes, NDArray[np.uint8], float, float]]
 
 
-def load_folder(folder: str, limit: int | None) -> list[tuple[str, NDArray[np.uint8]]]:
-    """(name, uint8 [H, W, 3]) of each image."""
-    from tersor.datasets.images import image_paths, load_rgb
-
-    paths = image_paths([folder])
-    if limit:
-        paths = paths[:: max(1, len(paths) // limit)][:limit]
-    return [(p.name, load_rgb(p).permute(1, 2, 0).numpy()) for p in paths]
-
-
-def measure(run: Run, images: list[tuple[str, NDArray[np.uint8]]], qualities: tuple[int, ...], say: Callable[[str], None]) -> tuple[Curve, list[dict[str, Any]]]:
+def measure(
+    run: Run,
+    images: list[tuple[str, NDArray[np.uint8]]],
+    qualities: tuple[int, ...],
+    say: Callable[[str], None],
+) -> tuple[Curve, list[dict[str, Any]]]:
     """Mean curve, and every single point."""
     curve: Curve = {k: [] for k in KEYS}
     points = []
@@ -46,16 +44,29 @@ def measure(run: Run, images: list[tuple[str, NDArray[np.uint8]]], qualities: tu
         rows = []
         for name, x in images:
             file, decoded, encode_seconds, decode_seconds = run(x, quality)
-            row = [8 * len(file) / (x.shape[0] * x.shape[1]), anchors.psnr_rgb(decoded, x), ms_ssim_rgb(decoded, x), encode_seconds, decode_seconds]
+            row = [
+                8 * len(file) / (x.shape[0] * x.shape[1]),
+                psnr_rgb(decoded, x),
+                ms_ssim_rgb(decoded, x),
+                encode_seconds,
+                decode_seconds,
+            ]
             rows.append(row)
-            points.append({"image": name, "quality": quality, "bytes": len(file), **dict(zip(KEYS, row, strict=True))})
+            points.append(
+                {"image": name, "quality": quality, "bytes": len(file), **dict(zip(KEYS, row, strict=True))}
+            )
         for k, v in zip(KEYS, np.mean(rows, 0), strict=True):
             curve[k].append(float(v))
-        say(f"  quality {quality:>3}  {curve['bpp'][-1]:.4f} bpp  {curve['psnr-rgb'][-1]:.3f} dB  MS-SSIM {curve['ms-ssim-rgb'][-1]:.5f}")
+        say(
+            f"  quality {quality:>3}  {curve['bpp'][-1]:.4f} bpp  {curve['psnr-rgb'][-1]:.3f} dB  "
+            f"MS-SSIM {curve['ms-ssim-rgb'][-1]:.5f}"
+        )
     return curve, points
 
 
-def timed(encode: Callable[[NDArray[np.uint8], int], bytes], decode: Callable[[bytes], NDArray[np.uint8]]) -> Run:
+def timed(
+    encode: Callable[[NDArray[np.uint8], int], bytes], decode: Callable[[bytes], NDArray[np.uint8]]
+) -> Run:
     def run(x: NDArray[np.uint8], quality: int) -> tuple[bytes, NDArray[np.uint8], float, float]:
         t0 = time.perf_counter()
         file = encode(x, quality)
@@ -92,7 +103,12 @@ def plot(curves: dict[str, Curve], reference: dict[str, Curve], title: str, path
         left.plot(*zip(*sorted(zip(c["bpp"], c["psnr-rgb"], strict=True)), strict=True), color="0.75", lw=0.8)
         left.annotate(name, (c["bpp"][-1], c["psnr-rgb"][-1]), color="0.6", fontsize=5)
     for name, c in curves.items():
-        style: dict[str, Any] = {"marker": "o", "ms": 3, "lw": 2.2 if name.startswith("tersor") else 1.2, "label": name}
+        style: dict[str, Any] = {
+            "marker": "o",
+            "ms": 3,
+            "lw": 2.2 if name.startswith("tersor") else 1.2,
+            "label": name,
+        }
         left.plot(c["bpp"], c["psnr-rgb"], **style)
         right.plot(c["bpp"], [-10 * math.log10(max(1e-9, 1 - v)) for v in c["ms-ssim-rgb"]], **style)
     for axis, label in ((left, "PSNR RGB, dB"), (right, "MS-SSIM, dB")):
@@ -116,7 +132,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         qualities = tuple(int(q) for q in args.qualities.split(","))
     except ValueError:
-        raise SignalError(f"--qualities '{args.qualities}' is not a list of whole numbers such as 10,50,90") from None
+        raise SignalError(
+            f"--qualities '{args.qualities}' is not a list of whole numbers such as 10,50,90"
+        ) from None
     names = [a for a in args.anchors.split(",") if a]
     encoders = {name: anchors.anchor(name) for name in names}
     images = load_folder(args.data, args.limit)
@@ -132,24 +150,40 @@ def run(args: argparse.Namespace) -> int:
 
     codec.decode(encode(images[0][1], qualities[0]))  # load and warm up
     say(f"{title}, {len(images)} images, device {codec.device}")
-    curves[title], everything[title] = measure(timed(encode, lambda f: np.asarray(codec.decode(f))), images, qualities, say)
+    curves[title], everything[title] = measure(
+        timed(encode, lambda f: np.asarray(codec.decode(f))), images, qualities, say
+    )
     for name in names:
         say(name)
-        curves[name], everything[name] = measure(timed(encoders[name], anchors.decode), images, anchors.QUALITIES[name], say)
+        curves[name], everything[name] = measure(
+            timed(encoders[name], anchors.decode), images, anchors.QUALITIES[name], say
+        )
 
     if args.codec == "image":
         for _, x in images:
             (file, bits), *_ = codec._codec.encode_with_estimate([x], quality=qualities[len(qualities) // 2])
             estimates.append(8 * len(file) / bits - 1)
-        say(f"file bytes above the model's estimate: mean {np.mean(estimates):+.2%}, worst {np.max(estimates):+.2%} (quality {qualities[len(qualities) // 2]})")
+        say(
+            f"file bytes above the model's estimate: mean {np.mean(estimates):+.2%}, "
+            f"worst {np.max(estimates):+.2%} (quality {qualities[len(qualities) // 2]})"
+        )
     mine = curves[title]
     for name in names:
         try:
-            rates = {k: bd_rate(curves[name]["bpp"], curves[name][k], mine["bpp"], mine[k]) for k in ("psnr-rgb", "ms-ssim-rgb")}
-            say(f"BD-rate against {name}: {rates['psnr-rgb']:+.1f} % (PSNR)  {rates['ms-ssim-rgb']:+.1f} % (MS-SSIM)")
+            rates = {
+                k: bd_rate(curves[name]["bpp"], curves[name][k], mine["bpp"], mine[k])
+                for k in ("psnr-rgb", "ms-ssim-rgb")
+            }
+            say(
+                f"BD-rate against {name}: "
+                f"{rates['psnr-rgb']:+.1f} % (PSNR)  {rates['ms-ssim-rgb']:+.1f} % (MS-SSIM)"
+            )
         except ValueError as e:
             say(f"BD-rate against {name}: {e}")
-    say(f"seconds per image, median: encode {np.median(mine['encoding_time']):.3f}, decode {np.median(mine['decoding_time']):.3f}")
+    say(
+        f"seconds per image, median: encode {np.median(mine['encoding_time']):.3f}, "
+        f"decode {np.median(mine['decoding_time']):.3f}"
+    )
     if args.output:
         folder = Path(args.output)
         try:
@@ -158,12 +192,25 @@ def run(args: argparse.Namespace) -> int:
             raise TersorError(f"{folder}: cannot be made ({e.strerror})") from e
         for name, curve in curves.items():
             stem = name.replace(" ", "-")
-            document = {"name": name, "description": f"{len(images)} images of {Path(args.data).name}; whole files, decoded 8-bit output", "results": curve}
+            document = {
+                "name": name,
+                "description": f"{len(images)} images of {Path(args.data).name}; "
+                "whole files, decoded 8-bit output",
+                "results": curve,
+            }
             (folder / f"{stem}.json").write_text(json.dumps(document, indent=1) + "\n")
             with (folder / f"{stem}.csv").open("w", newline="") as f:
                 w = csv.DictWriter(f, ["image", "quality", "bytes", *KEYS], lineterminator="\n")
                 w.writeheader()
-                w.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in p.items()} for p in everything[name])
-        plot(curves, read_reference(args.reference) if args.reference else {}, f"{Path(args.data).name}, {len(images)} images", folder / f"{title.replace(' ', '-')}.png")
+                w.writerows(
+                    {k: round(v, 5) if isinstance(v, float) else v for k, v in p.items()}
+                    for p in everything[name]
+                )
+        plot(
+            curves,
+            read_reference(args.reference) if args.reference else {},
+            f"{Path(args.data).name}, {len(images)} images",
+            folder / f"{title.replace(' ', '-')}.png",
+        )
         say(f"written to {folder}")
     return 0

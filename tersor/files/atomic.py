@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,9 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     try:
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
-        raise SignalError(f"{path}: cannot be written ({e.strerror}); check that the folder exists and is writable") from e
+        raise SignalError(
+            f"{path}: cannot be written ({e.strerror}); check that the folder exists and is writable"
+        ) from e
     try:
         with os.fdopen(handle, "w+b") as f:
             yield f
@@ -59,3 +62,22 @@ def _write_through(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as e:
         raise SignalError(f"{path}: cannot be written ({e.strerror})") from e
+
+
+def write_output(path: Path | None, data: bytes) -> None:
+    pass
+
+    if path is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    write_atomically(prepared(path), data)
+
+
+def prepared(path: Path) -> Path:
+    """The path, its folder made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise SignalError(f"{path.parent}: cannot be made ({e.strerror})") from e
+    return path

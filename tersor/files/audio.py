@@ -1,4 +1,6 @@
-"""Sound files through PyAV: whatever FFmpeg decodes in, wav and flac out. Reading and writing go block by block; memory does not grow with the file."""
+"""Sound files through PyAV: whatever FFmpeg decodes in, wav and flac out. Reading and writing go block by
+block; memory does not grow with the file.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
-from tersor.signals import AUDIO_TYPES, MAX_CHANNELS, MAX_RATE, MIN_RATE, Audio
+from tersor.files.atomic import write_atomically
+from tersor.signals import Audio
+from tersor.signals.audio import AUDIO_TYPES, MAX_CHANNELS, MAX_RATE, MIN_RATE
 
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
 WRITABLE = {".wav": "wav", ".flac": "flac"}
 BLOCK = 1 << 16
 MAX_LENGTH = 1 << 62
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-WAV_TAGS = {"artist", "comment", "copyright", "date", "genre", "language", "title", "album", "track", "timecode", "encoded_by"}
+WAV_TAGS = {
+    "artist",
+    "comment",
+    "copyright",
+    "date",
+    "genre",
+    "language",
+    "title",
+    "album",
+    "track",
+    "timecode",
+    "encoded_by",
+}
 LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 
 
@@ -50,7 +66,10 @@ class AudioReader:
             raise SignalError(f"{self.name}: cannot be read ({e.strerror})") from e
         except (av.FFmpegError, OSError) as e:
             allowed = " ".join(sorted(SUFFIXES))
-            raise SignalError(f"{self.name}: not a sound file that can be read ({getattr(e, 'strerror', None) or e}); allowed is what FFmpeg reads: {allowed}") from e
+            raise SignalError(
+                f"{self.name}: not a sound file that can be read ({getattr(e, 'strerror', None) or e}); "
+                f"allowed is what FFmpeg reads: {allowed}"
+            ) from e
         if not self._container.streams.audio:
             self._container.close()
             raise SignalError(f"{self.name}: there is no sound in it; give a file with a sound track")
@@ -60,20 +79,33 @@ class AudioReader:
         self.rate, self.channels = int(context.sample_rate), int(context.layout.nb_channels)
         self.dtype = np.dtype(_dtype(context.format.packed.name, self.name))
         raw = _bits_of_codec(context.name, bytes(context.extradata or b""))
-        self.bits = raw if self.dtype.kind != "f" and 0 < raw <= 8 * self.dtype.itemsize else 8 * self.dtype.itemsize
+        self.bits = (
+            raw if self.dtype.kind != "f" and 0 < raw <= 8 * self.dtype.itemsize else 8 * self.dtype.itemsize
+        )
         self.length = 0
         self._form = str(self._container.format.name)
-        self.expected = round(stream.duration * stream.time_base * self.rate) if stream.duration and stream.time_base else 0
+        self.expected = (
+            round(stream.duration * stream.time_base * self.rate)
+            if stream.duration and stream.time_base
+            else 0
+        )
         # What fills an mp4's last frame is cut off; the file may say in milliseconds where.
         self._last = self.expected + self.rate // 500 if "mp4" in self._form and self.expected else MAX_LENGTH
         self.notes = _notes(source, bool(self._container.streams.video))
-        self.tags = {str(k): str(v) for k, v in {**self._container.metadata, **stream.metadata}.items() if str(k).lower() not in LEFT_OUT}
+        self.tags = {
+            str(k): str(v)
+            for k, v in {**self._container.metadata, **stream.metadata}.items()
+            if str(k).lower() not in LEFT_OUT
+        }
         if not 1 <= self.channels <= MAX_CHANNELS:
             self._container.close()
             raise SignalError(f"{self.name}: {self.channels} channels; allowed are 1 to {MAX_CHANNELS}")
         if not MIN_RATE <= self.rate <= MAX_RATE:
             self._container.close()
-            raise SignalError(f"{self.name}: the sample rate is {self.rate}; allowed are {MIN_RATE} to {MAX_RATE} samples a second: resample it first")
+            raise SignalError(
+                f"{self.name}: the sample rate is {self.rate}; "
+                f"allowed are {MIN_RATE} to {MAX_RATE} samples a second: resample it first"
+            )
 
     @property
     def seconds(self) -> float:
@@ -88,8 +120,12 @@ class AudioReader:
         filled = self.length - self._last
         if 0 < filled < len(held):
             held, self.length = held[:-filled], self._last
-        if self.length < 0.9 * self.expected and self._form != "wav":  # of a wav, the size says it; written to a pipe it announces anything
-            self.notes += (f"the file announces {self.expected / self.rate:.2f} s, {self.seconds:.2f} s are in it",)
+        if (
+            self.length < 0.9 * self.expected and self._form != "wav"
+        ):  # of a wav, the size says it; written to a pipe it announces anything
+            self.notes += (
+                f"the file announces {self.expected / self.rate:.2f} s, {self.seconds:.2f} s are in it",
+            )
         yield held
 
     def _frames(self) -> Iterator[NDArray[Any]]:
@@ -98,14 +134,24 @@ class AudioReader:
         try:
             for frame in self._container.decode(self._stream):
                 x = frame.to_ndarray()
-                if (frame.sample_rate, frame.layout.nb_channels, x.dtype) != (self.rate, self.channels, self.dtype):
-                    raise SignalError(f"{self.name}: sample rate, channels or type change after {self.seconds:.2f} s; cut it there and code the parts")
+                if (frame.sample_rate, frame.layout.nb_channels, x.dtype) != (
+                    self.rate,
+                    self.channels,
+                    self.dtype,
+                ):
+                    raise SignalError(
+                        f"{self.name}: sample rate, channels or type change after {self.seconds:.2f} s; "
+                        "cut it there and code the parts"
+                    )
                 x = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
                 self.length += len(x)
                 yield x
         except (av.FFmpegError, OSError) as e:
             why = getattr(e, "strerror", None) or e
-            raise SignalError(f"{self.name}: the sound is damaged after {self.seconds:.2f} s ({why}); repair it, or cut it there") from e
+            raise SignalError(
+                f"{self.name}: the sound is damaged after {self.seconds:.2f} s ({why}); repair it, "
+                "or cut it there"
+            ) from e
         finally:
             self._container.close()
 
@@ -120,7 +166,9 @@ def _notes(source: Path | bytes, pictures: bool) -> tuple[str, ...]:
     else:
         size, front = len(source), source[:12]
     riff = int.from_bytes(front[4:8], "little")
-    if front[:4] == b"RIFF" and front[8:] == b"WAVE" and size < riff < 0x7FFF0000:  # more: written to a pipe, its length not known
+    if (
+        front[:4] == b"RIFF" and front[8:] == b"WAVE" and size < riff < 0x7FFF0000
+    ):  # more: written to a pipe, its length not known
         notes.append(f"the file is cut short, {size:,} of {riff + 8:,} bytes are there")
     return tuple(notes)
 
@@ -133,7 +181,9 @@ def _dtype(name: str, file: str) -> str:
 
 
 def _bits_of_codec(name: str, extra: bytes) -> int:
-    """Significant bits where samples are wider: 24-bit PCM, and what FLAC's STREAMINFO and ALAC's cookie say; 0 if unknown."""
+    """Significant bits where samples are wider: 24-bit PCM, and what FLAC's STREAMINFO and ALAC's cookie say;
+    0 if unknown.
+    """
     if name == "flac" and len(extra) >= 14:
         return ((extra[12] & 1) << 4 | extra[13] >> 4) + 1
     if name == "alac" and len(extra) >= 18:
@@ -173,11 +223,23 @@ class AudioWriter:
     _container: Any
     _stream: Any
 
-    def __init__(self, file: BinaryIO, suffix: str, rate: int, channels: int, dtype: np.dtype[Any], bits: int, tags: dict[str, str], level: int | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        suffix: str,
+        rate: int,
+        channels: int,
+        dtype: np.dtype[Any],
+        bits: int,
+        tags: dict[str, str],
+        level: int | None = None,
+    ) -> None:
         import av
 
         if suffix.lower() not in WRITABLE:
-            raise SignalError(f"'{suffix}' is not a format that sound is written in; allowed are {', '.join(WRITABLE)}")
+            raise SignalError(
+                f"'{suffix}' is not a format that sound is written in; allowed are {', '.join(WRITABLE)}"
+            )
         if dtype not in AUDIO_TYPES:
             raise SignalError(f"samples of {dtype} cannot be written")
         kind = WRITABLE[suffix.lower()]
@@ -187,7 +249,9 @@ class AudioWriter:
         self.lost = [k for k in tags if kind == "wav" and k.lower() not in WAV_TAGS]
         codec, self._format, self._scale = _pcm(dtype, bits) if kind == "wav" else _flac(dtype, bits)
         self._dtype = dtype
-        self._stream = self._container.add_stream(codec, rate=rate, layout=LAYOUTS[channels], format=self._format)
+        self._stream = self._container.add_stream(
+            codec, rate=rate, layout=LAYOUTS[channels], format=self._format
+        )
         if kind == "flac" and level is not None:
             self._stream.codec_context.options = {"compression_level": str(level)}
         self._at = 0
@@ -214,7 +278,12 @@ def _pcm(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
     """wav: codec, sample format, conversion."""
     if dtype == np.int32:
         return ("pcm_s24le" if bits <= 24 else "pcm_s32le"), "s32", _same
-    names = {"i2": ("pcm_s16le", "s16"), "f4": ("pcm_f32le", "flt"), "f8": ("pcm_f64le", "dbl"), "u1": ("pcm_u8", "u8")}
+    names = {
+        "i2": ("pcm_s16le", "s16"),
+        "f4": ("pcm_f32le", "flt"),
+        "f8": ("pcm_f64le", "dbl"),
+        "u1": ("pcm_u8", "u8"),
+    }
     return (*names[dtype.str[1:]], _same)
 
 
@@ -228,7 +297,14 @@ def _flac(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
         if bits > 24:
             raise SignalError(f"samples of {bits} bits do not fit a .flac file of 24; write .wav")
         return "flac", "s32", _same
-    return "flac", "s32", lambda x: (np.clip(np.round(x.astype(np.float64) * (1 << 23)), -(1 << 23), (1 << 23) - 1).astype(np.int32)) << 8
+    return (
+        "flac",
+        "s32",
+        lambda x: (
+            (np.clip(np.round(x.astype(np.float64) * (1 << 23)), -(1 << 23), (1 << 23) - 1).astype(np.int32))
+            << 8
+        ),
+    )
 
 
 def _same(x: NDArray[Any]) -> NDArray[Any]:
@@ -243,7 +319,14 @@ def audio_bytes(audio: Audio, suffix: str, level: int | None = None) -> bytes:
     """
     out = io.BytesIO()
     bits = audio.bits or 8 * audio.samples.dtype.itemsize
-    writer = AudioWriter(out, suffix, audio.rate, audio.samples.shape[1], audio.samples.dtype, bits, dict(audio.tags), level)
+    writer = AudioWriter(
+        out, suffix, audio.rate, audio.samples.shape[1], audio.samples.dtype, bits, dict(audio.tags), level
+    )
     writer.write(audio.samples)
     writer.close()
     return out.getvalue()
+
+
+def write_audio(audio: Audio, path: Path) -> None:
+    """Write a .wav or .flac file."""
+    write_atomically(path, audio_bytes(audio, path.suffix))

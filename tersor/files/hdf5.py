@@ -1,4 +1,6 @@
-"""HDF5 files through h5py: datasets of any group by their path, attributes, and the scales that name their axes."""
+"""HDF5 files through h5py: data sets of any group by their path, attributes, the scales that name their axes,
+and how the file is built: groups, links, chunks, deflate, fill values, names of enumerations.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,16 @@ from typing import Any
 import numpy as np
 
 from tersor.errors import MissingDependencyError, SignalError
+from tersor.files.attributes import held, kept, left_out
 from tersor.signals import Field, FieldSet
+from tersor.signals.field import Empty, describes, with_related
 
 HDF5 = {".h5", ".hdf5", ".he5"}
-OWN_ATTRIBUTES = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABELS"}  # the library's, made anew
+OWN_ATTRIBUTES = {  # the library's, made anew
+    *("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABELS"),
+    *("_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties"),
+}
+UNCODED = {"float128", "longdouble"}
 
 
 def _h5py() -> Any:
@@ -24,71 +32,284 @@ def _h5py() -> Any:
     return h5py
 
 
-def read_hdf5(path: Path, variables: Sequence[str] | None) -> FieldSet:
-    """Datasets of numbers, named by their path ("group/name"); those of other types are left out, and the notes say so.
+def read_hdf5(source: Path | bytes, variables: Sequence[str] | None) -> FieldSet:
+    """Data sets of numbers and text, named by their path ("group/name"); those of other types are left out,
+    and the notes say so.
 
     Raises:
         SignalError: not an HDF5 file, or one without the variables asked for.
     """
     h5py = _h5py()
-    if not path.exists():
+    path = source if isinstance(source, Path) else "standard input"
+    if isinstance(source, Path) and not source.exists():
         raise SignalError(f"{path}: cannot be read (No such file or directory)")
-    found: dict[str, Any] = {}
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
-            names = list(found) if variables is None else list(variables)
-            if missing := sorted(set(names) - set(found)):
-                raise SignalError(f"{path}: no dataset {', '.join(missing)}; it has {', '.join(found)}")
-            scales = [d for n in names for d in _dims(found[n]) if d in found]
-            fields, skipped = {}, []
-            for name in dict.fromkeys([*scales, *names]):
-                node = found[name]
-                if node.dtype.kind not in "fiub":
-                    skipped.append(name)
-                    continue
-                exact = name in scales or node.dtype.kind != "f"
-                fields[name] = Field(values=np.asarray(node[()]), name=name, dims=_dims(node), attributes=_attributes(node), exact=exact)
-            attributes = _attributes(file)
-    except OSError as e:
-        raise SignalError(f"{path}: not an HDF5 file ({e})") from e
-    if skipped and variables is not None:
-        raise SignalError(f"{path}: {', '.join(skipped)} hold no numbers; only numbers can be coded")
-    if not fields:
-        raise SignalError(f"{path}: no datasets of numbers")
-    return FieldSet(fields=fields, attributes=attributes, notes=(f"datasets that are not numbers left out: {', '.join(skipped)}",) if skipped else ())
+        with h5py.File(source if isinstance(source, Path) else io.BytesIO(source), "r") as file:
+            return _field_set(file, path, variables)
+    except (OSError, RuntimeError, KeyError) as e:
+        raise SignalError(f"{path}: not an HDF5 file that can be read ({e})") from e
+
+
+def _field_set(file: Any, path: Path | str, variables: Sequence[str] | None) -> FieldSet:
+    found, built, lost = _walk(file)
+    names = list(found) if variables is None else list(variables)
+    if missing := sorted(set(names) - set(found)):
+        raise SignalError(f"{path}: no dataset {', '.join(missing)}; it has {', '.join(found)}")
+    about = {n: (_dims(node), dict(_attributes(node)[0])) for n, node in found.items()}
+    describing = {d for n in found for d in with_related([n], about) - {n}}
+    fields = {}
+    for name in [n for n in found if n in with_related(names, about)]:
+        node = found[name]
+        values = _values(node)
+        if values is None:
+            lost.append(f"{name} ({node.dtype})")
+            continue
+        dims, (attributes, dropped) = _dims(node), _attributes(node)
+        lost += [f"{name}:{a}" for a in dropped]
+        own = name.rpartition("/")[2]
+        exact = name in describing or describes(own, [d.rpartition("/")[2] for d in dims], attributes)
+        fields[name] = Field(
+            values=values,
+            name=name,
+            dims=dims,
+            attributes=attributes,
+            encoding=_encoding(node),
+            exact=exact or values.dtype.kind != "f",
+        )
+    if variables is not None and (odd := sorted(set(names) - set(fields))):
+        raise SignalError(f"{path}: {', '.join(odd)} hold no numbers; only numbers can be coded")
+    if not any(not f.is_text for f in fields.values()):
+        raise SignalError(f"{path}: no datasets of numbers{f' (there are {lost})' if lost else ''}")
+    whole, dropped = _attributes(file)
+    return FieldSet(
+        fields=fields,
+        attributes=whole,
+        encoding={"source": HDF5_SUFFIX if isinstance(path, str) else path.suffix.lower(), **built},
+        notes=left_out("what holds no numbers or text", [*lost, *dropped]),
+    )
+
+
+HDF5_SUFFIX = ".h5"
+
+
+def _walk(file: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Data sets by the first path that leads to each; groups, links, empty data sets; what cannot be kept."""
+    h5py = _h5py()
+    found: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
+    links: dict[str, Any] = {}
+    empty: dict[str, Any] = {}
+    lost: list[str] = []
+    first: dict[Any, str] = {h5py.h5o.get_info(file.id).addr: ""}
+
+    def visit(group: Any, prefix: str) -> None:
+        later = []
+        for name in group:
+            path = prefix + name
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.SoftLink):
+                links[path] = {"soft": link.path}
+                continue
+            if isinstance(link, h5py.ExternalLink):
+                links[path] = {"external": [link.filename, link.path]}
+                continue
+            node = group[name]
+            address = h5py.h5o.get_info(node.id).addr
+            if address in first:
+                links[path] = {"hard": "/" + first[address]}
+            elif isinstance(node, h5py.Group):
+                first[address] = path
+                attributes, dropped = _attributes(node)
+                lost.extend(f"{path}:{a}" for a in dropped)
+                groups[path] = attributes
+                later.append((node, path + "/"))
+            elif isinstance(node, h5py.Dataset) and node.shape is None:
+                first[address] = path
+                empty[path] = {"dtype": node.dtype.str, "attributes": _attributes(node)[0]}
+            elif isinstance(node, h5py.Dataset):
+                first[address] = path
+                found[path] = node
+            else:
+                lost.append(f"{path} (a type)")
+        for node, path in later:
+            visit(node, path)
+
+    visit(file, "")
+    used = {p for name in [*found, *empty, *links] for p in _parents(name)}
+    groups = {p: a for p, a in groups.items() if a or p not in used}
+    built = {"groups": groups, "links": links, "empty": empty}
+    return found, {k: v for k, v in built.items() if v}, lost
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _values(node: Any) -> Any:
+    """Numbers, booleans and text; None for what is neither."""
+    h5py = _h5py()
+    if h5py.check_string_dtype(node.dtype) is not None:
+        if h5py.check_string_dtype(node.dtype).length is not None:
+            return np.asarray(node[()])
+        return np.asarray(node.asstr()[()], object)
+    if node.dtype.kind not in "fiub" or node.dtype.name in UNCODED:
+        return None
+    return np.asarray(node[()], node.dtype.newbyteorder("=") if node.dtype.kind == "b" else node.dtype)
+
+
+def _encoding(node: Any) -> dict[str, Any]:
+    """How the file stores a data set, in the words of `signals.Field`."""
+    h5py = _h5py()
+    out: dict[str, Any] = {}
+    if node.chunks:
+        out["chunks"] = [int(c) for c in node.chunks]
+    if node.compression in ("gzip", "lzf"):
+        out["compression"] = node.compression
+        out |= {"level": int(node.compression_opts)} if node.compression == "gzip" else {}
+    out |= {k: True for k in ("shuffle", "fletcher32") if getattr(node, k)}
+    if axes := [i for i, n in enumerate(node.maxshape or ()) if n is None]:
+        out["unlimited"] = axes
+    if h5py.check_string_dtype(node.dtype) is None and node.fillvalue != 0:
+        out["fillvalue"] = np.asarray(node.fillvalue)[()]
+    if names := h5py.check_enum_dtype(node.dtype):
+        out["enum"] = {str(k): int(v) for k, v in names.items()}
+    if scales := {str(i): [s.name.strip("/") for s in d.values()] for i, d in enumerate(node.dims) if len(d)}:
+        out["scales"] = scales
+    return out
 
 
 def _dims(node: Any) -> tuple[str, ...]:
-    """Names of axes: the path of the scale, or the label; none unless all have one."""
+    """Names of axes: the path of the scale, or the label, or one made of the data set's name; none if no axis
+    has one.
+    """
     if node.is_scale and node.ndim == 1:
         return (node.name.strip("/"),)
-    names = tuple(d[0].name.strip("/") if len(d) else d.label for d in node.dims)
-    return names if names and all(names) else ()
+    names = [d[0].name.strip("/") if len(d) else d.label for d in node.dims]
+    if not any(names):
+        return ()
+    own = node.name.strip("/")
+    return tuple(n or f"{own}_axis{i}" for i, n in enumerate(names))
 
 
-def _attributes(node: Any) -> dict[str, Any]:
-    return {k: v for k, v in node.attrs.items() if k not in OWN_ATTRIBUTES}
+def _attributes(node: Any) -> tuple[dict[str, Any], list[str]]:
+    """What can be kept, and the names of what cannot."""
+    return kept({k: _attribute(node, k) for k in node.attrs if k not in OWN_ATTRIBUTES})
 
 
-def hdf5_bytes(signal: Field | FieldSet) -> bytes:
-    """A file of the same datasets, with scales where an axis has the name of one."""
+def _attribute(node: Any, name: str) -> Any:
+    try:
+        return node.attrs[name]
+    except (OSError, TypeError, ValueError, UnicodeDecodeError):
+        return object()  # a type that h5py cannot read: named as left out
+
+
+def hdf5_bytes(signal: Field | FieldSet) -> tuple[bytes, tuple[str, ...]]:
+    """A file of the same data sets, groups and links, with scales where an axis has the name of one; and a
+    note of what it does not hold.
+    """
     h5py = _h5py()
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+    built = {} if isinstance(signal, Field) else signal.encoding
+    lost: list[str] = []
     out = io.BytesIO()
+
+    def describe(node: Any, attributes: Any, name: str) -> None:
+        form, dropped = held(attributes, _form)
+        node.attrs.update(form)
+        lost.extend(f"{name}:{d}" if name else d for d in dropped)
+
     with h5py.File(out, "w") as file:
+        for path, attributes in built.get("groups", {}).items():
+            describe(file.require_group(path), attributes, path)
         for f in fields:
-            values = f.values.astype(h5py.string_dtype()) if f.values.dtype.kind in "UO" else f.values
-            node = file.create_dataset(f.name or "field", data=values)
-            node.attrs.update({k: v for k, v in f.attributes.items()})
+            describe(_create(file, f), f.attributes, f.name)
             if f.is_coordinate:
-                node.make_scale(f.name)
+                file[f.name].make_scale(f.name.rpartition("/")[2])
+        for path, e in built.get("empty", {}).items():
+            describe(file.create_dataset(path, data=h5py.Empty(e["dtype"])), e.get("attributes", {}), path)
         for f in fields:
-            for axis, name in enumerate(() if f.is_coordinate else f.dims):
-                node = file[f.name or "field"]
-                if name in file and getattr(file[name], "is_scale", False):
-                    node.dims[axis].attach_scale(file[name])
-                else:
-                    node.dims[axis].label = name
-        file.attrs.update({} if isinstance(signal, Field) else dict(signal.attributes))
-    return out.getvalue()
+            _name_axes(file, f)
+        for path, link in built.get("links", {}).items():
+            lost += _link(file, path, link)
+        describe(file, {} if isinstance(signal, Field) else signal.attributes, "")
+    return out.getvalue(), left_out("what an HDF5 file cannot hold was", lost)
+
+
+def _create(file: Any, f: Field) -> Any:
+    h5py = _h5py()
+    values, e = f.values, f.encoding
+    options: dict[str, Any] = {}
+    if values.dtype.kind in "UO":
+        return file.create_dataset(f.name or "field", data=values.astype(object), dtype=h5py.string_dtype())
+    chunks = [min(int(c), n) for c, n in zip(e.get("chunks", ()), values.shape, strict=False)]
+    unlimited = {int(i) for i in np.atleast_1d(e.get("unlimited", []))}
+    if values.ndim and values.size and (chunks or unlimited or e.get("compression")):
+        fits = len(chunks) == values.ndim and min(chunks) > 0
+        options = {"chunks": tuple(chunks) if fits else True}
+        options |= {"maxshape": tuple(None if i in unlimited else n for i, n in enumerate(values.shape))}
+        if e.get("compression") in ("gzip", "lzf"):
+            options |= {"compression": e["compression"]}
+            options |= {"compression_opts": int(e.get("level", 4))} if e["compression"] == "gzip" else {}
+        options |= {k: True for k in ("shuffle", "fletcher32") if e.get(k)}
+    if e.get("fillvalue") is not None:
+        options["fillvalue"] = np.asarray(e["fillvalue"]).astype(values.dtype)
+    dtype = values.dtype
+    if e.get("enum") and values.dtype.kind in "iu":
+        dtype = h5py.enum_dtype({k: int(v) for k, v in e["enum"].items()}, basetype=values.dtype)
+        options.pop("fillvalue", None)
+    return file.create_dataset(f.name or "field", data=values, dtype=dtype, **options)
+
+
+def _name_axes(file: Any, f: Field) -> None:
+    """Scales where there are data sets of that name, labels elsewhere; made-up names are not written."""
+    own = f.name or "field"
+    for axis, name in enumerate(() if f.is_coordinate else f.dims):
+        node = file[own]
+        scales = [s for s in f.encoding.get("scales", {}).get(str(axis), [name]) if s in file]
+        for s in scales or []:
+            if getattr(file[s], "is_scale", False):
+                node.dims[axis].attach_scale(file[s])
+        if not scales and name != f"{own}_axis{axis}":
+            node.dims[axis].label = name
+
+
+def _link(file: Any, path: str, link: dict[str, Any]) -> list[str]:
+    """Make a link again; -> its name if there is nothing that it could lead to."""
+    h5py = _h5py()
+    if path in file:
+        return []
+    if "hard" in link:
+        target = str(link["hard"]).strip("/")
+        if target and target not in file:
+            return [path]
+        file[path] = file[target or "/"]
+    elif "soft" in link:
+        file[path] = h5py.SoftLink(str(link["soft"]))
+    else:
+        file[path] = h5py.ExternalLink(*map(str, link["external"]))
+    return []
+
+
+def _form(value: Any) -> Any:
+    """An attribute as h5py writes it.
+
+    Raises:
+        TypeError: HDF5 has no such attribute.
+    """
+    if isinstance(value, Empty):
+        return _h5py().Empty(value.dtype)
+    if value is None or isinstance(value, dict):
+        raise TypeError(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
+        return value.astype(object).astype(_h5py().string_dtype())
+    if isinstance(value, list):
+        try:
+            return value if np.asarray(value).dtype.kind in "fiubU" else _refuse(value)
+        except ValueError:
+            return _refuse(value)
+    return value
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(value)

@@ -1,6 +1,7 @@
 """What array stores ask of a codec for chunks: options that are checked once, bytes in, bytes out.
 
-Chunks of floats are coded with the bound; integers and booleans, such as the coordinates of a dataset, without loss whatever the bound.
+Chunks of floats are coded with the bound; integers and booleans, such as the coordinates of a dataset,
+without loss whatever the bound.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.field import FieldCodec
-from tersor.codecs.field_bounds import Bound
+from tersor.codecs.field.codec import FieldCodec
+from tersor.codecs.field.options import Bound
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field
 
+ORDER = "tersor_order"  # F: attribute of a chunk whose transpose is coded, "F"
 BOUNDS = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless")
 
 
 def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The one bound of a store's configuration, as plain JSON values. It must be there: a store that loses precision should say how much.
+    """The one bound of a store's configuration, as plain JSON values. It must be there: a store that loses
+    precision should say how much.
 
     Raises:
         SignalError: none, two, or one that does not exist.
     """
     given = {k: v for k, v in options.items() if v is not None and v is not False}
     if unknown := sorted(set(given) - {*BOUNDS, "fill_value"}):
-        raise SignalError(f"the tersor codec has no option {', '.join(unknown)}; it has {', '.join((*BOUNDS, 'fill_value'))}")
+        raise SignalError(
+            f"the tersor codec has no option {', '.join(unknown)}; "
+            f"it has {', '.join((*BOUNDS, 'fill_value'))}"
+        )
     fill = given.pop("fill_value", None)
     if not given:
         raise SignalError(f"the tersor codec needs a bound; give one of {', '.join(BOUNDS)}")
@@ -37,12 +43,19 @@ def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode_chunk(x: NDArray[Any], options: Mapping[str, Any]) -> bytes:
-    """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk."""
-    exact = {"lossless": True}
-    return FieldCodec().encode_batch([Field(values=np.asarray(x))], **(options if x.dtype.kind == "f" else exact))[0]
+    """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk.
+
+    Cells are coded in the order of the memory: of an array in Fortran's order the transpose, and the
+    file says so.
+    """
+    by_columns = x.ndim > 1 and x.flags.f_contiguous and not x.flags.c_contiguous
+    field = Field(values=x.T if by_columns else np.asarray(x), attributes={ORDER: "F"} if by_columns else {})
+    return FieldCodec().encode_batch([field], **(options if x.dtype.kind == "f" else {"lossless": True}))[0]
 
 
-def decode_chunk(data: bytes, shape: tuple[int, ...] | None = None, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+def decode_chunk(
+    data: bytes, shape: tuple[int, ...] | None = None, dtype: np.dtype[Any] | None = None
+) -> NDArray[Any]:
     """The chunk; its shape and type must be the store's, if they are given.
 
     Raises:
@@ -51,9 +64,14 @@ def decode_chunk(data: bytes, shape: tuple[int, ...] | None = None, dtype: np.dt
     signal = FieldCodec().decode_batch([data])[0]
     if not isinstance(signal, Field):
         raise BitstreamError("the chunk holds several named variables; it was not written by this codec")
-    values = signal.values
+    values = signal.values.T if signal.attributes.get(ORDER) == "F" else signal.values
     if dtype is not None and values.dtype.newbyteorder("=") != dtype.newbyteorder("="):
-        raise BitstreamError(f"the chunk holds {values.dtype}, the array is {dtype}; its metadata do not belong to it")
+        raise BitstreamError(
+            f"the chunk holds {values.dtype}, the array is {dtype}; its metadata do not belong to it"
+        )
     if shape is not None and values.shape != tuple(shape):
-        raise BitstreamError(f"the chunk has shape {values.shape}, the array's chunks {tuple(shape)}; its metadata do not belong to it")
+        raise BitstreamError(
+            f"the chunk has shape {values.shape}, the array's chunks {tuple(shape)}; "
+            "its metadata do not belong to it"
+        )
     return values

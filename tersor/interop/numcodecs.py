@@ -1,4 +1,5 @@
-"""A numcodecs codec, by entry point: Zarr v2 arrays, HDF5 through kerchunk, anything that takes `numcodecs.abc.Codec`.
+"""A numcodecs codec, by entry point: Zarr v2 arrays, HDF5 through kerchunk, anything that takes
+`numcodecs.abc.Codec`.
 
 numcodecs.get_codec({"id": "tersor", "max_error": 0.01}).encode(array) -> bytes
 """
@@ -24,7 +25,8 @@ class TersorCodec(Codec):
     """Chunks with a guaranteed bound; integers without loss.
 
     Args:
-        bound: one of max_error, rel_error (of the range of each chunk), pointwise_rel_error, target_psnr, target_ratio, lossless; and fill_value.
+        bound: one of max_error, rel_error (of the range of each chunk), pointwise_rel_error, target_psnr,
+            target_ratio, lossless; and fill_value.
     """
 
     codec_id = "tersor"

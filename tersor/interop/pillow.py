@@ -4,7 +4,8 @@
     Image.open("photo.tsr").show()
     im.save("photo.tsr", quality=60)
 
-Opening reads the header only; samples are decoded when Pillow first needs them. 16-bit colour has no Pillow mode and is an error there; use tersor.open.
+Opening reads the header only; samples are decoded when Pillow first needs them. 16-bit colour has no Pillow
+mode and is an error there; use tersor.open.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import ImageFile
 from tersor.api import describe, encode
 from tersor.container import MAGIC, Reader
 from tersor.errors import SignalError, TersorError
-from tersor.files.images import from_pil
+from tersor.files.image import from_pil
 
 FORMAT = "TERSOR"
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

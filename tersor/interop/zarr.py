@@ -1,6 +1,7 @@
 """A codec of Zarr version 3, by entry point: the serializer of an array, from chunks of numbers to bytes.
 
-zarr.create_array(store, shape=..., dtype="float32", chunks=..., serializer=TersorCodec(max_error=0.01), compressors=None)
+zarr.create_array(store, shape=..., dtype="float32", chunks=..., serializer=TersorCodec(max_error=0.01),
+    compressors=None)
 dataset.to_zarr(store, encoding={"t": {"serializer": TersorCodec(max_error=0.01), "compressors": None}})
 """
 
@@ -28,7 +29,8 @@ class TersorCodec(ArrayBytesCodec):
     """Chunks with a guaranteed bound; integers without loss. Equal options make equal codecs.
 
     Args:
-        bound: one of max_error, rel_error (of the range of each chunk), pointwise_rel_error, target_psnr, target_ratio, lossless; and fill_value.
+        bound: one of max_error, rel_error (of the range of each chunk), pointwise_rel_error, target_psnr,
+            target_ratio, lossless; and fill_value.
     """
 
     is_fixed_size = False
@@ -55,7 +57,9 @@ class TersorCodec(ArrayBytesCodec):
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         native = dtype.to_native_dtype() if hasattr(dtype, "to_native_dtype") else np.dtype(dtype)
         if native.kind not in "fiub":
-            raise SignalError(f"an array of {native} cannot use the tersor codec; it codes floats, integers and booleans")
+            raise SignalError(
+                f"an array of {native} cannot use the tersor codec; it codes floats, integers and booleans"
+            )
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         raise NotImplementedError("how large a chunk becomes is known when it is coded")

@@ -1,6 +1,8 @@
-"""Distances between sounds: PESQ, STOI, ViSQOL, SI-SDR and a mel distance; what is not installed is an error that names the package.
+"""Distances between sounds: PESQ, STOI, ViSQOL, SI-SDR and a mel distance; what is not installed is an error
+that names the package.
 
-All take float64 [C, n] of full scale 1, the decoded one with no delay and of equal length. PESQ, STOI and ViSQOL see the mean of the channels.
+All take float64 [C, n] of full scale 1, the decoded one with no delay and of equal length. PESQ, STOI and
+ViSQOL see the mean of the channels.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ def resample(x: Floats, rate: int, to: int) -> Floats:
         from torchaudio.functional import resample as convert
     except ImportError as e:
         raise MissingDependencyError("resampling needs torchaudio: pip install 'tersor[eval]'") from e
-    return np.asarray(convert(torch.from_numpy(np.ascontiguousarray(x)), rate, to, lowpass_filter_width=24).numpy())
+    return np.asarray(
+        convert(torch.from_numpy(np.ascontiguousarray(x)), rate, to, lowpass_filter_width=24).numpy()
+    )
 
 
 def pesq_wb(x: Floats, y: Floats, rate: int) -> float:
@@ -64,9 +68,14 @@ def visqol_api(mode: str) -> Any:
         from visqol import VisqolApi
 
         if mode == "speech":
-            import_module("ai_edge_litert")  # without it the package maps similarity to MOS by a polynomial, 1 to 2 too high
+            import_module(
+                "ai_edge_litert"
+            )  # without it the package maps similarity to MOS by a polynomial, 1 to 2 too high
     except ImportError as e:
-        raise MissingDependencyError("ViSQOL needs the package visqol-python with its speech model: pip install 'visqol-python[lattice]', or leave out --visqol") from e
+        raise MissingDependencyError(
+            "ViSQOL needs the package visqol-python with its speech model: "
+            "pip install 'visqol-python[lattice]', or leave out --visqol"
+        ) from e
     api = VisqolApi()
     api.create(mode=mode)
     return api
@@ -98,7 +107,9 @@ def _mel_filters(rate: int, window: int) -> Floats:
 
 
 def mel_distance(x: Floats, y: Floats, rate: int) -> float:
-    """Mean absolute difference of log10 mel magnitudes, 80 bands up to half the sample rate, windows of 32 ms, floor 1e-5; over the channels."""
+    """Mean absolute difference of log10 mel magnitudes, 80 bands up to half the sample rate, windows of 32
+    ms, floor 1e-5; over the channels.
+    """
     window = 1 << round(math.log2(rate * MEL_WINDOW_SECONDS))
     filters = _mel_filters(rate, window)
     hann = np.hanning(window)

@@ -11,7 +11,8 @@ SMALLEST_SIDE = 161
 
 
 def ms_ssim_rgb(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Multi-scale SSIM of 8-bit images [H, W, 3], 0..1; NaN below 161 pixels a side, where five scales do not fit.
+    """Multi-scale SSIM of 8-bit images [H, W, 3], 0..1; NaN below 161 pixels a side, where five scales do not
+    fit.
 
     Source: Wang, Simoncelli, Bovik 2003.
     """

@@ -1,19 +1,23 @@
 """The image model: one network for all rates, built around an orthonormal transform.
 
-    x --DCT 16x16, opponent colours--* gain e(q)--> y --round(y - mu) + mu--> y_hat --* gain d(q)--> inverse DCT --PixelFilter--> x_hat
+    x --DCT 16x16, opponent colours--* gain e(q)--> y --round(y - mu) + mu--> y_hat --* gain d(q)--> inverse
+    DCT --PixelFilter--> x_hat
     y --h_a--> z --round--> prior (models/prior.py): mu, scale level
 
-At initialisation the filter does nothing and the model is a plain transform codec; what it learns is a correction whose blocks are bounded by their weights.
-The gains, and a bias of the filter, depend on the quality. The transforms are linear but trained.
+At initialisation the filter does nothing and the model is a plain transform codec; what it learns is a
+correction whose blocks are bounded by their weights. The gains, and a bias of the filter, depend on the
+quality. The transforms are linear but trained.
 
-The filter works on 2x2 patches of pixels and knows their place in the 16x16 block. Networks of the same cost on 8x8 and 16x16 patches, the usual trunk of
-fast codecs, learn each pixel position of a patch on its own and gained a tenth as much in the same number of steps.
-A filter before the transform drifted into distortions that the one behind it had to undo.
+The filter works on 2x2 patches of pixels and knows their place in the 16x16 block. Networks of the same cost
+on 8x8 and 16x16 patches, the usual trunk of fast codecs, learn each pixel position of a patch on its own and
+gained a tenth as much in the same number of steps. A filter before the transform drifted into distortions
+that the one behind it had to undo.
 
-Receptive field of synthesis: `ImageModelConfig.synthesis_halo`, in latents to each side; analysis is block by block.
+Receptive field of synthesis: `ImageModelConfig.synthesis_halo`, in latents to each side; analysis is block by
+block.
 
-Source: hyperprior and quantisation proxy Balle et al. 2018, Minnen et al. 2018; linear transform as the main path Qin et al. "AuxT" (arXiv 2501.13751);
-a network behind a block transform Dong et al. "ARCNN" (2015).
+Source: hyperprior and quantisation proxy Balle et al. 2018, Minnen et al. 2018; linear transform as the main
+path Qin et al. "AuxT" (arXiv 2501.13751); a network behind a block transform Dong et al. "ARCNN" (2015).
 """
 
 from __future__ import annotations
@@ -28,8 +32,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tersor.entropy.exact import ExactConv
 from tersor.errors import WeightsError
+from tersor.models.exact import ExactConv
 from tersor.models.prior import (
     LOG_SIGMA_STEP,
     MAX_MU_SHIFT,
@@ -85,7 +89,10 @@ class ImageModelConfig:
         """Strict: an unknown key is an error that lists the valid ones."""
         valid = {f.name for f in fields(cls)}
         if unknown := set(values) - valid:
-            raise WeightsError(f"unknown model settings {sorted(unknown)}; valid are {sorted(valid)}: the weights belong to another version of tersor")
+            raise WeightsError(
+                f"unknown model settings {sorted(unknown)}; valid are {sorted(valid)}: "
+                "the weights belong to another version of tersor"
+            )
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,16 +100,20 @@ class ImageModelConfig:
 
 
 def lambda_of(t: Tensor | float) -> Tensor:
-    """Trade-off lambda (bits a pixel for one unit of 8-bit squared error) at position t in 0..1 on the quality axis; logarithmic."""
-    return torch.exp(math.log(LAMBDA_MIN) + (math.log(LAMBDA_MAX) - math.log(LAMBDA_MIN)) * torch.as_tensor(t))
+    """Trade-off lambda (bits a pixel for one unit of 8-bit squared error) at position t in 0..1 on the
+    quality axis; logarithmic.
+    """
+    return torch.exp(
+        math.log(LAMBDA_MIN) + (math.log(LAMBDA_MAX) - math.log(LAMBDA_MIN)) * torch.as_tensor(t)
+    )
 
 
 def dct_basis(luma: int, chroma: int) -> NDArray[np.float64]:
     """Orthonormal rows: the low-frequency 16x16 DCT-II basis on three orthonormal opponent colour axes.
 
     Returns:
-        float64 [luma + 2 chroma, 3 * 256], over (R, G, B) x row x column; ordered so that four equal groups of rows are alike in content,
-        each from low to high frequency.
+        float64 [luma + 2 chroma, 3 * 256], over (R, G, B) x row x column; ordered so that four equal groups
+        of rows are alike in content, each from low to high frequency.
     """
     n = PATCH
     k, x = np.arange(n)[:, None], np.arange(n)[None]
@@ -121,8 +132,8 @@ def dct_basis(luma: int, chroma: int) -> NDArray[np.float64]:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(bounded(conv3x3(x))). The activation is a leaky rectifier clamped at +-8, so the block adds at most 8 times the norm of its last weights,
-    whatever the image.
+    """x + conv1x1(bounded(conv3x3(x))). The activation is a leaky rectifier clamped at +-8, so the block adds
+    at most 8 times the norm of its last weights, whatever the image.
 
     Leaky, because plain rectifiers died within a few hundred steps of Muon and left the bare transform.
     """
@@ -167,11 +178,17 @@ class PixelFilter(nn.Module):
             self.exit.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x: float [N, 3, H, W], 0..255, H and W multiples of 16; bias: [N, width, 1, 1], from `quality` -> the same shape as x."""
-        u = F.pixel_unshuffle((x - MIDDLE) / PIXEL_UNIT, PATCH_OF_FILTER).contiguous(memory_format=torch.channels_last)
+        """x: float [N, 3, H, W], 0..255, H and W multiples of 16; bias: [N, width, 1, 1], from `quality` ->
+        the same shape as x.
+        """
+        u = F.pixel_unshuffle((x - MIDDLE) / PIXEL_UNIT, PATCH_OF_FILTER).contiguous(
+            memory_format=torch.channels_last
+        )
         f = self.entry(u)
         cell = (self.position + bias).permute(0, 2, 3, 1)  # channels last, as f lies in memory
-        cells = cell.repeat(1, f.shape[2] // cell.shape[1], f.shape[3] // cell.shape[2], 1).permute(0, 3, 1, 2)
+        cells = cell.repeat(1, f.shape[2] // cell.shape[1], f.shape[3] // cell.shape[2], 1).permute(
+            0, 3, 1, 2
+        )
         f = self.exit(self.blocks(f + cells.to(f.dtype)))
         return x + CORRECTION_UNIT * F.pixel_shuffle(f.float(), PATCH_OF_FILTER)
 
@@ -197,7 +214,9 @@ def round_through(v: Tensor) -> Tensor:
 
 
 class ImageModel(nn.Module):
-    """Analysis, synthesis, hyper-analysis and prior. Pixels are float 0..255, [N, 3, H, W], H and W multiples of 16."""
+    """Analysis, synthesis, hyper-analysis and prior. Pixels are float 0..255, [N, 3, H, W], H and W multiples
+    of 16.
+    """
 
     def __init__(self, config: ImageModelConfig) -> None:
         super().__init__()
@@ -222,7 +241,9 @@ class ImageModel(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
-        """Set the initial scale levels from the statistics of the bare transform on training crops, float [N, 3, H, W]."""
+        """Set the initial scale levels from the statistics of the bare transform on training crops, float [N,
+        3, H, W].
+        """
         std = self.analysis(pixels, torch.ones(())).transpose(0, 1).flatten(1).std(1)
         points = self.log_gain.points[:, 0]
         middle = points.mean()
@@ -255,7 +276,9 @@ class ImageModel(nn.Module):
         return out.float()
 
     def base_synthesis(self, y_hat: Tensor, ungain: Tensor) -> Tensor:
-        """The bare transform path: y_hat [N, M, h, w] in steps -> float [N, 3, 16 h, 16 w], 0..255, unclamped."""
+        """The bare transform path: y_hat [N, M, h, w] in steps -> float [N, 3, 16 h, 16 w], 0..255,
+        unclamped.
+        """
         return F.pixel_shuffle(F.conv2d(y_hat * ungain, self.inverse_transform), PATCH) + MIDDLE
 
     def synthesis(self, y_hat: Tensor, ungain: Tensor, bias: Tensor) -> Tensor:
@@ -267,8 +290,11 @@ class ImageModel(nn.Module):
         """
         return self.filter(self.base_synthesis(y_hat, ungain), bias)
 
-    def forward(self, x: Tensor, t: Tensor, noise: torch.Generator | None = None, autocast: bool = False) -> TrainingOutput:
-        """One training pass: distortion through rounded latents (straight-through), rate half through rounded and half through noisy ones.
+    def forward(
+        self, x: Tensor, t: Tensor, noise: torch.Generator | None = None, autocast: bool = False
+    ) -> TrainingOutput:
+        """One training pass: distortion through rounded latents (straight-through), rate half through rounded
+        and half through noisy ones.
 
         Args:
             x: float [N, 3, H, W], 0..255, H and W multiples of 64.
@@ -319,7 +345,9 @@ class ImageModel(nn.Module):
         return Quantised(y_hat, mus, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach())
 
     def _z_bits(self, z: Tensor) -> Tensor:
-        """Bits of each hyper-latent under a logistic of each channel (training only; released weights carry frozen tables)."""
+        """Bits of each hyper-latent under a logistic of each channel (training only; released weights carry
+        frozen tables).
+        """
         centred = (z - self.z_mean[:, None, None]) * self.z_log_scale.exp()[:, None, None]
         half = 0.5 * self.z_log_scale.exp()[:, None, None]
         return -torch.log2((torch.sigmoid(centred + half) - torch.sigmoid(centred - half)).clamp_min(1e-9))
@@ -335,10 +363,12 @@ OUTLIER_SHARE = 0.01
 
 
 def y_bits(residual: Tensor, level: Tensor) -> Tensor:
-    """Bits of residual latents under a logistic of the level's standard deviation, with a wide one for outliers, integrated over one step.
+    """Bits of residual latents under a logistic of the level's standard deviation, with a wide one for
+    outliers, integrated over one step.
 
-    Both in the form log P = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), u and l the ends of the step: finite, with a gradient that neither vanishes (a Gaussian
-    clamped at a least probability learns nothing from the latents that cost most) nor explodes (the wide part takes outliers over).
+    Both in the form log P = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), u and l the ends of the
+    step: finite, with a gradient that neither vanishes (a Gaussian clamped at a least probability learns
+    nothing from the latents that cost most) nor explodes (the wide part takes outliers over).
     """
     a, sigma = residual.abs(), sigma_of_level(level)
     narrow, wide = _logistic_log_mass(a, sigma), _logistic_log_mass(a, 6 * sigma + 1)

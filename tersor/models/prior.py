@@ -2,13 +2,16 @@
 
     z --h_s--> stream --head 0--> (mu, level) of pass 0 --> symbols of pass 0 --+
                  ^                                                              |
-                 +---- + context 1 <---------------- compand(y_hat so far) <----+      ... passes 1, 2, 3 alike
+                 +---- + context 1 <---------------- compand(y_hat so far) <----+      ... passes 1, 2, 3
+                 alike
 
-Each latent position is coded in four passes. Channels form four groups alike in content; in pass n the position at phase p of its 2x2 cell codes
-group (n - order[p]) mod 4. So every pass sees, for every group, neighbours and other channels already decoded, and all positions of a pass
-are coded in parallel. `mu` and `level` (which probability table) come from layers of `entropy.exact`: integers in, integers out.
+Each latent position is coded in four passes. Channels form four groups alike in content; in pass n the
+position at phase p of its 2x2 cell codes group (n - order[p]) mod 4. So every pass sees, for every group,
+neighbours and other channels already decoded, and all positions of a pass are coded in parallel. `mu` and
+`level` (which probability table) come from layers of `entropy.exact`: integers in, integers out.
 
-Source: Minnen et al. 2018 (mean-scale hyperprior); Li et al., "Neural Video Compression with Diverse Contexts" (CVPR 2023), section 3.3 (quadtree partition).
+Source: Minnen et al. 2018 (mean-scale hyperprior); Li et al., "Neural Video Compression with Diverse
+Contexts" (CVPR 2023), section 3.3 (quadtree partition).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tersor.entropy.exact import ONE, ExactConv, compand, halve, normalise, to_fixed
+from tersor.models.exact import ONE, ExactConv, compand, halve, normalise, to_fixed
 
 PASSES = 4
 PHASE_ORDER = (0, 3, 1, 2)
@@ -107,9 +110,11 @@ class Prior(nn.Module):
         hyper_channels: channels of z.
         width: channels of the stream.
 
-    The stream is normalised at the entry of every block and head. Means of the few lowest frequencies are large and follow their neighbours linearly, so they also get
-    a linear prediction from the known neighbours (`low_context`). Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's latents: the
-    optimiser moves all outputs of a layer alike, and a jitter that a lowest frequency does not notice would drown a highest one.
+    The stream is normalised at the entry of every block and head. Means of the few lowest frequencies are
+    large and follow their neighbours linearly, so they also get a linear prediction from the known neighbours
+    (`low_context`). Means are scaled by a power of two a channel, `mu_shift`, of the size of the channel's
+    latents: the optimiser moves all outputs of a layer alike, and a jitter that a lowest frequency does not
+    notice would drown a highest one.
     """
 
     mu_shift: Tensor
@@ -162,21 +167,27 @@ class Prior(nn.Module):
         return self.z_out(x) + quality
 
     def update(self, step: int, stream: Tensor, y_hat: Tensor) -> Tensor:
-        """The stream after the latents known before pass `step` (1..3); unknown ones are 0 in `y_hat` (float, or Q8).
+        """The stream after the latents known before pass `step` (1..3); unknown ones are 0 in `y_hat` (float,
+        or Q8).
 
         Signed values predict means, magnitudes predict scales; the layer sees both.
         """
         channels = y_hat.shape[1]
         context = torch.empty_like(stream)
         for phase, cell in phases(*stream.shape[2:]):
-            groups = torch.cat([group_channels(group_of(n, phase), channels, stream.device) for n in range(step)])
+            groups = torch.cat(
+                [group_channels(group_of(n, phase), channels, stream.device) for n in range(step)]
+            )
             known = compand(y_hat[cell].index_select(1, groups))
             inputs = torch.cat([groups, groups + channels])
             context[cell] = self.context[step - 1](torch.cat([known, known.abs()], 1), inputs=inputs)
         return self.refine[step - 1](stream + context)
 
-    def parameters_of_pass(self, step: int, stream: Tensor, y_hat: Tensor, level_bias: Tensor) -> tuple[Tensor, Tensor]:
-        """-> (mu, level), each [N, M, h, w], at the latents of this pass, 0 elsewhere. Float: level is real-valued, unclamped. Exact: mu in Q8, level an integer 0..63.
+    def parameters_of_pass(
+        self, step: int, stream: Tensor, y_hat: Tensor, level_bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """-> (mu, level), each [N, M, h, w], at the latents of this pass, 0 elsewhere. Float: level is
+        real-valued, unclamped. Exact: mu in Q8, level an integer 0..63.
 
         Args:
             step: pass 0..3.
@@ -190,9 +201,18 @@ class Prior(nn.Module):
         for phase, cell in phases(*stream.shape[2:]):
             group = group_of(step, phase)
             channels = group_channels(group, y_hat.shape[1], stream.device)
-            mu, level = self.heads[step](x[cell], outputs=torch.cat([channels, channels + y_hat.shape[1]])).chunk(2, 1)
+            mu, level = self.heads[step](
+                x[cell], outputs=torch.cat([channels, channels + y_hat.shape[1]])
+            ).chunk(2, 1)
             if low is not None:
-                mu = torch.cat([mu[:, :LOW_PER_GROUP] + low[cell][:, group * LOW_PER_GROUP : (group + 1) * LOW_PER_GROUP], mu[:, LOW_PER_GROUP:]], 1)
+                mu = torch.cat(
+                    [
+                        mu[:, :LOW_PER_GROUP]
+                        + low[cell][:, group * LOW_PER_GROUP : (group + 1) * LOW_PER_GROUP],
+                        mu[:, LOW_PER_GROUP:],
+                    ],
+                    1,
+                )
             shift = self.mu_shift[channels]
             if stream.is_floating_point():
                 mu, level = mu * torch.exp2(shift), level * 2**LEVEL_SCALE_BITS + level_bias
@@ -205,7 +225,9 @@ class Prior(nn.Module):
 
 
 def phases(h: int, w: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """The phases of the 2x2 cell that a lattice has, 0..3, each with the index of its positions in [N, C, h, w]."""
+    """The phases of the 2x2 cell that a lattice has, 0..3, each with the index of its positions in [N, C, h,
+    w].
+    """
     for phase in range(PASSES):
         i, j = divmod(phase, 2)
         if i < h and j < w:

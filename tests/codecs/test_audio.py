@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 import tersor
-from tersor.codecs.audio import AudioCodec
-from tersor.codecs.audio_frames import analysis, synthesis
-from tersor.codecs.audio_stream import PacketDecoder
+from tersor.codecs.audio.codec import AudioCodec
+from tersor.codecs.audio.stream import PacketDecoder
+from tersor.codecs.audio.transform import analysis, synthesis
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Audio
@@ -27,12 +27,20 @@ from tersor.testing.contract import CodecContract
 RATE = 16000
 
 
-def sound(seconds: float, rate: int = RATE, channels: int = 1, dtype: Any = np.int16, seed: int = 0) -> NDArray[Any]:
+def sound(
+    seconds: float, rate: int = RATE, channels: int = 1, dtype: Any = np.int16, seed: int = 0
+) -> NDArray[Any]:
     """Tones that come and go, over a little noise."""
     t = np.arange(round(seconds * rate)) / rate
     rng = np.random.default_rng(seed)
     beeps = 0.3 * np.sin(2 * np.pi * 1111 * t) * (t % 0.5 < 0.2)
-    y = np.stack([np.sin(2 * np.pi * (150 + 40 * c) * t) * (0.6 + 0.4 * np.sin(3 * t + c)) + beeps for c in range(channels)], 1)
+    y = np.stack(
+        [
+            np.sin(2 * np.pi * (150 + 40 * c) * t) * (0.6 + 0.4 * np.sin(3 * t + c)) + beeps
+            for c in range(channels)
+        ],
+        1,
+    )
     y = 0.4 * y + 0.003 * rng.normal(size=y.shape)
     if np.dtype(dtype).kind == "f":
         return y.astype(dtype)
@@ -156,7 +164,9 @@ def test_quality_is_monotone(codec: AudioCodec) -> None:
 
 
 @pytest.mark.parametrize("options", [{"quality": 40}, {"lossless": True}], ids=str)
-def test_a_span_is_part_of_the_whole(codec: AudioCodec, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_span_is_part_of_the_whole(
+    codec: AudioCodec, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = sound(4, channels=2)
     (file,) = codec.encode_batch([x], rate=RATE, segment=0.5, **options)
     whole = np.asarray(codec.decode_batch([file])[0])
@@ -168,14 +178,23 @@ def test_a_span_is_part_of_the_whole(codec: AudioCodec, options: dict[str, Any],
         part = np.asarray(codec.decode_batch([file], start=start, stop=stop)[0])
         assert np.array_equal(part, whole[round(start * RATE) : round(stop * RATE)])
         assert len(read) <= 3
-    for start, stop in ((-1, 1), (3, 2), (5, 6), (float("nan"), None), (None, float("nan")), (float("inf"), None)):
+    for start, stop in (
+        (-1, 1),
+        (3, 2),
+        (5, 6),
+        (float("nan"), None),
+        (None, float("nan")),
+        (float("inf"), None),
+    ):
         with pytest.raises(SignalError, match="span"):
             codec.decode_batch([file], start=start, stop=stop)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8])
 @pytest.mark.parametrize("options", [{"quality": 40}, {"lossless": True}], ids=str)
-def test_salvage_keeps_what_is_intact_in_its_place(codec: AudioCodec, options: dict[str, Any], dtype: Any) -> None:
+def test_salvage_keeps_what_is_intact_in_its_place(
+    codec: AudioCodec, options: dict[str, Any], dtype: Any
+) -> None:
     x = sound(3.3, channels=2, dtype=dtype)
     (file,) = codec.encode_batch([x], rate=RATE, segment=0.5, **options)
     whole = np.asarray(codec.decode_batch([file])[0])
@@ -188,7 +207,11 @@ def test_salvage_keeps_what_is_intact_in_its_place(codec: AudioCodec, options: d
         codec.decode_batch([bytes(damaged)])
     zero, overlap = 128 if dtype == np.uint8 else 0, RATE // 800 if "quality" in options else 0
     for data, lost, words in (
-        (bytes(damaged), [(0.5, 1.5), (2.0, 2.5)], ("0.500 s to 1.500 s are damaged and silent", "2.000 s to 2.500 s are damaged and silent")),
+        (
+            bytes(damaged),
+            [(0.5, 1.5), (2.0, 2.5)],
+            ("0.500 s to 1.500 s are damaged and silent", "2.000 s to 2.500 s are damaged and silent"),
+        ),
         (file[: starts[5] + 3], [(2.5, 3.3)], ("2.500 s to 3.300 s are damaged and silent",)),
         (file[: starts[0]], [(0.0, 3.3)], ("0.000 s to 3.300 s are damaged and silent",)),
         (file + b"appended", [], ()),
@@ -204,7 +227,10 @@ def test_salvage_keeps_what_is_intact_in_its_place(codec: AudioCodec, options: d
             intact[max(0, a - overlap) : b + overlap] = False
         assert np.array_equal(y[intact], whole[intact])
     part = tersor.decode(bytes(damaged), salvage=True, start=1.9, stop=2.6)
-    assert np.array_equal(np.asarray(part), np.asarray(tersor.decode(bytes(damaged), salvage=True))[round(1.9 * RATE) : round(2.6 * RATE)])
+    assert np.array_equal(
+        np.asarray(part),
+        np.asarray(tersor.decode(bytes(damaged), salvage=True))[round(1.9 * RATE) : round(2.6 * RATE)],
+    )
     assert part.notes == ("2.000 s to 2.500 s are damaged and silent",)
 
 
@@ -242,7 +268,9 @@ def test_streams(codec: AudioCodec, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("samples", [0, 1, 40_001])
 @pytest.mark.parametrize("options", [{"bitrate": 24}, {"lossless": True}], ids=str)
-def test_encoding_into_a_file_gives_the_same_file(codec: AudioCodec, options: dict[str, Any], samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoding_into_a_file_gives_the_same_file(
+    codec: AudioCodec, options: dict[str, Any], samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = Audio(samples=sound(3)[:samples], rate=RATE, tags={"title": "t"})
     (expected,) = codec.encode_batch([x], segment=0.5, **options)
     for moved in (7, 1000, 1 << 20):
@@ -298,7 +326,9 @@ def test_bad_sounds(codec: AudioCodec) -> None:
 
 @pytest.mark.parametrize("options", [{"quality": 40}, {"lossless": True}], ids=str)
 def test_damage_behind_the_checksum_is_an_error(codec: AudioCodec, options: dict[str, Any]) -> None:
-    """A payload whose checksum was made for it: whatever it says, decoding ends in samples or in a BitstreamError."""
+    """A payload whose checksum was made for it: whatever it says, decoding ends in samples or in a
+    BitstreamError.
+    """
     x = sound(0.3, channels=2)
     (file,) = codec.encode_batch([x], rate=RATE, **options)
     reader = Reader(file)
@@ -313,7 +343,9 @@ def test_damage_behind_the_checksum_is_an_error(codec: AudioCodec, options: dict
         head = bytearray(front[:-4])
         head[table : table + 4] = zlib.crc32(bytes(bad)).to_bytes(4, "little")
         try:
-            (decoded,) = codec.decode_batch([bytes(head) + zlib.crc32(bytes(head)).to_bytes(4, "little") + bytes(bad)])
+            (decoded,) = codec.decode_batch(
+                [bytes(head) + zlib.crc32(bytes(head)).to_bytes(4, "little") + bytes(bad)]
+            )
             assert np.asarray(decoded).shape == x.shape
             outcomes.add("samples")
         except BitstreamError:
@@ -368,12 +400,20 @@ MATRIX = {
 
 @pytest.mark.parametrize("setting", MATRIX)
 def test_golden_files_decode_to_the_same_symbols(setting: str) -> None:
-    """Files that released versions wrote: compiled for another processor, uncompiled, without vector units."""
+    """Files of released versions: compiled for another processor, uncompiled, without vector units."""
     assert GOLDEN
     root = str(Path(__file__).parents[2])
-    run = subprocess.run([sys.executable, "-W", "ignore", "-c", CODE, root, *map(str, GOLDEN)], capture_output=True, env=os.environ | MATRIX[setting], check=True)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE, root, *map(str, GOLDEN)],
+        capture_output=True,
+        env=os.environ | MATRIX[setting],
+        check=True,
+    )
     for path, digest in json.loads(run.stdout).items():
-        assert digest == json.loads((Path(path).parent / "symbols.json").read_text())[Path(path).stem], (setting, path)
+        assert digest == json.loads((Path(path).parent / "symbols.json").read_text())[Path(path).stem], (
+            setting,
+            path,
+        )
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)

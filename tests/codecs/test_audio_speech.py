@@ -1,4 +1,4 @@
-"""What is special about speech: where its noise lies, what the encoder hears, what the decoder's net may do."""
+"""Of speech: where its noise lies, what the encoder hears, what the decoder's net may do."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ import numpy as np
 import pytest
 import torch
 
-from tersor.codecs.audio import AudioCodec
-from tersor.codecs.audio_bands import EDGES_HZ, band_edges, block_length
-from tersor.codecs.audio_enhance import BINS, features_of, grow, octaves_of
-from tersor.codecs.audio_frames import FULL_SCALE, analysis, choose_splits, envelope_of, quantise, speech_power, synthesis
-from tersor.codecs.audio_loops import NOT_CODED
-from tersor.codecs.audio_loudness import CRITICAL_BANDS, FINE_BANDS, SPEECH_POWER, Loudness
-from tersor.codecs.audio_refine import refine
-from tersor.codecs.audio_segment import Frames, Shaping, prepare, reconstruct
-from tersor.codecs.audio_shaping import MUSIC, PROFILES, SPEECH, heights_of, step_exponents
-from tersor.entropy.adaptive import adaptive_tables, arithmetic_tables, tables_from
+from tersor.codecs.audio.bands import EDGES_HZ, band_edges, block_length
+from tersor.codecs.audio.codec import AudioCodec
+from tersor.codecs.audio.loudness import CRITICAL_BANDS, FINE_BANDS, SPEECH_POWER, Loudness
+from tersor.codecs.audio.noise_shaping import MUSIC, PROFILES, SPEECH, heights_of, step_exponents
+from tersor.codecs.audio.segment import Frames, Shaping, prepare, reconstruct
+from tersor.codecs.audio.segment_loops import NOT_CODED
+from tersor.codecs.audio.speech_decode import BINS, features_of, grow, octaves_of
+from tersor.codecs.audio.speech_encode import refine
+from tersor.codecs.audio.transform import (
+    FULL_SCALE,
+    analysis,
+    choose_splits,
+    envelope_of,
+    quantise,
+    speech_power,
+    synthesis,
+)
+from tersor.entropy.binary_tables import adaptive_tables, arithmetic_tables, tables_from
 from tersor.errors import BitstreamError, SignalError, WeightsError
-from tersor.models.audio import NOISE_OCTAVES, SpeechNet, speech_net
+from tersor.models.speech import NOISE_OCTAVES, SpeechNet, speech_net
 from tersor.signals import Audio
 
 RATE = 16000
@@ -35,7 +43,10 @@ def voice(seconds: float, seed: int = 0) -> np.ndarray:
     """A buzz with moving formants and pauses, full scale 1."""
     t = np.arange(round(seconds * RATE)) / RATE
     pitch = 2 * np.pi * np.cumsum(120 + 25 * np.sin(2 * np.pi * 0.7 * t)) / RATE
-    y = sum(np.sin(n * pitch) / n * np.exp(-(((n * 120 - 700 - 400 * np.sin(5 * t)) / 500) ** 2)) for n in range(1, 40))
+    y = sum(
+        np.sin(n * pitch) / n * np.exp(-(((n * 120 - 700 - 400 * np.sin(5 * t)) / 500) ** 2))
+        for n in range(1, 40)
+    )
     y = y * (np.sin(2 * np.pi * 1.3 * t) > -0.3) + 0.002 * np.random.default_rng(seed).normal(size=len(t))
     return np.asarray(0.2 * y)
 
@@ -47,7 +58,9 @@ def frames_of(y: np.ndarray) -> Frames:
 
 
 def ear_of(y: np.ndarray, bands: tuple[float, float] = FINE_BANDS) -> Loudness:
-    return Loudness(torch.from_numpy(y.astype(np.float32)), RATE, (SPEECH_POWER / float((y**2).mean())) ** 0.5, bands)
+    return Loudness(
+        torch.from_numpy(y.astype(np.float32)), RATE, (SPEECH_POWER / float((y**2).mean())) ** 0.5, bands
+    )
 
 
 def test_a_profile_has_a_number_for_every_band() -> None:
@@ -122,7 +135,10 @@ def test_listening_lowers_what_is_heard() -> None:
 
     refined = refine(frames, RATE, shaping, ROUNDING, 5, power, 6, tables)
     ear = ear_of(synthesis(frames.x.copy(), frames.splits)[0] / FULL_SCALE)
-    before, after = ((ear.disturbance(torch.from_numpy(decoded(f).astype(np.float32))) ** 2).mean() for f in (frames, refined))
+    before, after = (
+        (ear.disturbance(torch.from_numpy(decoded(f).astype(np.float32))) ** 2).mean()
+        for f in (frames, refined)
+    )
     assert after < 0.95 * before
     assert refine(frames, RATE, shaping, ROUNDING, 5, power, 0, tables) is frames
     silent = dataclasses.replace(frames, x=np.zeros_like(frames.x))
@@ -168,7 +184,10 @@ def test_effort_and_content() -> None:
     as_music = codec.encode_batch([sound], quality=40, content="music")[0]
     assert as_music == codec.encode_batch([sound], quality=40, content="music", effort=1)[0]
     assert as_music != files[0]
-    assert codec.encode_batch([stereo], quality=40, content="speech")[0] != codec.encode_batch([stereo], quality=40)[0]
+    assert (
+        codec.encode_batch([stereo], quality=40, content="speech")[0]
+        != codec.encode_batch([stereo], quality=40)[0]
+    )
     with pytest.raises(SignalError, match="speech and music"):
         codec.encode_batch([sound], content="noise")
     for effort in (0, 10, 2.5):
@@ -177,19 +196,37 @@ def test_effort_and_content() -> None:
 
 
 def test_music_needs_no_torch() -> None:
-    coding = "import numpy as np, tersor; tersor.decode(tersor.encode(np.zeros((900, 2), np.int16), codec='audio', rate=8000))"
+    coding = (
+        "import numpy as np, tersor; "
+        "tersor.decode(tersor.encode(np.zeros((900, 2), np.int16), codec='audio', rate=8000))"
+    )
     script = f"{coding}; import sys; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert done.stdout.strip() == "False"
 
 
 def test_the_net_leaves_torch_as_it_is() -> None:
     script = (
-        "import numpy as np, torch, tersor; torch.manual_seed(0); x = (9000 * np.sin(np.arange(8000) / 9)).astype(np.int16)\n"
-        "a = tersor.decode(tersor.encode(x, codec='audio', rate=8000, bitrate=16)); print(float(torch.rand(1)))\n"
-        "torch.set_default_dtype(torch.float64); b = tersor.decode(tersor.encode(x, codec='audio', rate=8000, bitrate=16)); print(np.array_equal(a, b))"
+        "import numpy as np, torch, tersor; torch.manual_seed(0); "
+        "x = (9000 * np.sin(np.arange(8000) / 9)).astype(np.int16)\n"
+        "a = tersor.decode(tersor.encode(x, codec='audio', rate=8000, bitrate=16)); "
+        "print(float(torch.rand(1)))\n"
+        "torch.set_default_dtype(torch.float64); b = tersor.decode(tersor.encode(x, codec='audio', "
+        "rate=8000, bitrate=16)); print(np.array_equal(a, b))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
     torch.manual_seed(0)
     assert done.stdout.split() == [str(float(torch.rand(1))), "True"]
 

@@ -9,11 +9,19 @@ import pytest
 import torch
 
 from tersor import container
-from tersor.codecs.alpha import decode_alpha, encode_alpha
-from tersor.codecs.image import ImageCodec, psnr
-from tersor.codecs.image_header import ImageHeader
-from tersor.codecs.tiles import Rect, TileGrid
-from tersor.errors import BitstreamError, ChecksumError, DeviceError, LimitExceededError, SignalError, WeightsError
+from tersor.codecs.image.alpha import decode_alpha, encode_alpha
+from tersor.codecs.image.codec import ImageCodec
+from tersor.codecs.image.header import ImageHeader
+from tersor.codecs.image.tiles import Rect, TileGrid
+from tersor.errors import (
+    BitstreamError,
+    ChecksumError,
+    DeviceError,
+    LimitExceededError,
+    SignalError,
+    WeightsError,
+)
+from tersor.metrics.psnr import psnr
 from tersor.testing.contract import CodecContract
 
 
@@ -33,7 +41,13 @@ class TestContract(CodecContract):
         rng = np.random.default_rng(0)
         y, x = np.mgrid[:70, :90]
         smooth = np.stack([x * 2, y * 3, 255 - x], 2).astype(np.uint8)
-        return [smooth, smooth[:33, :1], (smooth.astype(np.uint16) * 257), rng.integers(100, 140, (65, 64, 1), dtype=np.uint8), smooth[..., [0, 1, 2, 1]]]
+        return [
+            smooth,
+            smooth[:33, :1],
+            (smooth.astype(np.uint16) * 257),
+            rng.integers(100, 140, (65, 64, 1), dtype=np.uint8),
+            smooth[..., [0, 1, 2, 1]],
+        ]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (15, 17), (64, 64), (65, 129)])
@@ -56,7 +70,9 @@ def test_quality_orders_rate_and_distortion(codec: ImageCodec, picture: np.ndarr
     quality = [psnr(np.asarray(d), picture) for d in codec.decode_batch(files)]
     assert sizes == sorted(sizes)
     assert quality == sorted(quality)
-    assert quality[-1] > 33  # the picture is noisy in colour, whose highest frequencies the model does not keep
+    assert (
+        quality[-1] > 33
+    )  # the picture is noisy in colour, whose highest frequencies the model does not keep
 
 
 def test_file_is_within_the_estimate(codec: ImageCodec, picture: np.ndarray) -> None:
@@ -100,10 +116,13 @@ def test_metadata_survives(codec: ImageCodec, picture: np.ndarray) -> None:
 
 
 def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
-    """Synthesis in tiles equals synthesis of the whole: decode a tiled file in tiles, and its latents in one window."""
+    """Synthesis in tiles equals synthesis of the whole: decode a tiled file in tiles, and its latents in one
+    window.
+    """
     (file,) = codec.encode_batch([picture], quality=60, tile=128)
     (tiled,) = codec.decode_batch([file])
-    from tersor.codecs.image_job import DecodeJob, Window
+    from tersor.codecs.image.decode import DecodeJob
+    from tersor.codecs.image.tiles import Window
 
     job = DecodeJob(container.Reader(file))
     codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
@@ -114,8 +133,12 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     assert (difference > 0).mean() < 1e-3
 
 
-@pytest.mark.parametrize("region", [(0, 0, 1, 1), (100, 50, 200, 130), (419, 299, 1, 1), (0, 120, 420, 16), (127, 127, 2, 2)])
-def test_region_equals_the_whole(codec: ImageCodec, picture: np.ndarray, region: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize(
+    "region", [(0, 0, 1, 1), (100, 50, 200, 130), (419, 299, 1, 1), (0, 120, 420, 16), (127, 127, 2, 2)]
+)
+def test_region_equals_the_whole(
+    codec: ImageCodec, picture: np.ndarray, region: tuple[int, int, int, int]
+) -> None:
     (file,) = codec.encode_batch([picture], quality=60, tile=128)
     (whole,) = codec.decode_batch([file])
     (part,) = codec.decode_batch([file], region=region)
@@ -134,7 +157,9 @@ def test_region_reads_only_what_it_needs(codec: ImageCodec, picture: np.ndarray)
 
 
 @pytest.mark.parametrize("region", [(-1, 0, 4, 4), (0, 0, 0, 4), (0, 0, 421, 4), (420, 0, 1, 1)])
-def test_region_outside_is_an_error(codec: ImageCodec, picture: np.ndarray, region: tuple[int, int, int, int]) -> None:
+def test_region_outside_is_an_error(
+    codec: ImageCodec, picture: np.ndarray, region: tuple[int, int, int, int]
+) -> None:
     with pytest.raises(SignalError, match="420x300"):
         codec.decode_batch([codec.encode_batch([picture])[0]], region=region)
 
@@ -192,7 +217,13 @@ def test_bad_options_are_an_error(codec: ImageCodec, picture: np.ndarray, option
 
 @pytest.mark.parametrize(
     "x",
-    [np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 5), np.uint8), np.zeros((5, 5, 3), np.float32), np.zeros((5, 5, 3), np.int8), np.zeros(5, np.uint8)],
+    [
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros((5, 5, 5), np.uint8),
+        np.zeros((5, 5, 3), np.float32),
+        np.zeros((5, 5, 3), np.int8),
+        np.zeros(5, np.uint8),
+    ],
 )
 def test_bad_arrays_are_an_error(codec: ImageCodec, x: np.ndarray) -> None:
     with pytest.raises(SignalError):
@@ -237,13 +268,17 @@ def test_what_the_prior_calls_certain_can_be_otherwise(codec: ImageCodec) -> Non
     assert psnr(out.samples, board) > 25
 
 
-def test_no_picture_falls_far_below_the_bare_transform(codec: ImageCodec, hard_pictures: dict[str, np.ndarray]) -> None:
-    """The network's corrections are bounded: on anything, at any quality, at most 3 dB are lost against the linear path alone."""
-    from tersor.codecs.latents import LatentCoder
-    from tersor.entropy.exact import ONE
-    from tersor.models.store import load_image_model
+def test_no_picture_falls_far_below_the_bare_transform(
+    codec: ImageCodec, hard_pictures: dict[str, np.ndarray]
+) -> None:
+    """The network's corrections are bounded: on anything, at any quality, at most 3 dB are lost against the
+    linear path alone.
+    """
+    from tersor.codecs.image.latents import LatentCoder
+    from tersor.models.exact import ONE
+    from tersor.models.image_weights import load_image_model
 
-    released = load_image_model(1, "cpu")
+    released = load_image_model(None, "cpu")
     model, coder = released.model, LatentCoder(released)
     for name, x in hard_pictures.items():
         for quality in (1, 20, 50, 80, 100):
@@ -256,13 +291,22 @@ def test_no_picture_falls_far_below_the_bare_transform(codec: ImageCodec, hard_p
                 y_hat = coder.decode(payloads, ["bare"], q, *y.shape[2:])
                 bare = model.base_synthesis(y_hat.float() / ONE, model.log_ungain.at(q).exp())
             reference = psnr(bare.clamp(0, 255).round().byte()[0].permute(1, 2, 0).numpy(), x)
-            assert psnr(out.samples, x) > min(reference, 50) - 3, (name, quality)  # above 50 dB nothing is visible
+            assert psnr(out.samples, x) > min(reference, 50) - 3, (
+                name,
+                quality,
+            )  # above 50 dB nothing is visible
 
 
 def test_header_limits() -> None:
-    header = ImageHeader(model=1, digest=b"abcd", width=7, height=9, quality=50, tile=64, colour=True, alpha=False, deep=False)
+    header = ImageHeader(
+        model=1, digest=b"abcd", width=7, height=9, quality=50, tile=64, colour=True, alpha=False, deep=False
+    )
     assert ImageHeader.unpack(header.pack(), 1) == header
-    for change, error in (({"quality": 0}, BitstreamError), ({"width": 0}, BitstreamError), ({"width": 1 << 23, "height": 1 << 10}, LimitExceededError)):
+    for change, error in (
+        ({"quality": 0}, BitstreamError),
+        ({"width": 0}, BitstreamError),
+        ({"width": 1 << 23, "height": 1 << 10}, LimitExceededError),
+    ):
         with pytest.raises(error):
             ImageHeader.unpack(dataclasses.replace(header, **change).pack(), 1)
     with pytest.raises(BitstreamError, match="chunks"):
@@ -274,7 +318,10 @@ def test_foreign_weights_are_named(codec: ImageCodec, picture: np.ndarray) -> No
     r = container.Reader(file)
     header = ImageHeader.unpack(r.header, 1)
     chunks = [r.chunk(0)]
-    for change, message in (({"digest": b"none"}, "installed are"), ({"model": 999}, "needs image model 999")):
+    for change, message in (
+        ({"digest": b"none"}, "installed are"),
+        ({"model": 999}, "needs image model 999"),
+    ):
         other = container.write(1, dataclasses.replace(header, **change).pack(), {}, chunks)
         with pytest.raises(WeightsError, match=message):
             codec.decode_batch([other])
@@ -302,7 +349,12 @@ def test_alpha_plane() -> None:
     bomb = bytearray(encode_alpha(plane))
     bomb[16:24] = (30000).to_bytes(4, "big") * 2
     bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")
-    for chunk, deep in ((b"not a png", False), (bytes(bomb), False), (encode_alpha(plane), True), (encode_alpha(plane.astype(np.uint16)), False)):
+    for chunk, deep in (
+        (b"not a png", False),
+        (bytes(bomb), False),
+        (encode_alpha(plane), True),
+        (encode_alpha(plane.astype(np.uint16)), False),
+    ):
         with pytest.raises(BitstreamError, match="alpha"):
             decode_alpha(chunk, area, deep, "alpha")
 

@@ -15,8 +15,8 @@ from PIL import Image as Pil
 
 import tersor
 from tersor.cli import main
-from tersor.codecs.colour import TRANSFORMS, backward, forward
-from tersor.codecs.lossless import LosslessCodec
+from tersor.codecs.lossless.codec import LosslessCodec
+from tersor.codecs.lossless.colour import TRANSFORMS, backward, forward
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field, Image
 from tersor.testing.contract import CodecContract
@@ -31,7 +31,10 @@ class TestContract(CodecContract):
     def signals(self) -> list[Any]:
         rng = np.random.default_rng(0)
         waves = (100 + 50 * np.sin(np.add.outer(np.arange(40) / 7, np.arange(50) / 5))).astype(np.uint8)
-        return [np.stack([waves, waves + 3, waves + rng.integers(0, 9, waves.shape, np.uint8)], 2), waves.astype(np.uint16) * 200]
+        return [
+            np.stack([waves, waves + 3, waves + rng.integers(0, 9, waves.shape, np.uint8)], 2),
+            waves.astype(np.uint16) * 200,
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +47,25 @@ def codec() -> LosslessCodec:
 def test_colours_are_reversible(transform: str, dtype: type) -> None:
     top = np.iinfo(dtype).max
     x = np.random.default_rng(0).integers(0, top, (4, 30, 20), dtype=dtype, endpoint=True)
-    corners = np.array([[a, b, c, d] for a in (0, top) for b in (0, top) for c in (0, top) for d in (0, top)], dtype).T.reshape(4, 4, 4)
+    corners = np.array(
+        [[a, b, c, d] for a in (0, top) for b in (0, top) for c in (0, top) for d in (0, top)], dtype
+    ).T.reshape(4, 4, 4)
     for planes in (x, x[:3], corners):
         assert np.array_equal(backward(forward(planes, transform), transform, np.dtype(dtype)), planes)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_any_integers(codec: LosslessCodec, data: st.DataObject) -> None:
-    dtype = data.draw(st.sampled_from([np.uint8, np.int8, np.uint16, np.int32, np.uint64, np.int64, np.bool_, np.dtype(">u2")]))
+    dtype = data.draw(
+        st.sampled_from(
+            [np.uint8, np.int8, np.uint16, np.int32, np.uint64, np.int64, np.bool_, np.dtype(">u2")]
+        )
+    )
     x = data.draw(arrays(dtype, array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=9)))
     y = np.asarray(codec.decode_batch(codec.encode_batch([x]))[0])
     assert y.dtype == x.dtype
@@ -60,10 +73,22 @@ def test_any_integers(codec: LosslessCodec, data: st.DataObject) -> None:
     assert np.array_equal(y, x)
 
 
-def test_images_come_back_as_images(codec: LosslessCodec, picture: np.ndarray, hard_pictures: dict[str, np.ndarray]) -> None:
+def test_images_come_back_as_images(
+    codec: LosslessCodec, picture: np.ndarray, hard_pictures: dict[str, np.ndarray]
+) -> None:
     alpha = np.dstack([picture, picture[..., 0] // 2])
     deep = picture.astype(np.uint16) * 257 + np.arange(picture.shape[1], dtype=np.uint16)[None, :, None]
-    cases = [picture, alpha, alpha[..., :2], picture[..., :1], deep, deep[..., :1], *hard_pictures.values(), np.full((1, 1, 3), 7, np.uint8), picture[:3, :200]]
+    cases = [
+        picture,
+        alpha,
+        alpha[..., :2],
+        picture[..., :1],
+        deep,
+        deep[..., :1],
+        *hard_pictures.values(),
+        np.full((1, 1, 3), 7, np.uint8),
+        picture[:3, :200],
+    ]
     for samples in cases:
         image = Image(samples=np.ascontiguousarray(samples), metadata={"icc": b"profile"})
         (file,) = codec.encode_batch([image])
@@ -76,7 +101,12 @@ def test_images_come_back_as_images(codec: LosslessCodec, picture: np.ndarray, h
     part = codec.decode_batch([file], region=(30, 20, 50, 40))[0]
     assert np.array_equal(np.asarray(part), picture[20:60, 30:80])
     facts = tersor.info(file)
-    assert (facts["codec"], facts["width"], facts["height"], facts["raw_bytes"]) == ("lossless", 420, 300, picture.nbytes)
+    assert (facts["codec"], facts["width"], facts["height"], facts["raw_bytes"]) == (
+        "lossless",
+        420,
+        300,
+        picture.nbytes,
+    )
     for wrong in ({"region": (0, 0, 421, 3)}, {"slices": slice(3)}):
         with pytest.raises(SignalError, match="image"):
             codec.decode_batch([file], **wrong)
@@ -89,7 +119,9 @@ def test_arrays_come_back_as_arrays(codec: LosslessCodec, picture: np.ndarray) -
     assert np.array_equal(back.values, picture)
     part = codec.decode_batch([file], slices=(slice(5, 9), slice(None), slice(1, 2)))[0]
     assert np.array_equal(np.asarray(part), picture[5:9, :, 1:2])
-    volume = np.add.outer(np.arange(20), np.add.outer(np.arange(30) ** 2 // 9, np.arange(40))).astype(np.uint16)
+    volume = np.add.outer(np.arange(20), np.add.outer(np.arange(30) ** 2 // 9, np.arange(40))).astype(
+        np.uint16
+    )
     data = tersor.encode(volume, codec="lossless")
     assert np.array_equal(np.asarray(tersor.decode(data)), volume)
     assert len(data) < volume.nbytes / 10
@@ -112,12 +144,18 @@ def test_bad_signals(codec: LosslessCodec) -> None:
 
 
 def test_bad_headers(codec: LosslessCodec, picture: np.ndarray) -> None:
-    from tersor.codecs.lossless_header import LosslessHeader
+    from tersor.codecs.lossless.header import LosslessHeader
     from tersor.container import Reader
 
     reader = Reader(codec.encode_batch([picture])[0])
     chunks = len(reader.chunk_lengths)
-    for wrong in (b"", b"\x09\x00", b"\x01\x09", bytes([0]) + reader.header[1:], reader.header[:2] + b"\0\0\0\0\0"):
+    for wrong in (
+        b"",
+        b"\x09\x00",
+        b"\x01\x09",
+        bytes([0]) + reader.header[1:],
+        reader.header[:2] + b"\0\0\0\0\0",
+    ):
         with pytest.raises(BitstreamError):
             LosslessHeader.unpack(wrong, chunks)
 
@@ -129,7 +167,13 @@ def test_files_come_back_exactly(tmp_path: Path, picture: np.ndarray) -> None:
     Pil.fromarray(picture).quantize(20).save(tmp_path / "palette.png")
     Pil.fromarray(deep).save(tmp_path / "deep.tif")
     np.save(tmp_path / "volume.npy", np.arange(4000, dtype=np.int16).reshape(10, 20, 20))
-    for name, out in (("photo.png", "a.png"), ("palette.png", "b.png"), ("deep.tif", "c.tif"), ("deep.tif", "d.png"), ("volume.npy", "e.npy")):
+    for name, out in (
+        ("photo.png", "a.png"),
+        ("palette.png", "b.png"),
+        ("deep.tif", "c.tif"),
+        ("deep.tif", "d.png"),
+        ("volume.npy", "e.npy"),
+    ):
         file = tmp_path / f"{out}.tsr"
         assert main(["encode", "--codec", "lossless", str(tmp_path / name), "-o", str(file), "-q"]) == 0
         assert main(["decode", str(file), "-o", str(tmp_path / out), "-q"]) == 0

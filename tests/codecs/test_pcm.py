@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tersor.codecs.pcm import decode_pcm, encode_pcm
-from tersor.codecs.pcm_squares import NOISE, WEIGHT_BITS, add_products, bit_length, solve, square_root
-from tersor.entropy.adaptive import adaptive_tables
+from tersor.codecs.audio.pcm import decode_pcm, encode_pcm
+from tersor.codecs.audio.pcm_least_squares import (
+    NOISE,
+    WEIGHT_BITS,
+    add_products,
+    bit_length,
+    solve,
+    square_root,
+)
+from tersor.entropy.binary_tables import adaptive_tables
 from tersor.errors import BitstreamError
 
 N = 1000

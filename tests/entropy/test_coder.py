@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tersor.entropy.coder import MAX_ESCAPE, TOTAL, FrozenTables, SymbolDecoder, SymbolEncoder, counts_from_histogram
+from tersor.entropy.rans import MAX_ESCAPE, SymbolDecoder, SymbolEncoder
+from tersor.entropy.tables import TOTAL, FrozenTables, counts_from_histogram
 from tersor.errors import BitstreamError, WeightsError
 
 RADII = [0, 1, 2, 7, 40]
@@ -17,7 +18,16 @@ def make_tables() -> FrozenTables:
 
 
 TABLES = make_tables()
-groups = st.lists(st.lists(st.tuples(st.integers(0, len(RADII) - 1), st.integers(-50, 50) | st.integers(-MAX_ESCAPE // 2, MAX_ESCAPE // 2)), max_size=60), max_size=5)
+groups = st.lists(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(RADII) - 1),
+            st.integers(-50, 50) | st.integers(-MAX_ESCAPE // 2, MAX_ESCAPE // 2),
+        ),
+        max_size=60,
+    ),
+    max_size=5,
+)
 
 
 @given(groups)

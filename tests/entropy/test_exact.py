@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tersor.entropy.exact import ACTIVATION_MAX, ONE, ExactConv, compand, normalise, to_fixed
 from tersor.errors import WeightsError
+from tersor.models.exact import ACTIVATION_MAX, ONE, ExactConv, compand, normalise, to_fixed
 
 
 def conv(c_in: int = 24, c_out: int = 16, kernel_size: int = 3, scale: float = 1.0) -> ExactConv:
@@ -21,7 +21,9 @@ def conv(c_in: int = 24, c_out: int = 16, kernel_size: int = 3, scale: float = 1
 def test_integers_equal_float64_arithmetic(kernel_size: int, scale: float) -> None:
     layer = conv(kernel_size=kernel_size, scale=scale)
     x = torch.randint(-ACTIVATION_MAX, ACTIVATION_MAX + 1, (2, 24, 5, 7), dtype=torch.int32)
-    sums = torch.nn.functional.conv2d(x.double(), layer.weight_int.double(), layer.bias_int.double(), padding=kernel_size // 2)
+    sums = torch.nn.functional.conv2d(
+        x.double(), layer.weight_int.double(), layer.bias_int.double(), padding=kernel_size // 2
+    )
     shift = int(layer.shift)
     expected = torch.floor((sums + (1 << shift >> 1)) / 2**shift)
     torch.testing.assert_close(layer(x).double(), expected, rtol=0, atol=0)
@@ -70,7 +72,9 @@ def test_layout_threads_and_batch_do_not_matter() -> None:
     layer = conv(160, 160)
     x = torch.randint(-30000, 30000, (4, 160, 9, 11), dtype=torch.int32)
     whole = layer(normalise(x))
-    torch.testing.assert_close(layer(normalise(x.contiguous(memory_format=torch.channels_last))), whole, rtol=0, atol=0)
+    torch.testing.assert_close(
+        layer(normalise(x.contiguous(memory_format=torch.channels_last))), whole, rtol=0, atol=0
+    )
     torch.testing.assert_close(torch.cat([layer(normalise(v)) for v in x.split(1)]), whole, rtol=0, atol=0)
     threads = torch.get_num_threads()
     try:

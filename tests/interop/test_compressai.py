@@ -28,7 +28,7 @@ def random_model(architecture: str, metric: str, quality: int) -> torch.nn.Modul
 
 
 def make() -> Any:
-    from tersor.interop.compressai import CompressAICodec
+    from tersor.codecs.compressai.codec import CompressAICodec
 
     return CompressAICodec("cpu", loader=random_model)
 
@@ -46,7 +46,9 @@ class TestContract(CodecContract):
         return [smooth, smooth[::-1].copy(), smooth[:20, :30].copy()]
 
 
-@pytest.mark.parametrize("architecture", ["bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-anchor", "mbt2018-mean-vbr"])
+@pytest.mark.parametrize(
+    "architecture", ["bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-anchor", "mbt2018-mean-vbr"]
+)
 def test_decodes_what_the_model_decodes(architecture: str, picture: np.ndarray) -> None:
     codec = make()
     x = np.ascontiguousarray(picture[:64, :128])
@@ -58,7 +60,9 @@ def test_decodes_what_the_model_decodes(architecture: str, picture: np.ndarray) 
         tensor = torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255
         out = model.compress(tensor, **rate)
         expected = model.decompress(out["strings"], out["shape"], **rate)["x_hat"]
-    np.testing.assert_array_equal(decoded.samples, (expected[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0))
+    np.testing.assert_array_equal(
+        decoded.samples, (expected[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    )
     assert Reader(file).codec == 2
 
 
@@ -71,7 +75,7 @@ def test_errors() -> None:
     with pytest.raises(SignalError, match="without alpha"):
         codec.encode_batch([np.zeros((8, 8, 4), np.uint8)])
     (file,) = codec.encode_batch([x], architecture="bmshj2018-factorized", quality=1)
-    from tersor.interop.compressai import CompressAICodec
+    from tersor.codecs.compressai.codec import CompressAICodec
 
     def other(architecture: str, metric: str, quality: int) -> torch.nn.Module:
         random_model.cache_clear()

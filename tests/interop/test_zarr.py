@@ -1,4 +1,6 @@
-"""Array stores: numcodecs, Zarr 3, xarray and Dask with our codec inside; entry points; the xarray backend for .tsr files."""
+"""Array stores: numcodecs, Zarr 3, xarray and Dask with our codec inside; entry points; the xarray backend
+for .tsr files.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from tersor.interop.numcodecs import TersorCodec as NumcodecsCodec
 from tersor.interop.zarr import TersorCodec
 from tersor.signals import Field, FieldSet
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:zarr.*", "ignore:.*Consolidated metadata.*", "ignore:.*vlen-.*")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning:zarr.*", "ignore:.*Consolidated metadata.*", "ignore:.*vlen-.*"
+)
 
 
 @pytest.fixture
@@ -35,7 +39,10 @@ def climate(waves: np.ndarray) -> xarray.Dataset:
     values = waves.copy()
     values[:, 10:14, 20:30] = np.nan
     return xarray.Dataset(
-        {"t": (("time", "lat", "lon"), values, {"units": "K"}), "count": (("lat",), np.arange(60, dtype=np.int16))},
+        {
+            "t": (("time", "lat", "lon"), values, {"units": "K"}),
+            "count": (("lat",), np.arange(60, dtype=np.int16)),
+        },
         coords={"time": np.arange(12), "lat": np.linspace(-90, 90, 60), "lon": np.linspace(0, 350, 70)},
         attrs={"title": "waves"},
     )
@@ -58,7 +65,11 @@ class TestNumcodecs:
         out = np.empty_like(waves)
         codec.decode(ensure_bytes(data), out=out)
         assert np.abs(out - waves).max() <= 0.02
-        for exact in (np.arange(50, dtype=">i4"), np.arange(6) % 2 == 0, np.asfortranarray(np.arange(12, dtype="u1").reshape(3, 4))):
+        for exact in (
+            np.arange(50, dtype=">i4"),
+            np.arange(6) % 2 == 0,
+            np.asfortranarray(np.arange(12, dtype="u1").reshape(3, 4)),
+        ):
             back = codec.decode(codec.encode(exact))
             assert back.dtype == exact.dtype
             assert np.array_equal(back, exact)
@@ -78,7 +89,14 @@ class TestNumcodecs:
 
 def test_zarr_round_trip(waves: np.ndarray, tmp_path: Path) -> None:
     codec = TersorCodec(max_error=0.02)
-    array = zarr.create_array(tmp_path / "a.zarr", shape=waves.shape, chunks=(6, 30, 40), dtype="float32", serializer=codec, compressors=None)
+    array = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=waves.shape,
+        chunks=(6, 30, 40),
+        dtype="float32",
+        serializer=codec,
+        compressors=None,
+    )
     array[:] = waves
     again = zarr.open_array(tmp_path / "a.zarr")
     assert again.metadata.codecs == (codec,)
@@ -92,13 +110,22 @@ def test_zarr_round_trip(waves: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(BitstreamError, match="damaged"):
         again[:]
     with pytest.raises(SignalError, match="cannot use the tersor codec"):
-        zarr.create_array(tmp_path / "b.zarr", shape=(4,), chunks=(2,), dtype="complex64", serializer=codec, compressors=None)
+        zarr.create_array(
+            tmp_path / "b.zarr",
+            shape=(4,),
+            chunks=(2,),
+            dtype="complex64",
+            serializer=codec,
+            compressors=None,
+        )
 
 
 def test_a_dataset_through_zarr_and_dask(climate: xarray.Dataset, tmp_path: Path) -> None:
     path = tmp_path / "climate.zarr"
     codec = TersorCodec(max_error=0.02)
-    climate.chunk(time=4).to_zarr(path, encoding={"t": {"serializer": codec, "compressors": None}}, consolidated=False)
+    climate.chunk(time=4).to_zarr(
+        path, encoding={"t": {"serializer": codec, "compressors": None}}, consolidated=False
+    )
     stored = sum(p.stat().st_size for p in (path / "t").rglob("*") if p.is_file())
     assert stored < climate["t"].nbytes / 5
     with xarray.open_zarr(path, consolidated=False) as back:
@@ -111,7 +138,9 @@ def test_a_dataset_through_zarr_and_dask(climate: xarray.Dataset, tmp_path: Path
     assert abs(plain[5].compute() - climate["t"].values[5])[20:].max() <= 0.02
 
 
-def test_xarray_reads_tsr_files_lazily(climate: xarray.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xarray_reads_tsr_files_lazily(
+    climate: xarray.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, file = tmp_path / "in.nc", tmp_path / "x.tsr"
     climate["t"].encoding["_FillValue"] = np.float32(-999)
     climate.to_netcdf(source)
@@ -123,7 +152,10 @@ def test_xarray_reads_tsr_files_lazily(climate: xarray.Dataset, tmp_path: Path, 
         read.clear()
         part = data["t"].isel(time=3, lat=slice(40, 20, -2), lon=[1, 5])
         assert not read
-        assert abs(part.values - climate["t"].isel(time=3, lat=slice(40, 20, -2), lon=[1, 5]).values).max() <= 0.02
+        assert (
+            abs(part.values - climate["t"].isel(time=3, lat=slice(40, 20, -2), lon=[1, 5]).values).max()
+            <= 0.02
+        )
         assert 0 < len(set(read)) < len(Reader(file.read_bytes()).chunk_lengths) / 2
         assert set(data.coords) == {"time", "lat", "lon"}
         assert np.array_equal(data["count"], climate["count"])
@@ -145,7 +177,9 @@ def test_xarray_opens_what_fields_there_are(tmp_path: Path) -> None:
         (tmp_path / "x.tsr").write_bytes(tersor.encode(x, codec="field", lossless=True))
         with xarray.open_dataset(tmp_path / "x.tsr", engine="tersor") as data:
             assert np.array_equal(data["field"].values, x)
-    both = FieldSet(fields={"a": Field(values=np.arange(3.0), name="a"), "b": Field(values=np.arange(2), name="b")})
+    both = FieldSet(
+        fields={"a": Field(values=np.arange(3.0), name="a"), "b": Field(values=np.arange(2), name="b")}
+    )
     (tmp_path / "x.tsr").write_bytes(tersor.encode(both, codec="field", lossless=True))
     with xarray.open_dataset(tmp_path / "x.tsr", engine="tersor") as data:
         assert data["a"].values.tolist() == [0, 1, 2]

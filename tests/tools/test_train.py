@@ -1,4 +1,4 @@
-"""The training tool learns, stops, goes on to the same weights, and its checkpoint becomes released weights."""
+"""The training tool learns, stops, goes on to the same weights; its checkpoint becomes released weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tersor.codecs.audio_coder import Target, TransformDecoder, TransformEncoder
-from tersor.codecs.audio_header import AudioHeader
-from tersor.entropy.adaptive import tables_from
+from tersor.codecs.audio.decode import TransformDecoder
+from tersor.codecs.audio.encode import TransformEncoder
+from tersor.codecs.audio.header import AudioHeader
+from tersor.codecs.audio.options import Target
+from tersor.entropy.binary_tables import tables_from
 from tersor.signals import Audio
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +33,39 @@ def photos(tmp_path: Path, picture: np.ndarray) -> Path:
 
 
 def train(photos: Path, out: Path, steps: int, *more: str) -> None:
-    command = [sys.executable, str(ROOT / "tools" / "train.py"), "image", "--data", str(photos), "--dev", str(photos), "--dev-images", "2", "--out", str(out)]
-    sizes = ["--steps", str(steps), "--batch", "2", "--crop", "64", "--eval-every", "3", "--save-every", "3", *more]
-    subprocess.run([*command, *sizes], check=True, capture_output=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "train.py"),
+        "image",
+        "--data",
+        str(photos),
+        "--dev",
+        str(photos),
+        "--dev-images",
+        "2",
+        "--out",
+        str(out),
+    ]
+    sizes = [
+        "--steps",
+        str(steps),
+        "--batch",
+        "2",
+        "--crop",
+        "64",
+        "--eval-every",
+        "3",
+        "--save-every",
+        "3",
+        *more,
+    ]
+    subprocess.run(
+        [*command, *sizes],
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
 
 
 @pytest.mark.slow
@@ -54,11 +86,43 @@ def test_resuming_gives_the_same_weights(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_learn_the_same_weights(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "two"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "tools" / "train.py"), "image", "--device", "cpu"]
-    sizes = ["--steps", "4", "--batch", "2", "--crop", "64", "--eval-every", "4", "--save-every", "4", "--dev-images", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(ROOT / "tools" / "train.py"),
+        "image",
+        "--device",
+        "cpu",
+    ]
+    sizes = [
+        "--steps",
+        "4",
+        "--batch",
+        "2",
+        "--crop",
+        "64",
+        "--eval-every",
+        "4",
+        "--save-every",
+        "4",
+        "--dev-images",
+        "1",
+    ]
     data = ["--data", str(photos), "--dev", str(photos), "--out", str(out)]
-    subprocess.run([*command, *data, *sizes], check=True, capture_output=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
-    first, second = (torch.load(out / f"checkpoint{rank}.pt", weights_only=True)["model"] for rank in ("", "1"))
+    subprocess.run(
+        [*command, *data, *sizes],
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    first, second = (
+        torch.load(out / f"checkpoint{rank}.pt", weights_only=True)["model"] for rank in ("", "1")
+    )
     for key, value in first.items():
         torch.testing.assert_close(second[key], value, rtol=0, atol=0, msg=key)
 
@@ -67,9 +131,21 @@ def test_two_processes_learn_the_same_weights(photos: Path, tmp_path: Path) -> N
 def test_a_checkpoint_becomes_weights_to_use_and_to_start_from(photos: Path, tmp_path: Path) -> None:
     train(photos, tmp_path / "run", 3)
     weights = tmp_path / "tiny.safetensors"
-    command = [sys.executable, str(ROOT / "tools" / "freeze_tables.py"), "--checkpoint", str(tmp_path / "run" / "checkpoint.pt"), "--data", str(photos)]
-    subprocess.run([*command, "--out", str(weights), "--crops", "2", "--crop", "128", "--qualities", "2"], check=True, env={"PYTHONPATH": str(ROOT)}, cwd=ROOT)
-    from tersor.models.store import load_released
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "freeze_tables.py"),
+        "--checkpoint",
+        str(tmp_path / "run" / "checkpoint.pt"),
+        "--data",
+        str(photos),
+    ]
+    subprocess.run(
+        [*command, "--out", str(weights), "--crops", "2", "--crop", "128", "--qualities", "2"],
+        check=True,
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
+    from tersor.models.image_weights import load_released
 
     released = load_released(weights, "cpu")
     assert released.card["steps"] == 3
@@ -86,20 +162,56 @@ def test_audio_trainers_resume_and_make_tables_that_decode(tmp_path: Path) -> No
         Audio(samples=np.round(9000 * buzz).astype(np.int16)[:, None], rate=8000).save(sounds / f"{i}.wav")
 
     def tool(codec: str, out: str, *more: str) -> None:
-        command = [sys.executable, str(ROOT / "tools" / "train.py"), codec, "--data", str(sounds.parent), "--out", str(tmp_path / out), *more]
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+        command = [
+            sys.executable,
+            str(ROOT / "tools" / "train.py"),
+            codec,
+            "--data",
+            str(sounds.parent),
+            "--out",
+            str(tmp_path / out),
+            *more,
+        ]
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
 
     tool("speech", "whole", "--steps", "4", "--batch", "1", "--every", "2")
     tool("speech", "parts", "--steps", "4", "--batch", "1", "--every", "2", "--stop-at", "2")
     tool("speech", "parts", "--steps", "4", "--batch", "1", "--every", "2")
     whole, parts = (load_file(tmp_path / name / "speech.safetensors") for name in ("whole", "parts"))
     assert all(np.array_equal(whole[k], parts[k]) for k in whole)
-    tool("audio", "tables", "--passes", "1", "--seconds", "1", "--speech", str(tmp_path / "whole" / "speech.safetensors"))
+    tool(
+        "audio",
+        "tables",
+        "--passes",
+        "1",
+        "--seconds",
+        "1",
+        "--speech",
+        str(tmp_path / "whole" / "speech.safetensors"),
+    )
     tables = tables_from(load_file(tmp_path / "tables" / "audio.safetensors"))
     header = AudioHeader(
-        digest=bytes(4), mode="transform", rate=8000, channels=1, samples=16000, dtype=np.dtype(np.int16), bits=16, segment=16000, asked="bitrate", value=16.0
+        digest=bytes(4),
+        mode="transform",
+        rate=8000,
+        channels=1,
+        samples=16000,
+        dtype=np.dtype(np.int16),
+        bits=16,
+        segment=16000,
+        asked="bitrate",
+        value=16.0,
     )
-    encoder, decoder = TransformEncoder(header, Target(bitrate=16, passes=1), tables=tables), TransformDecoder(header, tables)
+    encoder, decoder = (
+        TransformEncoder(header, Target(bitrate=16, passes=1), tables=tables),
+        TransformDecoder(header, tables),
+    )
     x = np.round(9000 * np.sin(2 * np.pi * 130 * t) ** 9).astype(np.int16)[:, None]
     (payload,) = [*encoder.push(x), *encoder.finish()]
     y = np.concatenate([decoder.push(decoder.read(0, payload)), decoder.finish()])

@@ -1,0 +1,146 @@
+"""Encoder effort: fit the latents of one image to the decoder, which knows nothing of it.
+
+The decoder's filter moves every coefficient, so the encoder aims beside it: what it codes next is what
+rounding gave, plus the part of the picture that the decoder still misses,
+
+    y' = y_hat + step * J^T (x - decode(y_hat)) + (1 - step) * (y - y_hat)
+
+with J the filter's Jacobian. One step takes J for the identity and runs forward only; more have it by a
+backward pass, and the best is kept. The
+decoder's filter is trained on photographs; where a picture is nearer without it, it is left out, so that
+nothing falls below the bare transform. The rate has no part in the step: rounding weighs it
+(`LatentCoder.choose`). Gradients of the rate through the prior were tried beside this and gained less in more
+time. `tools/studies.py effort` measures both.
+
+Source: refinement at encode time, Campos et al. 2019, Yang, Bamler, Mandt 2020; the step is Gauss-Newton's
+for a synthesis that is nearly orthonormal.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tersor.codecs.image.latents import LatentCoder
+from tersor.codecs.image.tiles import PATCH
+from tersor.entropy.rans import SymbolEncoder
+from tersor.models.exact import ONE
+from tersor.models.image import lambda_of
+from tersor.models.prior import N_QUALITIES
+from tersor.timing import stage
+
+STEP = 0.8
+
+
+def refine(
+    coder: LatentCoder,
+    pixels: Tensor,
+    y: Tensor,
+    quality: Tensor,
+    inner: tuple[slice, slice],
+    iterations: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Latents to code in place of y, and which pictures to decode plainly, without the filter.
+
+    Args:
+        coder: of the released model.
+        pixels: float [N, 3, 16 H, 16 W], 0..255.
+        y: float [N, M, H, W], from analysis, in steps.
+        quality: int64 [N].
+        inner: rows and columns of the part that is coded; around it the decoder is taken to see y.
+        iterations: steps with a backward pass; 0 takes one without.
+
+    Returns:
+        float [N, M, h, w], of the inner part; bool [N].
+    """
+    latents, plain = _anticipate(coder, pixels, y, quality, inner)
+    if iterations and not plain.all():
+        latents = torch.where(
+            plain[:, None, None, None], latents, _descend(coder, pixels, y, quality, inner, iterations)
+        )
+    return latents, plain
+
+
+@torch.inference_mode()
+def _anticipate(
+    coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice]
+) -> tuple[Tensor, Tensor]:
+    """One step by what the decoded picture itself misses; none where the bare transform is nearer."""
+    model, rows, columns = coder.model, *inner
+    target = y[:, :, rows, columns]
+    y_hat = coder.push(target, quality, ()) / ONE
+    with stage("refinement"):
+        seen = y.clone()
+        seen[:, :, rows, columns] = y_hat
+        bare, x_hat, x = (
+            v[:, :, _pixels(rows), _pixels(columns)] for v in (*_synthesis(coder, seen, quality), pixels)
+        )
+        plain = _squared_error(bare, x) < _squared_error(x_hat, x)
+        ahead = target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
+    return torch.where(plain[:, None, None, None], target, ahead), plain
+
+
+def _descend(
+    coder: LatentCoder,
+    pixels: Tensor,
+    y: Tensor,
+    quality: Tensor,
+    inner: tuple[slice, slice],
+    iterations: int,
+) -> Tensor:
+    """The best of `iterations` steps, by rate and squared error."""
+    model, rows, columns = coder.model, *inner
+    lam = lambda_of((quality.float() - 1) / (N_QUALITIES - 1)).to(y.device)
+    curvature = model.log_ungain.at(quality).exp().square()
+    unrefined = y[:, :, rows, columns]
+    latents, best, best_cost = unrefined, unrefined, torch.full((len(y),), torch.inf, device=y.device)
+    with torch.inference_mode(False), torch.enable_grad():
+        for _ in range(iterations):
+            counters = [SymbolEncoder() for _ in y]
+            y_hat = (coder.push(latents, quality, counters, unrefined) / ONE).clone().requires_grad_()
+            with stage("refinement"):
+                seen = y.clone()
+                seen[:, :, rows, columns] = y_hat
+                error = (
+                    (_synthesis(coder, seen, quality)[1] - pixels)[:, :, _pixels(rows), _pixels(columns)]
+                    .square()
+                    .sum((1, 2, 3))
+                )
+                (gradient,) = torch.autograd.grad(error.sum() / 2, y_hat)
+            cost = lam * error.detach() / 3 + torch.tensor(
+                [c.estimated_bits for c in counters], device=y.device
+            )
+            better = cost < best_cost
+            best, best_cost = (
+                torch.where(better[:, None, None, None], latents, best),
+                torch.where(better, cost, best_cost),
+            )
+            latents = latents + STEP * (y_hat.detach() - gradient / curvature - latents)
+    return best
+
+
+def _synthesis(coder: LatentCoder, y_hat: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    """What the decoder will show without and with the filter, each [N, 3, 16 H, 16 W]; the filter's part in
+    bfloat16 where faster: no bit depends on it.
+    """
+    model = coder.model
+    bare = model.base_synthesis(y_hat, model.log_ungain.at(quality).exp())
+    with torch.autocast(y_hat.device.type, torch.bfloat16, enabled=_fast_bfloat16(y_hat.device)):
+        return bare, model.filter(bare, model.filter.quality.at(quality))
+
+
+def _squared_error(shown: Tensor, x: Tensor) -> Tensor:
+    """[N], as people see it: clamped to what can be shown."""
+    return (shown.clamp(0, 255) - x).square().sum((1, 2, 3))
+
+
+def _pixels(latents: slice) -> slice:
+    return slice(PATCH * latents.start, PATCH * latents.stop)
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 convolutions are faster here than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,159 @@
+"""`tersor bench --codec field`: megabytes a second and the split by stage; the compiled loops beside the same
+prediction in numpy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.field import grid
+from tersor.codecs.field.codec import FieldCodec
+from tersor.codecs.field.grid import Ints, Pass
+from tersor.codecs.field.grid_loops import FRACTION_BITS, N_FEATURES, STENCIL_BITS, code_rows
+from tersor.errors import SignalError
+from tersor.evaluate.lab import timed
+from tersor.files.field import read_field
+from tersor.signals import Field
+from tersor.testing.samples import weather
+
+
+def numpy_predictions(p: Pass, values: Ints, stencil: Ints) -> Ints:
+    """What the compiled loop computes, but for features and symbols: a pass over memory for every tap."""
+    counts = [len(c) for c in p.points]
+    parity = np.indices(counts, np.uint8).sum(0, dtype=np.uint8) & 1
+    index = np.unravel_index(np.flatnonzero(parity.ravel() == p.key[2]), counts)
+
+    def tap(t: int) -> Ints:
+        return values[sum(p.taps[j][t, index[j]] for j in range(len(counts)))]
+
+    twice = tap(0) + tap(1)
+    total = np.zeros(len(twice), np.int64)
+    for t in range(p.n_taps):
+        total += stencil[t] * (2 * tap(t) - twice)
+    return ((twice << STENCIL_BITS) + total + (1 << STENCIL_BITS)) >> (STENCIL_BITS + 1)
+
+
+def loop_speed(x: NDArray[Any], repeat: int) -> dict[str, float]:
+    """Million cells a second of the largest pass of a block: the compiled loop, which also quantises and
+    describes, and numpy, which only predicts.
+    """
+    plan = grid.plan(x.shape, False)
+    p = max(plan.passes, key=lambda p: p.count)
+    values = np.round(x.astype(np.float64).ravel() * 64 / max(float(np.ptp(x)), 1e-9) * 1e3).astype(np.int64)
+    stencil = grid.default_stencil(p)
+    valid, target = np.ones(x.size, np.bool_), values.astype(np.float64)
+    points, symbols, features = (
+        np.empty(p.count, np.int64),
+        np.empty(p.count, np.int32),
+        np.empty((p.count, N_FEATURES), np.uint16),
+    )
+    q = np.zeros(x.size, np.int32)
+    expected = numpy_predictions(p, values, stencil)
+    work = values.copy()
+
+    def compiled() -> None:
+        code_rows(
+            work,
+            q,
+            *p.points,
+            *p.taps,
+            p.along,
+            p.plane,
+            p.key[2],
+            stencil,
+            0,
+            False,
+            0,
+            p.rows,
+            target,
+            valid,
+            points,
+            symbols,
+            np.empty(0, np.int64),
+            features,
+        )
+
+    compiled()
+    if not np.array_equal(expected, work[points] - (symbols.astype(np.int64) << FRACTION_BITS)):
+        raise SignalError(
+            "the compiled loop and numpy predict different values: a fault of tersor; report it"
+        )
+
+    def seconds(run: Any) -> float:
+        times = []
+        for _ in range(repeat):
+            began = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - began)
+        return median(times)
+
+    cells = p.count / 1e6
+    return {
+        "compiled": cells / seconds(compiled),
+        "numpy": cells / seconds(lambda: numpy_predictions(p, values, stencil)),
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    if args.limit < 1 or args.repeat < 1:
+        raise SignalError(f"--limit {args.limit} --repeat {args.repeat}: both must be at least 1")
+    paths = sorted(Path(args.data).glob("*.npy"))[: args.limit] if args.data else []
+    if args.data and not paths:
+        raise SignalError(f"{args.data}: no .npy files here")
+    arrays = [np.asarray(read_field(p)) for p in paths] or [weather()]
+    fields = [Field(values=x) for x in arrays]
+    codec = FieldCodec()
+    files = codec.encode_batch(fields, rel_error=args.rel_error)
+    megabytes = sum(x.nbytes for x in arrays) / 1e6
+    facts: dict[str, Any] = {
+        "device": f"cpu, {os.cpu_count()} cores",
+        "fields": len(arrays),
+        "megabytes": round(megabytes, 3),
+        "rel_error": args.rel_error,
+        "ratio": round(megabytes * 1e6 / sum(map(len, files)), 3),
+    }
+    for name, work in (
+        ("encode", lambda: codec.encode_batch(fields, rel_error=args.rel_error)),
+        ("decode", lambda: codec.decode_batch(files)),
+    ):
+        seconds, stages = timed(work, args.repeat, False)
+        inside = sum(stages.values())
+        facts[name] = {
+            "seconds": round(seconds, 3),
+            "megabytes_per_second": round(megabytes / seconds, 2),
+            "thread_seconds_in_stages": round(inside, 3),
+            "split": {k: round(v / inside, 3) for k, v in sorted(stages.items(), key=lambda s: -s[1])},
+        }
+    facts["largest_pass_million_cells_per_second"] = {
+        k: round(v, 1) for k, v in loop_speed(weather(), max(args.repeat, 5)).items()
+    }
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    print(
+        f"{facts['device']}; {facts['fields']} fields, {megabytes:.1f} MB, "
+        f"bound {args.rel_error:g} of the range, ratio {facts['ratio']:.2f}"
+    )
+    for name in ("encode", "decode"):
+        f = facts[name]
+        print(
+            f"{name}  {f['megabytes_per_second']:7.2f} MB/s  {f['seconds']:.2f} s   "
+            + ", ".join(f"{k} {v:.0%}" for k, v in f["split"].items())
+        )
+    speeds = facts["largest_pass_million_cells_per_second"]
+    print(
+        f"prediction of the largest pass of a block   compiled {speeds['compiled']:g} M cells/s with "
+        f"quantisation and features, numpy {speeds['numpy']:g} without"
+    )
+    print("encode includes one decode of every block, the check of its bound; the split is of thread seconds")
+    return 0

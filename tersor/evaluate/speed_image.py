@@ -1,0 +1,199 @@
+"""`tersor bench`: images and megapixels a second, and the split by stage. Medians of several runs, after a
+warm-up.
+
+Beside our coder the speed of CompressAI's own, on the same symbols and tables, if it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tersor.codecs.image.codec import ImageCodec
+from tersor.codecs.image.latents import LatentCoder
+from tersor.entropy.rans import SymbolDecoder, SymbolEncoder
+from tersor.entropy.tables import FrozenTables
+from tersor.errors import SignalError
+from tersor.evaluate.lab import load_folder, timed
+from tersor.models import exact
+from tersor.models.image_weights import load_image_model
+from tersor.signals import Image
+from tersor.testing.samples import picture
+
+
+class SymbolRecorder:
+    """Takes the place of an encoder and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[NDArray[Any], NDArray[Any], FrozenTables]] = []
+
+    def push(self, symbols: NDArray[Any], tables: NDArray[Any], frozen: FrozenTables) -> None:
+        self.runs.append((symbols, tables, frozen))
+
+
+def coder_speed(device: str, image: NDArray[np.uint8], quality: int, repeat: int) -> dict[str, float]:
+    """Millions of latent symbols a second, ours and CompressAI's, on the latents of one image."""
+    released = load_image_model(None, device)
+    model = released.model
+    h, w = (max(16, v // 16 * 16) for v in image.shape[:2])
+    if min(image.shape[:2]) < 16:
+        raise SignalError(
+            f"an image of {image.shape[1]}x{image.shape[0]} is too small to time; "
+            "use some of at least 16 pixels a side"
+        )
+    q = torch.tensor([quality], device=device)
+    with torch.inference_mode():
+        x = torch.from_numpy(image[:h, :w]).permute(2, 0, 1)[None].float().to(device)
+        y = model.analysis(x, model.log_gain.at(q).exp())
+        recorder = SymbolRecorder()
+        LatentCoder(released).push(y, q, [recorder])
+    runs = [(s, t) for s, t, frozen in recorder.runs if frozen is released.y_tables]
+    symbols, tables = (np.concatenate(v) for v in zip(*runs, strict=True))
+    coded = tables > 0
+    count = len(symbols) / 1e6
+
+    def encode() -> bytes:
+        e = SymbolEncoder()
+        e.push(symbols, tables, released.y_tables)
+        return e.finish()
+
+    payload = encode()
+    out = {
+        "ours_encode": count / timed(encode, repeat, False)[0],
+        "ours_decode": count
+        / timed(lambda: SymbolDecoder(payload, "bench").pop(tables, released.y_tables), repeat, False)[0],
+    }
+    try:
+        from compressai import ans
+    except ImportError:
+        return out
+    radii = released.y_tables.radii
+    cdfs = [
+        [0, *np.round(np.cumsum(2.0**-b) * 65535).astype(int).tolist(), 65536] for b in released.y_tables.bits
+    ]
+    sizes, offsets = [len(c) for c in cdfs], (-radii).tolist()
+    few, few_tables = (
+        symbols[coded].astype(int),
+        tables[coded].astype(int),
+    )  # it has no certain table: only what we code too
+    args = (few_tables.tolist(), cdfs, sizes, offsets)
+    string = ans.RansEncoder().encode_with_indexes(few.tolist(), *args)
+    # The lists are made on every call, as CompressAI's own entropy models do.
+    out["compressai_encode"] = (
+        count
+        / timed(
+            lambda: ans.RansEncoder().encode_with_indexes(few.tolist(), few_tables.tolist(), *args[1:]),
+            repeat,
+            False,
+        )[0]
+    )
+    out["compressai_decode"] = (
+        count
+        / timed(
+            lambda: ans.RansDecoder().decode_with_indexes(string, few_tables.tolist(), *args[1:]),
+            repeat,
+            False,
+        )[0]
+    )
+    return out
+
+
+def exact_speed(device: str, repeat: int) -> dict[str, float]:
+    """Tera-operations a second of one layer of the prior (1536 positions, 3x3, 160 channels): float64, which
+    we use, and four int8 products of 8-bit digits.
+
+    `int8_digits_agree` is 0 where the library's int8 product is not exact: CPUs without VNNI saturate its
+    16-bit partial sums.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(-30000, 30000, (1, 160, 32, 48), dtype=torch.int32, generator=generator).to(device)
+    rows = exact.columns(x, 3)
+    weights = torch.randint(-30000, 30000, (rows.shape[1], 160), generator=generator).double().to(device)
+    digits = torch.cat(int8_digits(weights), 1)
+
+    def by_digits() -> torch.Tensor:
+        high, low = torch._int_mm(torch.cat(int8_digits(rows), 0), digits).long().chunk(2, 0)
+        return (high[:, :160] << 16) + ((high[:, 160:] + low[:, :160]) << 8) + low[:, 160:]
+
+    cuda = device != "cpu"
+    operations = 2 * rows.shape[0] * weights.numel() / 1e12
+    return {
+        "float64": operations / timed(lambda: rows @ weights, repeat, cuda)[0],
+        "int8_digits": operations / timed(by_digits, repeat, cuda)[0],
+        "int8_digits_agree": float(torch.equal(by_digits(), (rows @ weights).long())),
+    }
+
+
+def int8_digits(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integers in +-32639 -> signed 8-bit digits (high, low), x = 256 high + low."""
+    v = x.to(torch.int16)
+    high = (v + 128) >> 8
+    return high.to(torch.int8), (v - (high << 8)).to(torch.int8)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    if args.limit < 1 or args.repeat < 1:
+        raise SignalError(f"--limit {args.limit} --repeat {args.repeat}: both must be at least 1")
+    began = time.perf_counter()
+    images = [x for _, x in load_folder(args.data, args.limit)] if args.data else [picture()] * args.limit
+    reading = time.perf_counter() - began
+    codec = ImageCodec(args.device, args.batch)
+    cuda = codec.device != "cpu"
+    signals = [Image(samples=np.ascontiguousarray(x)) for x in images]
+    files = codec.encode_batch(signals, quality=args.quality)
+    pixels = sum(i.width * i.height for i in signals) / 1e6
+    facts: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
+        "images": len(images),
+        "megapixels": round(pixels, 3),
+        "batch": args.batch,
+        "reading_seconds": round(reading, 4),
+    }
+    for name, work in (
+        ("encode", lambda: codec.encode_batch(signals, quality=args.quality)),
+        ("decode", lambda: codec.decode_batch(files)),
+    ):
+        seconds, stages = timed(work, args.repeat, cuda)
+        stages["other"] = max(0.0, seconds - sum(stages.values()))
+        facts[name] = {
+            "seconds_per_image": round(seconds / len(images), 4),
+            "images_per_second": round(len(images) / seconds, 2),
+            "megapixels_per_second": round(pixels / seconds, 2),
+            "split": {k: round(v / seconds, 3) for k, v in sorted(stages.items(), key=lambda s: -s[1])},
+        }
+    facts["coder_million_symbols_per_second"] = {
+        k: round(v, 1) for k, v in coder_speed(codec.device, images[0], args.quality, args.repeat).items()
+    }
+    facts["exact_layer_tera_operations_per_second"] = {
+        k: round(v, 3) for k, v in exact_speed(codec.device, max(args.repeat, 10)).items()
+    }
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    print(
+        f"{facts['device']}; {facts['images']} images, {pixels:.2f} megapixels, batch {args.batch}; "
+        f"reading the files took {reading:.3f} s"
+    )
+    for name in ("encode", "decode"):
+        f = facts[name]
+        split = ", ".join(f"{k} {v:.0%}" for k, v in f["split"].items())
+        print(
+            f"{name}  {f['images_per_second']:8.2f} images/s  {f['megapixels_per_second']:7.2f} Mpx/s  "
+            f"{f['seconds_per_image']:.3f} s each   {split}"
+        )
+    for key, unit in (
+        ("coder_million_symbols_per_second", "M symbols/s"),
+        ("exact_layer_tera_operations_per_second", "T op/s"),
+    ):
+        print(
+            f"{key.split('_')[0]}   "
+            + ", ".join(f"{k.replace('_', ' ')} {v:g} {unit}" for k, v in facts[key].items())
+        )
+    return 0

@@ -1,0 +1,223 @@
+"""Files of arrays, in and out: .npy, .npz, NetCDF, HDF5 and Zarr."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tersor.errors import SignalError
+from tersor.files.atomic import write_atomically
+from tersor.files.hdf5 import HDF5, hdf5_bytes, read_hdf5
+from tersor.files.netcdf_zarr import NETCDF, ZARR, netcdf_bytes, read_dataset, write_zarr
+from tersor.signals import Field, FieldSet
+
+STRAY = 30.0  # G: how many times the spread of the middle 96 % an extreme is away before a note says so
+REFUSED = {
+    ".h4": "HDF4 files are not read; convert it to NetCDF first (h4toncff, or ncks)",
+    ".hdf": "HDF4 files are not read: convert it to NetCDF (h4toncff, or ncks); an HDF5 file is named .h5",
+    ".grib": "GRIB files are not read; convert it to NetCDF first (cdo -f nc copy, or grib_to_netcdf)",
+    ".grb": "GRIB files are not read; convert it to NetCDF first (cdo -f nc copy, or grib_to_netcdf)",
+    ".mat": "MATLAB files are not read; those of version 7.3 are HDF5: name them .h5",
+}
+SUFFIXES = {".npy", ".npz", ZARR} | NETCDF | HDF5
+
+
+def read_field(source: Path | bytes, variables: Sequence[str] | None = None) -> Field | FieldSet:
+    """The array of a .npy file (pickled objects are refused), or the variables of a file that has several;
+    bytes are told apart by how they begin.
+
+    Raises:
+        SignalError: not such a file, or one without the variables asked for.
+    """
+    signal = _read(source, variables)
+    fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+    notes = [note for f in fields if (note := stray_values(f))]
+    return replace(signal, notes=(*signal.notes, *notes)) if notes else signal
+
+
+def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | FieldSet:
+    suffix = source.suffix.lower() if isinstance(source, Path) else ""
+    name = str(source) if isinstance(source, Path) else "standard input"
+    if isinstance(source, bytes):
+        suffix = _suffix_of(source)
+        if suffix in NETCDF:
+            return _from_bytes(source, suffix, variables)
+    if isinstance(source, Path) and suffix in NETCDF | {ZARR}:
+        return read_dataset(source, variables)
+    if suffix in HDF5:
+        return read_hdf5(source, variables)
+    if suffix in REFUSED:
+        raise SignalError(f"{name}: {REFUSED[suffix]}")
+    try:
+        values = np.load(source if isinstance(source, Path) else io.BytesIO(source), allow_pickle=False)
+        if not isinstance(values, np.ndarray):
+            with values:
+                return _archive(values, name, variables)
+    except OSError as e:
+        raise SignalError(f"{name}: cannot be read ({e.strerror or e})") from e
+    except (ValueError, EOFError, zipfile.BadZipFile) as e:
+        if isinstance(e, SignalError):
+            raise
+        what = "it holds Python objects, which are not read" if "pickle" in str(e) and _is_npy(source) else e
+        if "pickle" in str(e) and not _is_npy(source):
+            what = f"it begins with {_front(source)!r}"
+        raise SignalError(
+            f"{name}: not a .npy or .npz file of numbers ({what}); allowed are .npy, .npz, NetCDF and HDF5"
+        ) from e
+    if variables:
+        raise SignalError(f"{name}: a .npy file has one array without a name; leave out --variables")
+    return Field(values=_numbers(values, name))
+
+
+def _front(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:8]
+    with source.open("rb") as f:
+        return f.read(8)
+
+
+def _is_npy(source: Path | bytes) -> bool:
+    return _front(source).startswith((b"\x93NUMPY", b"PK"))
+
+
+def _suffix_of(data: bytes) -> str:
+    """Of a file by how it begins; NetCDF-4 is HDF5 with a mark of its library."""
+    if data[:3] == b"CDF":
+        return ".nc"
+    if data[:8] == b"\x89HDF\r\n\x1a\n":
+        return ".nc" if b"_NCProperties" in data or b"_Netcdf4Dimid" in data else ".h5"
+    return ""
+
+
+def _from_bytes(data: bytes, suffix: str, variables: Sequence[str] | None) -> FieldSet:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"input{suffix}"
+        path.write_bytes(data)
+        try:
+            return read_dataset(path, variables)
+        except SignalError as e:
+            raise SignalError(str(e).replace(str(path), "standard input")) from e
+
+
+def stray_values(f: Field) -> str:
+    """A note where the extreme values stand so far from the rest that they look like marks of missing data:
+    a bound relative to the range would then be useless. "" if there is nothing to say."""
+    x = f.values
+    if f.exact or x.dtype.kind != "f" or x.size < 2:
+        return ""
+    own = [
+        f.attributes.get(k) for k in ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max")
+    ]
+    if any(v is not None for v in (*own, f.encoding.get("fillvalue"))):
+        return ""
+    flat = x.reshape(-1)
+    known = flat[np.isfinite(flat) & (flat != flat.dtype.type(9.969209968386869e36))]
+    if known.size < 2:
+        return ""
+    low, high = float(known.min()), float(known.max())
+    some = known[:: max(1, known.size // 100_000)].astype(np.float64)
+    a, b = np.quantile(some, [0.02, 0.98]) if some.size > 100 else (low, high)
+    spread = max(b - a, abs(a) * 1e-3, abs(b) * 1e-3)
+    far = [v for v in (low, high) if max(a - v, v - b) > STRAY * spread > 0]
+    if not far:
+        return ""
+    values = " and ".join(f"{v:g}" for v in far)
+    return (
+        f"{f.name + ': ' if f.name else ''}{values} stands far from the rest ({a:g} to {b:g}); "
+        "if it marks missing cells, give it as --fill-value"
+    )
+
+
+def _archive(arrays: Any, name: str, variables: Sequence[str] | None) -> FieldSet:
+    """The arrays of a .npz file."""
+    names = list(arrays.files) if variables is None else list(variables)
+    if missing := sorted(set(names) - set(arrays.files)):
+        raise SignalError(f"{name}: no array {', '.join(missing)}; it has {', '.join(arrays.files)}")
+    if not names:
+        raise SignalError(f"{name}: no arrays")
+    return FieldSet(
+        fields={n: Field(values=_numbers(arrays[n], f"{name}, {n}"), name=n) for n in names},
+        encoding={"source": ".npz"},
+    )
+
+
+def _numbers(values: Any, name: str) -> Any:
+    if values.dtype.kind not in "fiub":
+        raise SignalError(f"{name}: the array is {values.dtype}; allowed are floats, integers and booleans")
+    return values
+
+
+def field_bytes(signal: Field | FieldSet, suffix: str) -> bytes:
+    """A file of arrays; `field_file` says as well what it does not hold.
+
+    Raises:
+        SignalError: see `field_file`.
+    """
+    return field_file(signal, suffix)[0]
+
+
+def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str, ...]]:
+    """A file of arrays, and notes of what it does not hold.
+
+    Raises:
+        SignalError: a suffix that is not supported, or several variables for a file of one.
+    """
+    suffix = suffix.lower()
+    if suffix in NETCDF:
+        return netcdf_bytes(signal)
+    if suffix in HDF5:
+        return hdf5_bytes(signal)
+    if suffix == ZARR:
+        raise SignalError("a Zarr store is a folder, not a file; give -o a name that ends with .zarr")
+    if suffix not in (".npy", ".npz"):
+        raise SignalError(f"'{suffix}' is not a format for arrays; allowed are {', '.join(sorted(SUFFIXES))}")
+    fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+    out = io.BytesIO()
+    if texts := [
+        f.name
+        for f in fields
+        if (f.is_text and f.name in getattr(signal, "asked", ())) or (f.is_text and suffix == ".npz")
+    ]:
+        raise SignalError(
+            f"{suffix} files hold numbers, not text ({', '.join(texts)}); write .nc, "
+            "or choose others with --variables"
+        )
+    if suffix == ".npz":
+        np.savez(out, **{f.name or "field": f.values for f in fields})
+        return out.getvalue(), _unkept(signal, suffix)
+    if isinstance(signal, FieldSet) and len(signal.asked) == 1:
+        fields = [signal[signal.asked[0]]]
+    if len(fields) != 1:
+        raise SignalError(
+            f"a .npy file holds one array, not {len(fields)} variables "
+            f"({', '.join(f.name for f in fields)}); write .nc, or choose one with --variables"
+        )
+    np.save(out, fields[0].values, allow_pickle=False)
+    return out.getvalue(), _unkept(signal, suffix)
+
+
+def _unkept(signal: Field | FieldSet, suffix: str) -> tuple[str, ...]:
+    """Files of NumPy hold numbers alone."""
+    fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+    attributes = any(f.attributes for f in fields) or bool(getattr(signal, "attributes", None))
+    return (f"a {suffix} file holds no attributes; .nc and .h5 do",) if attributes else ()
+
+
+def write_field(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
+    """Write aside, then rename; the suffix names the format. -> notes of what it does not hold.
+
+    Raises:
+        SignalError: as `field_bytes`.
+    """
+    if path.suffix.lower() == ZARR:
+        return write_zarr(signal, path)
+    data, notes = field_file(signal, path.suffix)
+    write_atomically(path, data)
+    return notes

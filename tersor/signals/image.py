@@ -1,0 +1,108 @@
+"""A still image: samples, metadata, notes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.errors import SignalError
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import torch
+
+MAX_PIXELS = 1 << 29
+MAX_SIDE = 1 << 24
+SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A still image; `np.asarray(image)` is its samples.
+
+    Attributes:
+        samples: uint8 or uint16 [H, W, C]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); rows
+            from the top, not yet turned by EXIF orientation.
+        metadata: "icc", "exif", "xmp" blocks as found in the file.
+        notes: what was changed on the way in, for people ("palette converted to RGB").
+        exact: False if the file held more than these samples (16 bits reduced to 8, CMYK converted).
+
+    Raises:
+        SignalError: samples of another type or shape, or no pixels.
+    """
+
+    samples: NDArray[Any]
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        s = self.samples
+        if s.dtype not in SAMPLE_TYPES:
+            raise SignalError(
+                f"image samples are {s.dtype}; allowed are uint8 and uint16: "
+                "scale and round floats to one of them first"
+            )
+        if s.ndim != 3 or s.shape[2] not in (1, 2, 3, 4):
+            raise SignalError(
+                f"image samples have shape {s.shape}; needed is [H, W, C] with C of 1, 2, 3 or 4"
+            )
+        if 0 in s.shape:
+            raise SignalError(f"the image is {s.shape[1]}x{s.shape[0]} pixels: there is nothing to encode")
+        if s.shape[0] * s.shape[1] > MAX_PIXELS or max(s.shape[:2]) > MAX_SIDE:
+            raise SignalError(
+                f"the image is {s.shape[1]}x{s.shape[0]} pixels; "
+                f"allowed are {MAX_PIXELS} in all and {MAX_SIDE} a side: split it first"
+            )
+
+    @property
+    def width(self) -> int:
+        return int(self.samples.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.samples.nbytes)
+
+    @property
+    def bits_per_sample(self) -> int:
+        return 8 * self.samples.dtype.itemsize
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return (
+            np.array(self.samples, dtype=dtype)
+            if copy or dtype not in (None, self.samples.dtype)
+            else self.samples
+        )
+
+    def __repr__(self) -> str:
+        h, w, channels = self.samples.shape
+        return f"Image({w}x{h}, channels={channels}, {self.samples.dtype}, metadata={sorted(self.metadata)})"
+
+    def pil(self) -> PIL.Image.Image:
+        """As a Pillow image with its ICC profile and EXIF block in `info`.
+
+        Raises:
+            SignalError: 16-bit colour, which Pillow has no mode for; `save` writes it, `np.asarray` gives it.
+        """
+        image: PIL.Image.Image = importlib.import_module("tersor.files.image").to_pil(self)
+        return image
+
+    def tensor(self) -> torch.Tensor:
+        """As a torch tensor, uint8 or uint16 [C, H, W]."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(self.samples.transpose(2, 0, 1)))
+
+    def save(self, path: str | Path) -> None:
+        """Write an image file; the suffix names the format (16 bits: .png)."""
+        importlib.import_module("tersor.files.image").write_image(self, Path(path))

@@ -1,0 +1,177 @@
+"""Several versions of tables and weights side by side: files of each decode, whichever is the default."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tersor
+from tersor import container, weights
+from tersor.codecs.image.codec import ImageCodec
+from tersor.container import Reader
+from tersor.errors import WeightsError
+from tersor.files.image import read_image
+from tersor.signals import Audio
+from tersor.testing.samples import picture, weather
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+Install = Callable[..., weights.Release]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a set of tensors beside those of the package, and let encoders use it."""
+    monkeypatch.setenv(weights.FOLDERS_VARIABLE, str(tmp_path))
+
+    def put(name: str, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> weights.Release:
+        save_file(tensors, tmp_path / f"{name}.safetensors", metadata)
+        kind = name.rpartition("-")[0]
+        monkeypatch.setattr(weights, "DEFAULTS", MappingProxyType({**weights.DEFAULTS, kind: name}))
+        return weights.find(kind)
+
+    return put
+
+
+def header_digest(file: bytes) -> bytes:
+    return Reader(file).header[:4]
+
+
+def sound(n: int, channels: int) -> np.ndarray:
+    t = np.arange(n) / 16000
+    noise = np.random.default_rng(0).normal(0, 300, (n, channels))
+    return (9000 * np.sin(2 * np.pi * 220 * t)[:, None] + noise).astype(np.int16)
+
+
+def other_audio() -> dict[str, Any]:
+    """The released state with every probability and the net moved."""
+    tensors, _ = weights.find("audio").read()
+    for model in ("audio", "pcm"):
+        p = tensors[f"{model}.probabilities"]
+        tensors[f"{model}.probabilities"] = p + (((1 << 21) - p) >> 2)
+    return {k: v * np.float32(0.5) if k.startswith("speech.") else v for k, v in tensors.items()}
+
+
+def other_magnitudes() -> dict[str, Any]:
+    """The released counts with one moved from the middle of each table to its end."""
+    tensors, _ = weights.find("magnitude").read()
+    for shape in range(4):
+        at = 0
+        for radius in tensors[f"radii.{shape}"]:
+            if radius:
+                tensors[f"counts.{shape}"][at + radius] -= 1
+                tensors[f"counts.{shape}"][at] += 1
+            at += 2 * radius + 1
+    return tensors
+
+
+def golden_sounds_decode() -> None:
+    paths = sorted(GOLDEN.glob("*/audio/*.tsr"))
+    assert paths
+    for path in paths:
+        decoded, expected = np.asarray(tersor.decode(path.read_bytes())), np.load(path.with_suffix(".npy"))
+        if "lossless" in path.stem:
+            assert np.array_equal(decoded, expected)
+        else:
+            unit = 1.0 if decoded.dtype.kind == "i" else 2.0**-15
+            assert np.abs(decoded.astype(float) - expected).max() <= unit
+
+
+def test_sounds_of_two_versions_decode_side_by_side(install: Install) -> None:
+    speech, music = sound(16000, 1), sound(9000, 2)
+    cases = ((speech, {"quality": 50}), (music, {"quality": 50}), (music, {"lossless": True}))
+    old = [tersor.encode(Audio(samples=x, rate=16000), codec="audio", **o) for x, o in cases]
+    as_before = [np.asarray(tersor.decode(f)) for f in old]
+    second = install("audio-2", other_audio())
+    new = [tersor.encode(Audio(samples=x, rate=16000), codec="audio", **o) for x, o in cases]
+    assert {header_digest(f) for f in new} == {second.digest}
+    assert {header_digest(f) for f in old} != {second.digest}
+    assert all(a != b for a, b in zip(old, new, strict=True))
+    for f, x in zip(old, as_before, strict=True):
+        assert np.array_equal(np.asarray(tersor.decode(f)), x)
+    assert np.array_equal(np.asarray(tersor.decode(new[2])), music)
+    assert np.abs(np.asarray(tersor.decode(new[0])).astype(float) - speech).mean() < 1000
+    golden_sounds_decode()
+    stream = tersor.Codec("audio").stream(rate=16000, channels=2, lossless=True)
+    receiver = stream.decoder()
+    heard = [receiver.push(p) for p in [*stream.push(music), *stream.end()]]
+    assert np.array_equal(np.concatenate(heard), music)
+
+
+def test_a_net_is_trained_again_without_touching_what_needs_none(install: Install) -> None:
+    second = install("audio-2", other_audio())
+    net = {k: -v for k, v in second.read()[0].items() if k.startswith("speech.")}
+    third = install("audio-3", net, {"base": second.digest.hex()})
+    assert third.path.stat().st_size < second.path.stat().st_size / 4
+    x = Audio(samples=sound(16000, 1), rate=16000)
+    lossless, lossy = (tersor.encode(x, codec="audio", **o) for o in ({"lossless": True}, {"quality": 40}))
+    assert header_digest(lossless) == second.digest
+    assert header_digest(lossy) == third.digest
+    assert np.array_equal(np.asarray(tersor.decode(lossless)), x.samples)
+    with_third = np.asarray(tersor.decode(lossy)).astype(int)
+    reader = Reader(lossy)
+    chunks = [reader.chunk(i) for i in range(len(reader.chunk_lengths))]
+    other = container.write(4, second.digest + reader.header[4:], {}, chunks)
+    assert np.abs(np.asarray(tersor.decode(other)) - with_third).max() > 0, "the net takes part"
+    golden_sounds_decode()
+
+
+def test_fields_and_integers_of_two_versions_decode_side_by_side(install: Install) -> None:
+    air, photo = np.asarray(weather())[:2, :64, :64], np.ascontiguousarray(picture(90, 70))
+    cases = (
+        (air, "field", {"max_error": 0.01}),
+        (air, "field", {"pointwise_rel_error": 0.01}),
+        (photo, "lossless", {}),
+    )
+    old = [tersor.encode(x, codec=codec, **o) for x, codec, o in cases]
+    as_before = [np.asarray(tersor.decode(f)) for f in old]
+    second = install("magnitude-2", other_magnitudes())
+    new = [tersor.encode(x, codec=codec, **o) for x, codec, o in cases]
+    assert header_digest(new[0]) == second.digest
+    assert all(a != b for a, b in zip(old, new, strict=True))
+    for a, b, x in zip(old, new, as_before, strict=True):
+        assert np.array_equal(np.asarray(tersor.decode(a)), x)
+        assert np.array_equal(np.asarray(tersor.decode(b)), x)
+    digests = json.loads((GOLDEN / "v0.1" / "fields" / "values.json").read_text())
+    for name, digest in digests.items():
+        decoded = np.asarray(tersor.decode((GOLDEN / "v0.1" / "fields" / f"{name}.tsr").read_bytes()))
+        assert hashlib.sha256(decoded.tobytes()).hexdigest() == digest, name
+
+
+def test_images_of_two_versions_decode_in_one_batch(install: Install) -> None:
+    first = weights.find("image")
+    tensors, metadata = first.read()
+    codec, photo = ImageCodec("cpu"), np.ascontiguousarray(picture(96, 64))
+    old = codec.encode_batch([photo])[0]
+    second = install("image-2", tensors, metadata | {"card": '{"name": "image-2"}'})
+    new = codec.encode_batch([photo])[0]
+    assert [tersor.info(f)["model"] for f in (old, new)] == [1, 2]
+    assert tersor.info(new)["weights"] == second.digest.hex()
+    a, b = codec.decode_batch([old, new])
+    np.testing.assert_array_equal(a.samples, b.samples)
+    path = GOLDEN / "v0.1" / "rgb-q50.tsr"
+    (c,) = codec.decode_batch([path.read_bytes()])
+    assert np.abs(c.samples.astype(int) - read_image(path.with_suffix(".png")).samples).max() <= 1
+
+
+def test_what_is_missing_is_named(install: Install, tmp_path: Path) -> None:
+    installed = weights.find("audio")
+    with pytest.raises(
+        WeightsError, match=rf"77777777.*audio-1 \({installed.digest.hex()}\).*TERSOR_WEIGHTS"
+    ):
+        weights.find("audio", b"wwww")
+    with pytest.raises(WeightsError, match="no weights are called 'nonsense'"):
+        weights.find("nonsense")
+    (tmp_path / "audio-9.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(WeightsError, match=r"audio-9\.safetensors.*damaged"):
+        weights.release_at(tmp_path / "audio-9.safetensors").read()
+    lost = install("audio-2", {"speech.first.bias": np.zeros(1, np.float32)}, {"base": "00000000"})
+    with pytest.raises(WeightsError, match="00000000"):
+        weights.load(lost)

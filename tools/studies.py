@@ -1,0 +1,272 @@
+"""The rate-distortion lab beside `tersor eval`: questions that a release answers in results/.
+
+python tools/studies.py effort --data KODAK --limit 6       what encoder effort gains
+python tools/studies.py rounding --data TRAIN --limit 8     what rate-distortion optimised rounding gains, at
+several strengths python tools/studies.py lossless --data KODAK               bits per sub-pixel beside WebP
+and JPEG XL, all without loss python tools/studies.py access --data FIELD.npy             time and memory to
+the first value of a 1 GB array, from a file python tools/studies.py memory                              peak
+memory of a 100-megapixel image, encode and decode python tools/studies.py hour
+peak memory of an hour of stereo sound through the command line python tools/studies.py damage
+10,000 random truncations and bit flips
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tersor.evaluate.lab import load_folder
+from tersor.metrics.psnr import psnr_rgb
+from tersor.metrics.rate_distortion import bd_rate
+
+QUALITIES = (10, 30, 50, 70)
+
+
+def curve(images: list[tuple[str, np.ndarray]], **options: int) -> tuple[list[float], list[float], float]:
+    """(mean bpp, mean PSNR, seconds per encode) over QUALITIES."""
+    from tersor.codecs.image.codec import ImageCodec
+
+    codec = ImageCodec("cpu")
+    rates, quality, seconds = [], [], []
+    for q in QUALITIES:
+        bpp, psnr = [], []
+        for _, x in images:
+            began = time.perf_counter()
+            (file,) = codec.encode_batch([x], quality=q, **options)
+            seconds.append(time.perf_counter() - began)
+            bpp.append(8 * len(file) / (x.shape[0] * x.shape[1]))
+            psnr.append(psnr_rgb(np.asarray(codec.decode_batch([file])[0]), x))
+        rates.append(float(np.mean(bpp)))
+        quality.append(float(np.mean(psnr)))
+    return rates, quality, float(np.median(seconds))
+
+
+def effort(a: argparse.Namespace) -> None:
+    images = load_folder(a.data, a.limit)
+    base = curve(images, effort=1)
+    print(f"{len(images)} images, qualities {QUALITIES}\neffort 1  {base[2]:.2f} s an image")
+    for e in (3, 4, 5):
+        c = curve(images, effort=e)
+        print(
+            f"effort {e}  {c[2]:.2f} s an image, BD-rate against effort 1: "
+            f"{bd_rate(*base[:2], *c[:2]):+.2f} %",
+            flush=True,
+        )
+
+
+def rounding(a: argparse.Namespace) -> None:
+    from tersor.codecs.image import latents
+
+    images = load_folder(a.data, a.limit)
+    chosen = latents.RDOQ_STRENGTH
+    latents.RDOQ_STRENGTH = 1e9
+    base = curve(images)
+    print(f"{len(images)} images, qualities {QUALITIES}; chosen strength {chosen}")
+    for strength in (8.0, 4.0, 2.4, 1.6, 1.2):
+        latents.RDOQ_STRENGTH = strength
+        c = curve(images)
+        print(
+            f"weight of the error {strength:<4}  BD-rate against nearest rounding: "
+            f"{bd_rate(*base[:2], *c[:2]):+.2f} %",
+            flush=True,
+        )
+
+
+def lossless(a: argparse.Namespace) -> None:
+    """Whole files; each is decoded and compared."""
+    import pillow_jxl  # noqa: F401 (registers the format)
+    from PIL import Image as Pil
+
+    from tersor.codecs.lossless.codec import LosslessCodec
+
+    options: dict[str, dict[str, object]] = {
+        "webp": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6, "exact": True},
+        "jxl": {"format": "JXL", "lossless": True, "effort": 7},
+    }
+    codec, totals, seconds = (
+        LosslessCodec(),
+        {"tersor": 0.0, "webp": 0.0, "jxl": 0.0},
+        {"encode": 0.0, "decode": 0.0},
+    )
+    images = load_folder(a.data, a.limit)
+    codec.decode_batch(codec.encode_batch([images[0][1][:64, :64]]))  # compiles
+    print(f"{'image':<16}" + "".join(f"{c:>9}" for c in totals) + "   bits per sub-pixel")
+    for name, x in images:
+        began = time.perf_counter()
+        (file,) = codec.encode_batch([np.ascontiguousarray(x)])
+        seconds["encode"] += time.perf_counter() - began
+        began = time.perf_counter()
+        same = np.array_equal(np.asarray(codec.decode_batch([file])[0]), x)
+        seconds["decode"] += time.perf_counter() - began
+        sizes = {"tersor": len(file)}
+        for other, o in options.items():
+            out = io.BytesIO()
+            Pil.fromarray(x).save(out, **o)
+            same &= np.array_equal(np.array(Pil.open(out).convert("RGB")), x)
+            sizes[other] = len(out.getvalue())
+        if not same:
+            raise SystemExit(f"{name}: a decoded image differs from the original")
+        for c, n in sizes.items():
+            totals[c] += 8 * n / x.size / len(images)
+        print(f"{name:<16}" + "".join(f"{8 * n / x.size:>9.3f}" for n in sizes.values()), flush=True)
+    print(f"{'mean of ' + str(len(images)):<16}" + "".join(f"{v:>9.3f}" for v in totals.values()))
+    print(
+        f"tersor against webp {totals['tersor'] / totals['webp'] - 1:+.2%}, "
+        f"against jxl {totals['tersor'] / totals['jxl'] - 1:+.2%}"
+    )
+    print(
+        f"tersor: {seconds['encode'] / len(images):.2f} s in, {seconds['decode'] / len(images):.2f} s "
+        "out an image; every image came back exactly from every codec"
+    )
+
+
+MEMORY = """
+import resource, sys, time
+import numpy as np
+import tersor
+out = sys.argv[2]
+began = time.perf_counter()
+if sys.argv[1] == "encode":
+    y = np.arange(10000, dtype=np.uint32)[:, None]
+    x = np.arange(10000, dtype=np.uint32)[None]
+    noise = np.random.default_rng(0).integers(0, 24, (500, 10000), dtype=np.uint8)
+    image = np.empty((10000, 10000, 3), np.uint8)
+    for c, step in enumerate((37, 53, 71)):
+        for r in range(0, 10000, 500):
+            waves = (x * (c + 1) + y[r : r + 500] * 2) // step % 200
+        image[r : r + 500, :, c] = waves.astype(np.uint8) + noise
+    open(out, "wb").write(tersor.encode(image, device="cpu"))
+else:
+    with tersor.open(out, device="cpu") as f:
+        assert np.asarray(f.read()).shape == (10000, 10000, 3)
+seconds, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(f"{sys.argv[1]} of 10000x10000 pixels: {seconds:.0f} s, peak memory {peak:.2f} GiB")
+"""
+
+
+FIRST_VALUE = """
+import resource, sys, time
+began = time.perf_counter()
+import numpy as np
+import tersor
+with tersor.open(sys.argv[1]) as f:
+    part = np.asarray(f.read(slices=tuple(slice(n // 2, n // 2 + 1) for n in eval(sys.argv[2]))))
+process = time.perf_counter() - began
+times = []
+for _ in range(5):
+    began = time.perf_counter()
+    with tersor.open(sys.argv[1]) as f:
+        again = np.asarray(f.read(slices=tuple(slice(n // 2, n // 2 + 1) for n in eval(sys.argv[2]))))
+    times.append(time.perf_counter() - began)
+assert part.size == 1 and again == part
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+spread = f"median of 5, {min(times):.3f} to {max(times):.3f}"
+print(f"one value: {process:.2f} s in a new process, imports included; "
+      f"{sorted(times)[2]:.3f} s from open to value ({spread}); peak memory {peak:.0f} MB")
+"""
+
+
+LARGE = """
+import sys, time
+import numpy as np
+from tersor.codecs.field.codec import FieldCodec
+one = np.load(sys.argv[1])
+assert one.ndim > 1 and np.isfinite(one).all(), "needed is a field of two or more axes without missing cells"
+whole = np.concatenate([np.roll(one, k * 7, -1) for k in range(-(-(1 << 30) // one.nbytes))])
+whole = whole[: (1 << 30) // (one.nbytes // len(one))]
+began = time.perf_counter()
+(file,) = FieldCodec().encode_batch([whole], rel_error=1e-3)
+seconds = time.perf_counter() - began
+open(sys.argv[2], "wb").write(file)
+open(sys.argv[2] + ".shape", "w").write(repr(whole.shape))
+print(f"{whole.nbytes / 1e9:.2f} GB, {whole.dtype} {list(whole.shape)} -> {len(file):,} bytes "
+      f"in {seconds:.0f} s, {whole.nbytes / 1e6 / seconds:.1f} MB/s", flush=True)
+"""
+
+
+def access(a: argparse.Namespace) -> None:
+    """A real field, repeated and turned along its last axis until it fills 1 GB; each step in a process of
+    its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.tsr"
+        subprocess.run([sys.executable, "-c", LARGE, str(a.data), str(path)], check=True)
+        for _ in range(2):  # the second run finds the compiled loops
+            subprocess.run(
+                [sys.executable, "-c", FIRST_VALUE, str(path), Path(f"{path}.shape").read_text()], check=True
+            )
+
+
+def memory(_: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "large.tsr")
+        for what in ("encode", "decode"):
+            subprocess.run([sys.executable, "-c", MEMORY, what, path], check=True)
+
+
+HOUR = """
+import resource, sys, time
+import numpy as np
+from tersor.cli import main
+from tersor.files.audio import AudioWriter
+folder = sys.argv[2]
+began = time.perf_counter()
+if sys.argv[1] == "write":
+    rng, rate = np.random.default_rng(0), 44100
+    with open(folder + "/hour.wav", "w+b") as f:
+        out = AudioWriter(f, ".wav", rate, 2, np.dtype(np.int16), 16, {})
+        for s in range(3600):
+            t = np.arange(s * rate, (s + 1) * rate) / rate
+            tone = 8000 * np.sin(2 * np.pi * (220 + s % 60 * 10) * t) * (0.6 + 0.4 * np.sin(5 * t))
+            out.write((np.stack([tone, 0.7 * tone], 1) + rng.normal(0, 300, (rate, 2))).astype(np.int16))
+        out.close()
+else:
+    files = {
+    "encode": [folder + "/hour.wav", "--bitrate", "64"],
+    "decode": [folder + "/hour.tsr", "-o", folder + "/again.wav"],
+}
+    assert main([sys.argv[1], *files[sys.argv[1]], "-q"]) == 0
+seconds, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{sys.argv[1]} of an hour of stereo: {seconds:.0f} s, peak memory {peak:.0f} MB")
+"""
+
+
+def hour(_: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for what in ("write", "encode", "decode"):
+            subprocess.run([sys.executable, "-c", HOUR, what, folder], check=True)
+
+
+def damage(_: argparse.Namespace) -> None:
+    began = time.perf_counter()
+    test = "tests/test_robustness.py::test_random_damage_ten_thousand"
+    subprocess.run([sys.executable, "-m", "pytest", "-q", test], check=True)
+    print(
+        f"10,000 damaged files in {time.perf_counter() - began:.0f} s; "
+        f"peak memory {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB"
+    )
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = p.add_subparsers(required=True)
+    for run in (effort, rounding, lossless, access, memory, hour, damage):
+        q = sub.add_parser(run.__name__)
+        q.set_defaults(run=run)
+        if run in (effort, rounding, lossless, access):
+            q.add_argument("--data", required=True)
+            q.add_argument("--limit", type=int, default=24 if run is lossless else 6)
+    a = p.parse_args()
+    a.run(a)
+
+
+if __name__ == "__main__":
+    main()
