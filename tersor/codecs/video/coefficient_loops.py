@@ -32,7 +32,7 @@ from tersor.codecs.video.state import (
     UNARY,
 )
 from tersor.codecs.video.tables import DIAGONALS, SCAN_X, SCAN_Y, STEPS
-from tersor.entropy.mixing import DECODING, PROBABILITY_BITS, STRETCH_MAX, code_bit, code_mixed
+from tersor.entropy.binary import DECODING, PROBABILITY_BITS, STRETCH_MAX, code_bit, code_mixed
 
 
 @inlined

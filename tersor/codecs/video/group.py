@@ -21,8 +21,8 @@ from tersor.codecs.video.model import costs, start_model
 from tersor.codecs.video.state import Codec, Coder, blocks_of
 from tersor.codecs.video.structure import Step, last_uses, steps_of
 from tersor.codecs.video.tables import LEVELS, STEPS
-from tersor.entropy.adaptive import Model
-from tersor.entropy.mixing import AT, finish_encoding, new_io, start_decoding
+from tersor.entropy.binary_tables import Model
+from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError, SignalError
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -107,7 +107,13 @@ def encode_and_rebuild(
 
 
 def decode_group(
-    payload: bytes, *, shapes: Sequence[tuple[int, int, int]], depth: int, name: str, frames: slice | None = None
+    payload: bytes,
+    *,
+    shapes: Sequence[tuple[int, int, int]],
+    depth: int,
+    name: str,
+    frames: slice | None = None,
+    digest: bytes | None = None,
 ) -> list[NDArray[Any]]:
     """Decode a group, or some frames of it.
 
@@ -117,6 +123,7 @@ def decode_group(
         depth: bits a sample.
         name: of the group, for messages.
         frames: which to return; all if None. Only what comes before them in coding order is decoded.
+        digest: of the tables that the group was written with (`model.start_digest`); None: those that encoders use.
 
     Returns:
         Planes [n, H, W], uint8 where depth is 8, else uint16.
@@ -131,7 +138,7 @@ def decode_group(
     if not 1 <= quality <= 100 or structure >= len(STRUCTURES):
         raise BitstreamError(f"{name}: quality {quality} and structure {structure} are not possible; the file is damaged")
     wanted = set(range(*(frames or slice(None)).indices(shapes[0][0])))
-    coder = Group(shapes, depth, quality, STRUCTURES[structure] == "chain", start_model())
+    coder = Group(shapes, depth, quality, STRUCTURES[structure] == "chain", start_model(digest))
     code = np.frombuffer(payload, np.uint8)[2:].copy()
     c = coder.start(code, decoding=True)
     out = [np.empty(s, dtype_of(depth)) for s in shapes]

@@ -68,7 +68,7 @@ from tersor.codecs.video.state import (
 )
 from tersor.codecs.video.tables import DC, HORIZONTAL, INTRA_MODES, PLANAR, VERTICAL
 from tersor.codecs.video.transform_loops import clip
-from tersor.entropy.mixing import DECODING
+from tersor.entropy.binary import DECODING
 
 VECTOR_EXPONENTS = 15
 CHROMA_BITS = 4, 12  # first bits of Cb and Cr in CODED
