@@ -34,8 +34,9 @@ def test_packets_are_the_file() -> None:
 
 def test_lost_and_damaged_packets_cost_their_own_frames() -> None:
     stream = VideoCodec().stream(width=48, height=32, fps=25, group=2, keep=False)
+    start = stream.header().pack()
     packets = [p for x in clip(48, 32, 6) for p in stream.push(x)]
-    receiver = PacketDecoder(stream.format)
+    receiver = PacketDecoder(start)
     bad = bytearray(packets[0])
     bad[-1] ^= 1
     for wrong in (bytes(bad), packets[0][:5], b""):

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor import registry
+from tersor import registry, weights
 from tersor.codecs.assembly import Assembly, Opened
 from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.header import VideoHeader, timing_of
 from tersor.codecs.video.metadata import unpack_tags
+from tersor.codecs.video.model import KIND
 from tersor.codecs.video.options import DecodeOptions
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
@@ -39,6 +40,7 @@ class VideoAssembly(Assembly[VideoSource]):
 
     def __init__(self, reader: Reader, options: DecodeOptions) -> None:
         self.header = VideoHeader.unpack(reader.header, len(reader.chunk_lengths))
+        weights.find(KIND, self.header.digest)  # says at once if they are not installed
         metadata = reader.metadata
         self.tags = unpack_tags(metadata)
         everything = timing_of(self.header, metadata)
@@ -71,6 +73,7 @@ class VideoAssembly(Assembly[VideoSource]):
             depth=self.header.format.depth,
             name=self.called(chunk),
             frames=frames or self._spans[chunk],
+            digest=self.header.digest,
         )
 
     def needs(self, part: int) -> Iterable[int]:

@@ -19,6 +19,7 @@ from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import VideoHeader, pack_stamps
 from tersor.codecs.video.metadata import pack_tags
+from tersor.codecs.video.model import start_digest
 from tersor.codecs.video.options import DEFAULT_GROUP, ENCODE, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, foreseen, guess, next_for_psnr, psnr_611, quality_for
 from tersor.container import Reader
@@ -77,6 +78,7 @@ class Encoding:
     def header(self) -> bytes:
         timing, (sound, chunks, start) = self.source.timing, self._sound
         return VideoHeader(
+            digest=start_digest(),
             format=self.source.format,
             groups=tuple(self._lengths),
             rate=timing.rate,

@@ -22,6 +22,7 @@ from tersor.errors import BitstreamError, LimitExceededError, SignalError
 from tersor.signals.colour import LOCATIONS, RANGES, Colour
 from tersor.signals.timing import MAX_TERM, Timing, constant_stamps
 from tersor.signals.video import MAX_SIDE, ROTATIONS, SUBSAMPLINGS, VideoFormat
+from tersor.weights import DIGEST_BYTES
 
 WIRE_ID = 6
 VERSION = 0  # F: of the groups' bytes; 0 is not frozen yet
@@ -40,6 +41,7 @@ class VideoHeader:
     """What a decoder must know before the first group.
 
     Attributes:
+        digest: of the tables that the groups were coded with.
         format: of the frames.
         groups: frames of each.
         rate, base: frames a second; seconds of one unit of the timestamps.
@@ -52,6 +54,7 @@ class VideoHeader:
         sound_start: second at which it starts, on the clock of the timestamps.
     """
 
+    digest: bytes
     format: VideoFormat
     groups: tuple[int, ...]
     rate: Fraction
@@ -71,7 +74,8 @@ class VideoHeader:
 
     def pack(self) -> bytes:
         f, c = self.format, self.format.colour
-        out = bytearray([VERSION, f.depth, SAMPLINGS.index(f.subsampling), ROTATIONS.index(f.rotation)])
+        out = bytearray([VERSION]) + self.digest
+        out += bytes([f.depth, SAMPLINGS.index(f.subsampling), ROTATIONS.index(f.rotation)])
         out += bytes([RANGES.index(c.range), c.matrix, c.primaries, c.transfer, LOCATIONS.index(c.location)])
         out += bytes([ASKED.index(self.asked), int(self.constant)]) + struct.pack("<d", self.value)
         for n in (f.width, f.height, *_terms(f.aspect), *_terms(self.rate), *_terms(self.base)):
@@ -93,9 +97,8 @@ class VideoHeader:
             BitstreamError: not a video header, or one that contradicts the file.
         """
         r = ByteReader(data, "video header")
-        version, depth, sampling, rotation, limits, matrix, primaries, transfer, location, asked, constant = (
-            r.take(11)
-        )
+        version, digest = r.byte(), r.take(DIGEST_BYTES)
+        depth, sampling, rotation, limits, matrix, primaries, transfer, location, asked, constant = r.take(10)
         if version != VERSION:
             raise BitstreamError(
                 f"video header: groups of version {version}, this tersor reads {VERSION}; install the "
@@ -152,6 +155,7 @@ class VideoHeader:
                 f"has {chunks} chunks; it is damaged"
             )
         return cls(
+            digest=digest,
             format=form,
             groups=groups,
             rate=rate,
@@ -266,6 +270,7 @@ def describe(reader: Reader) -> dict[str, Any]:
         "aspect": str(f.aspect),
         "rotation": f.rotation,
         "asked": f"{h.asked} {h.value:g}",
+        "tables": h.digest.hex(),
         "groups": len(h.groups),
         "longest_group": max(h.groups, default=0),
         "pictures_kbps": round(8 * pictures / seconds / 1000, 3) if seconds else 0.0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +20,7 @@ from tersor.codecs.video.coder import GroupCoder, OnePass
 from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.groups import longest, stacked
 from tersor.codecs.video.header import MAX_FRAMES, MAX_GROUP, WIRE_ID, VideoHeader
+from tersor.codecs.video.model import start_digest
 from tersor.codecs.video.options import ENCODE, EncodeOptions
 from tersor.codecs.video.rate import clipped
 from tersor.container import ByteReader, put_uvarint
@@ -125,6 +127,7 @@ class VideoStream:
         """Of what was coded so far; what a decoder needs of it does not change."""
         timing = Timing.constant(self.rate, self._frames)
         return VideoHeader(
+            digest=start_digest(),
             format=self.format,
             groups=tuple(self._lengths),
             rate=self.rate,
@@ -148,8 +151,8 @@ class VideoStream:
         return zlib.crc32(body).to_bytes(4, "little") + body
 
     def decoder(self) -> PacketDecoder:
-        """For the packets of this stream; elsewhere, make it from the format."""
-        return PacketDecoder(self.format)
+        """For the packets of this stream; elsewhere, make it from `header().pack()` of its start."""
+        return PacketDecoder(VideoHeader.pack(replace(self.header(), groups=(), end=0)))
 
 
 class PacketDecoder:
@@ -159,11 +162,12 @@ class PacketDecoder:
         next_frame: number of the frame after the last packet's.
 
     Args:
-        form: of the frames.
+        header: `VideoStream.header().pack()`, taken before the first frame.
     """
 
-    def __init__(self, form: VideoFormat) -> None:
-        self.format = form
+    def __init__(self, header: bytes) -> None:
+        read = VideoHeader.unpack(header, 0)
+        self.format, self._digest = read.format, read.digest
         self.next_frame = 0
 
     def push(self, packet: bytes) -> Iterator[Planes]:
@@ -183,6 +187,8 @@ class PacketDecoder:
             raise BitstreamError(f"packet of frame {first}: {frames} frames are not valid; leave it out")
         shapes = [(frames, *s) for s in self.format.shapes]
         name = f"packet of frame {first}"
-        planes = decode_group(body[r.at :], shapes=shapes, depth=self.format.depth, name=name)
+        planes = decode_group(
+            body[r.at :], shapes=shapes, depth=self.format.depth, name=name, digest=self._digest
+        )
         self.next_frame = first + frames
         return (tuple(p[i] for p in planes) for i in range(frames))
