@@ -8,6 +8,7 @@ import pytest
 import tersor
 from tersor.codecs.video.codec import VideoCodec
 from tersor.codecs.video.stream import PacketDecoder
+from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals.video import VideoFormat
 from tersor.testing.samples import clip
@@ -60,3 +61,44 @@ def test_frames_and_options_that_do_not_fit() -> None:
         codec.stream(width=8, height=8, fps=25).finish()
     with pytest.raises(SignalError, match="nothing to encode"):
         codec.stream(fps=25)
+
+
+def test_low_delay_gives_every_frame_at_once_and_the_same_file() -> None:
+    codec, rgb = VideoCodec(), clip(48, 32, 7)
+    stream = codec.stream(width=48, height=32, fps=25, quality=60, group=4, low_delay=True)
+    assert stream.latency_seconds == pytest.approx(1 / 25)
+    receiver = stream.decoder()
+    shown = []
+    for x in rgb:
+        (packet,) = stream.push(x)
+        shown += list(receiver.push(packet))
+    assert len(shown) == 7
+    file = stream.finish()
+    assert stream.end() == []
+    video = tersor.decode(file)
+    for own, frame in zip(video.frames(), shown, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(own, frame, strict=True))
+    (whole,) = codec.encode_batch([rgb], fps=25, quality=60, group=4, low_delay=True)
+    chunks = [[Reader(f).chunk(i) for i in range(2)] for f in (file, whole)]
+    assert chunks[0] == chunks[1]
+
+
+def test_a_lost_frame_costs_the_rest_of_its_group() -> None:
+    stream = VideoCodec().stream(width=48, height=32, fps=25, quality=40, group=3, low_delay=True, keep=False)
+    start = stream.header().pack()
+    packets = [p for x in clip(48, 32, 6) for p in stream.push(x)]
+    receiver = PacketDecoder(start)
+    assert len(list(receiver.push(packets[0]))) == 1
+    with pytest.raises(BitstreamError, match="missing"):
+        receiver.push(packets[2])
+    with pytest.raises(BitstreamError, match="missing"):
+        receiver.push(packets[1])
+    assert sum(len(list(receiver.push(p))) for p in packets[3:]) == 3
+    assert receiver.next_frame == 6
+
+
+def test_a_bit_rate_in_low_delay_is_approached() -> None:
+    stream = VideoCodec().stream(width=48, height=32, fps=25, bitrate=60, group=3, low_delay=True)
+    sizes = [len(p) for x in clip(48, 32, 15) for p in stream.push(x)]
+    asked = 60 * 125 / 25
+    assert 0.5 * asked < np.mean(sizes[6:]) < 2 * asked

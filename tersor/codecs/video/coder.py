@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from tersor.codecs.video.chain import FrameEncoder, Shapes
 from tersor.codecs.video.group import GroupSettings, encode_group
 from tersor.codecs.video.groups import Group
 from tersor.codecs.video.options import DEFAULT_EFFORT, EncodeOptions
@@ -32,6 +33,11 @@ class GroupCoder:
         """A group at a quality, 1 to 100."""
         settings = GroupSettings(quality=quality, effort=self._effort, low_delay=self._low_delay)
         return encode_group(group, depth=self._depth, settings=settings)
+
+    def chain(self, shapes: Shapes, frames: int, quality: int) -> FrameEncoder:
+        """A group of at most so many frames that is coded frame by frame."""
+        settings = GroupSettings(quality=quality, effort=self._effort, low_delay=True)
+        return FrameEncoder(shapes, frames, depth=self._depth, settings=settings)
 
     def of_size(
         self, group: Group, size: float, sizes: Sizes, off: float, quality: int | None = None
@@ -65,17 +71,29 @@ class OnePass:
         self._coder, self._a_frame = coder, bytes_a_second / float(rate)
         self._buffer = BUFFER_SECONDS * bytes_a_second
         self._quality = guess(bits_a_pixel(form, rate, bytes_a_second))
-        self._left = 0.0
+        self._left, self._last = 0.0, dict[int, float]()
 
     def code(self, group: Group) -> bytes:
         """The next group; what the ones before left over, or took too much, is spread over the buffer."""
-        usual = self._a_frame * len(group[0])
-        sizes: Sizes = {}
-        share = max(LEAST_SHARE, 1 + self._left / self._buffer) * usual
-        payload = self._coder.of_size(group, share, sizes, OFF, self._quality)
-        self._quality = min(sizes, key=lambda q: abs(sizes[q] - len(payload)))
-        self._left += usual - len(payload)
+        frames, sizes = len(group[0]), Sizes()
+        payload = self._coder.of_size(group, self._share(frames), sizes, OFF, self._quality)
+        self.took(frames, min(sizes, key=lambda q: abs(sizes[q] - len(payload))), len(payload))
         return payload
+
+    def quality(self, frames: int) -> int:
+        """For a group that is coded once, by what the one before took."""
+        if self._last:
+            known = {q: round(size * frames) for q, size in self._last.items()}
+            self._quality = clipped(quality_for([known], self._share(frames)))
+        return self._quality
+
+    def took(self, frames: int, quality: int, size: int) -> None:
+        """What the next group was coded with, and its bytes."""
+        self._quality, self._last = quality, {quality: size / frames}
+        self._left += self._a_frame * frames - size
+
+    def _share(self, frames: int) -> float:
+        return max(LEAST_SHARE, 1 + self._left / self._buffer) * self._a_frame * frames
 
 
 def bits_a_pixel(form: VideoFormat, rate: Fraction, bytes_a_second: float) -> float:
