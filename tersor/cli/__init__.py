@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tersor.cli.output import ERROR, fail
+from tersor.cli.output import ERROR, fail, say_when_compiling
 from tersor.cli.parser import parser
 from tersor.errors import TersorError
 
@@ -14,6 +14,7 @@ __all__ = ["main", "parser"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    say_when_compiling(getattr(args, "quiet", False))
     try:
         code: int = args.run(args)
         return code

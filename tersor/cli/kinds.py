@@ -14,6 +14,7 @@ from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
 from tersor.files.atomic import prepared, write_output
 from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
+from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
 
 
 class Kind(ABC):
@@ -32,8 +33,10 @@ class Kind(ABC):
     streams: bool = False
 
     @abstractmethod
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
-        """A signal from a file."""
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        """A signal from a file; of pictures of several pages, one of them."""
 
     @abstractmethod
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
@@ -80,17 +83,26 @@ class ImageKind(Kind):
     )
     codec = "image"
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.coerce import as_image
 
         if variables:
             raise SignalError(f"{name}: an image has no variables; leave out --variables")
-        return as_image(source)
+        return as_image(source, page)
 
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         from tersor.files.image import image_bytes
 
         return image_bytes(signal, suffix)
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.image import image_file
+
+        data, lost = image_file(signal, usual if path is None else path.suffix)
+        write_output(path, data)
+        return lost
 
     def usual_suffix(self, reader: Any) -> str:
         return ".png"
@@ -100,7 +112,7 @@ class ImageKind(Kind):
         return (
             f"{signal.width}x{signal.height}",
             f"{size:,} bytes  {bpp:.3f} bpp  {signal.nbytes / size:.1f}:1",
-            {"bpp": round(bpp, 4)},
+            {"width": signal.width, "height": signal.height, "bpp": round(bpp, 4)},
         )
 
 
@@ -108,7 +120,9 @@ class FieldKind(Kind):
     suffixes = frozenset({".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr"})
     codec = "field"
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.field import read_field
 
         return read_field(source, variables)
@@ -151,21 +165,28 @@ class IntegersKind(Kind):
     suffixes = frozenset()
     codec = "lossless"
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
-        of = KINDS["field"] if Path(name).suffix.lower() in KINDS["field"].suffixes else KINDS["image"]
-        return of.read(source, name, variables)
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        from tersor.files.coerce import as_integers
+
+        if Path(name).suffix.lower() in KINDS["field"].suffixes:
+            return KINDS["field"].read(source, name, variables)
+        if variables:
+            raise SignalError(f"{name}: an image has no variables; leave out --variables")
+        return as_integers(source, page)
 
     def to_bytes(self, signal: Any, suffix: str) -> bytes:
         return self._of(signal).to_bytes(signal, suffix)
 
-    def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import ARRAY, LosslessHeader
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        return self._of(signal).write(signal, path, usual)
 
-        return (
-            ".npy"
-            if LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind == ARRAY
-            else ".png"
-        )
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.lossless.header import IMAGE8, IMAGE16, LosslessHeader
+
+        kind = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind
+        return ".png" if kind in (IMAGE8, IMAGE16) else ".npy"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
@@ -175,13 +196,13 @@ class IntegersKind(Kind):
 
 
 class AudioKind(Kind):
-    suffixes = frozenset(
-        {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
-    )
+    suffixes = frozenset(AUDIO_SUFFIXES)
     codec = "audio"
     at_once = False
 
-    def read(self, source: bytes | Path, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.audio import AudioReader
 
         if variables:
@@ -222,13 +243,19 @@ class AudioKind(Kind):
         sound = codec.open(reader, **options)
         with atomic_file(prepared(path)) as file:
             writer = AudioWriter(
-                file, path.suffix, sound.rate, sound.channels, sound.dtype, sound.bits, dict(sound.tags)
+                file,
+                path.suffix,
+                sound.rate,
+                sound.channels,
+                sound.dtype,
+                sound.bits,
+                dict(sound.tags),
+                sound.layout,
             )
             for x in sound.blocks():
                 writer.write(x)
             writer.close()
-        if writer.lost:
-            sound.notes += (f"a {path.suffix} file holds no {', '.join(writer.lost)}; .flac does",)
+        sound.notes += writer.notes
         return sound
 
 
@@ -238,7 +265,9 @@ class VideoKind(Kind):
     at_once = False
     streams = True
 
-    def read(self, source: Any, name: str, variables: list[str] | None) -> Any:
+    def read(
+        self, source: Any, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.video import open_video
 
         if variables:
@@ -291,6 +320,20 @@ def encode_to_file(codec: Any, signal: Any, path: Path | None, options: dict[str
         return None
     with atomic_file(prepared(path)) as file:
         return int(codec.encode_to(file, signal, **options))
+
+
+def without_metadata(signal: Any) -> Any:
+    """An image without what tells of people, places and tools.
+
+    Raises:
+        SignalError: another kind of signal.
+    """
+    from tersor.files.image_metadata import stripped
+    from tersor.signals import Image
+
+    if not isinstance(signal, Image):
+        raise SignalError("--strip is for images; leave it out")
+    return stripped(signal)
 
 
 KINDS: dict[str, Kind] = {

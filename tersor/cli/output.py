@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from typing import Any
@@ -13,17 +14,48 @@ from tersor.errors import BitstreamError, MissingDependencyError, TersorError, W
 OK, ERROR, USAGE, BAD_BITSTREAM, MISSING = 0, 1, 2, 3, 4
 
 
-def fail(error: TersorError, name: str = "") -> int:
-    """Say it on stderr; -> exit code."""
-    text = str(error)
-    print(f"tersor: {name + ': ' if name and name not in text else ''}{text}", file=sys.stderr)
+def code_of(error: Exception) -> int:
+    """The exit code that an error stands for."""
     if isinstance(error, BitstreamError):
         return BAD_BITSTREAM
     return MISSING if isinstance(error, (WeightsError, MissingDependencyError)) else ERROR
 
 
-def exit_code(codes: list[int], many: bool) -> int:
-    return OK if not codes else ERROR if many else codes[0]
+def fail(error: TersorError, name: str = "", as_json: bool = False, to_stderr: bool = False) -> int:
+    """Say it on stderr, and as an object where the others are; -> exit code."""
+    text = str(error)
+    print(f"tersor: {name + ': ' if name and name not in text else ''}{text}", file=sys.stderr)
+    code = code_of(error)
+    if as_json:
+        facts = {"input": name, "error": text, "kind": type(error).__name__, "exit_code": code}
+        print(json.dumps(facts), file=sys.stderr if to_stderr else sys.stdout, flush=True)
+    return code
+
+
+def exit_code(codes: list[int]) -> int:
+    """Of several failures: the one code that all have, or that of any error."""
+    return OK if not codes else codes[0] if len(set(codes)) == 1 else ERROR
+
+
+class CompilingLine(logging.Handler):
+    """Says once on stderr what a first call waits for."""
+
+    said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.said:
+            self.said = True
+            print("tersor: compiling for this processor, once; it takes some seconds", file=sys.stderr)
+
+
+def say_when_compiling(quiet: bool) -> None:
+    """Listen to `entropy.compiled`, unless the command is quiet."""
+    log = logging.getLogger("tersor.compiled")
+    log.handlers.clear()
+    log.propagate = False
+    if not quiet:
+        log.addHandler(CompilingLine())
+        log.setLevel(logging.INFO)
 
 
 class Progress:

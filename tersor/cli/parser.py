@@ -116,6 +116,16 @@ def parser() -> argparse.ArgumentParser:
     sound.add_argument(
         "--audio-bitrate", type=float, metavar="KBPS", help="video: kbit/s of the sound (default: by quality)"
     )
+    q.add_argument(
+        "--pages",
+        metavar="N|A-B|all",
+        help="pictures of several pages or frames: these, from 1, each to a file of its own",
+    )
+    q.add_argument(
+        "--strip",
+        action="store_true",
+        help="images: leave out EXIF, XMP, text and the like, but for what says how colours look",
+    )
     q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
@@ -147,6 +157,11 @@ def parser() -> argparse.ArgumentParser:
         "--crf", type=int, metavar="0..51", help="video to .mp4: x264's constant rate factor (default 18)"
     )
     q.add_argument(
+        "--strip",
+        action="store_true",
+        help="images: leave out EXIF, XMP, text and the like, but for what says how colours look",
+    )
+    q.add_argument(
         "--salvage",
         action="store_true",
         help="fill damaged tiles, make damaged segments of sound silent, let damaged video stand still, and "
@@ -156,7 +171,8 @@ def parser() -> argparse.ArgumentParser:
 
     q = files("info", "show what a .tsr file holds, without decoding", info)
     q.add_argument("--json", action="store_true", help="one JSON object a line")
-    files("verify", "check every checksum of .tsr files, without a model", verify)
+    q = files("verify", "check every checksum of .tsr files, without a model", verify)
+    q.add_argument("--json", action="store_true", help="one JSON object a line")
     q = sub.add_parser("list", help="list the codecs", description="List the codecs.")
     q.add_argument("--json", action="store_true", help="one JSON object a line")
     q.set_defaults(run=list_codecs)
@@ -204,11 +220,11 @@ def parser() -> argparse.ArgumentParser:
         help="time encoding and decoding, with the split by stage",
         description="Time encoding and decoding; medians.",
     )
-    q.add_argument("--codec", default="image", help="image or field (default image)")
+    q.add_argument("--codec", default="image", help="image, field or audio (default image)")
     q.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of images, or of .npy files for --codec field; default: one that the command makes",
+        help="folder of images, of .npy files or of sounds; default: some that the command makes",
     )
     q.add_argument(
         "--rel-error",
@@ -220,7 +236,7 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--device", default="auto")
     q.add_argument("--batch", type=int, default=4)
     q.add_argument("--quality", type=int, default=50)
-    q.add_argument("--limit", type=int, default=8, metavar="N", help="images or fields (default 8)")
+    q.add_argument("--limit", type=int, default=8, metavar="N", help="images, fields or sounds (default 8)")
     q.add_argument("--repeat", type=int, default=5)
     q.add_argument("--json", action="store_true")
     q.set_defaults(run=bench)

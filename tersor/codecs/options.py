@@ -77,7 +77,7 @@ class Option:
     def fits(self, value: float) -> bool:
         """Whether a number lies in the range."""
         return (
-            math.isfinite(value)
+            (math.isfinite(value) or self.low is self.high is self.above is self.below is None)
             and (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.high is None or value <= self.high)
@@ -107,8 +107,10 @@ class Declared:
             SignalError: of another kind, or out of range.
         """
         o, good = self.option, True
-        if o.parse is not None:
+        if o.parse is not None or self.kind is object:
             return value
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a number of numpy or torch
+            value = value.item()
         if self.kind is bool:
             good = isinstance(value, bool)
         elif self.kind is str:

@@ -1,19 +1,19 @@
-"""`tersor eval --codec video`: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1
-and VP9 in low delay and random access.
+"""Video: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1 and VP9 in low delay and
+random access.
 
-Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the
-mean over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three
-channels of a frame, both sides turned to RGB by `Video.rgb`. Speeds are frames a second of CPU time of the
-process, on one thread but for ours, which uses all cores and is counted over all of them.
+Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the mean
+over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three channels of a frame,
+both sides turned to RGB by `Video.rgb`. Speeds are frames a second of the process's CPU time: the others run on one
+thread, ours on all cores, each of which is counted.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import importlib.util
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,33 +21,119 @@ from typing import Any
 import numpy as np
 
 from tersor.codecs.video.codec import VideoCodec
-from tersor.errors import MissingDependencyError, SignalError
+from tersor.errors import SignalError
 from tersor.evaluate.anchors.video import CRFS, MODES, Coded, run_anchor, variants
+from tersor.evaluate.lab import Paths, find, pyplot
+from tersor.evaluate.report import Curve, Report, percent, write_json
 from tersor.files.video import SUFFIXES, read_video
 from tersor.metrics.perceptual import ms_ssim_rgb
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals.colour import Planes, to_rgb
 from tersor.signals.video import Video
 
-QUALITIES = (30, 45, 60, 75)
+ANCHORS = ("x264", "x265", "svtav1", "vp9")
+RATES = (30, 45, 60, 75)
 FRAMES = 32
 MS_SSIM_EVERY = 4  # frames; it is slow
-QUALITY_KEYS = ("psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim_db")
+METRICS = ("psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim_db")
 CAP = 100.0  # dB of planes without error
 Row = dict[str, Any]
+Rates = dict[str, dict[str, float | None]]
 
 
-def load_clips(folder: str | Path, limit: int | None, frames: int) -> list[tuple[str, Video]]:
-    """(name, first frames) of every video of a folder, evenly thinned to `limit`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoReport(Report):
+    """Points in bits a pixel, PSNR of planes and RGB, MS-SSIM in dB, frames a second; BD-rates by clip.
+
+    Attributes:
+        by_clip: of each metric and anchor, the BD-rate of every clip, and their mean.
+    """
+
+    by_clip: dict[str, Rates]
+
+    def text(self) -> list[str]:
+        lines = []
+        for metric, rates in self.by_clip.items():
+            lines += ["", f"BD-rate of tersor by {metric}, percent (negative saves)", *table(rates)]
+        for name, rates_of in self.bd_rate.items():
+            lines.append(f"against {name}: {percent(rates_of.get('psnr_yuv'))} (PSNR, YUV 6:1:1)")
+        return lines
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / "video.json", {"bd_rate": self.by_clip, "points": self.rows})
+
+    def plot(self, path: str | Path) -> None:
+        """PSNR of the planes over bits a pixel: a row of panels for each mode, a panel for each clip."""
+        plt = pyplot()
+        modes, clips = (list(dict.fromkeys(r[k] for r in self.rows)) for k in ("mode", "clip"))
+        size = (4 * len(clips), 3.5 * len(modes))
+        figure, axes = plt.subplots(len(modes), len(clips), figsize=size, squeeze=False)
+        for line, mode in zip(axes, modes, strict=True):
+            for axis, clip in zip(line, clips, strict=True):
+                for i, codec in enumerate(dict.fromkeys(r["codec"] for r in self.rows if r["mode"] == mode)):
+                    rates, quality = _curve(self.rows, clip, codec, mode, "psnr_yuv")
+                    axis.plot(rates, quality, "osD^vP"[i % 6] + "-", label=codec, markersize=4)
+                axis.set(title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR 6:1:1, dB", xscale="log")
+                axis.grid(alpha=0.3)
+        axes[0][0].legend()
+        figure.tight_layout()
+        figure.savefig(path, dpi=90)
+        plt.close(figure)
+
+
+def compare(
+    codec: str,
+    paths: Paths,
+    anchors: Sequence[str] | None = None,
+    rates: Sequence[float] | None = None,
+    *,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    effort: int | None = None,
+    modes: str | Sequence[str] | None = None,
+    frames: int | None = None,
+) -> VideoReport:
+    """Measure the video codec on clips; see `tersor.evaluate.compare`.
+
+    Args:
+        rates: qualities 1..100.
+        effort: of the encoder.
+        modes: "low delay", "random access", or both; also with hyphens and commas.
+        frames: of each clip, from its start; 32 if None.
 
     Raises:
-        SignalError: there are none.
+        SignalError: a mode or anchor that is not known, or no clips.
     """
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise SignalError(f"{folder}: no videos here; known suffixes are {' '.join(sorted(SUFFIXES))}")
-    paths = paths[:: max(1, len(paths) // limit)][:limit] if limit else paths
-    return [(p.stem, read_video(p, audio=False)[:frames]) for p in paths]
+    given = modes.split(",") if isinstance(modes, str) else list(modes or MODES)
+    asked = [m.replace("-", " ") for m in given]
+    if unknown := [m for m in asked if m not in MODES]:
+        raise SignalError(f"mode '{unknown[0]}' is not known; there are {', '.join(MODES)}")
+    families = list(ANCHORS if anchors is None else anchors)
+    for family in families:
+        variants(family, asked[0])
+    found = find(paths, SUFFIXES, limit, "videos")
+    clips = [(p.stem, read_video(p, audio=False)[: frames or FRAMES]) for p in found]
+    likeness = importlib.util.find_spec("pytorch_msssim") is not None
+    qualities = [round(r) for r in rates or RATES]
+    rows = measure(clips, families, qualities, asked, effort=effort, with_ms_ssim=likeness, say=say)
+    by_clip = {m: bd_rates(rows, m) for m in METRICS if any(m in r for r in rows)}
+    names = list(dict.fromkeys(f"{r['mode']}, {r['codec']}" for r in rows))
+    others = [n for n in names if not n.endswith(", tersor")]
+    return VideoReport(
+        title="video",
+        rows=rows,
+        curves={n: mean_curve(rows, *n.split(", ", 1)) for n in names},
+        bd_rate={n: {m: of[n]["mean"] for m, of in by_clip.items()} for n in others},
+        by_clip=by_clip,
+    )
+
+
+def mean_curve(rows: Sequence[Row], mode: str, codec: str) -> Curve:
+    """Means over the clips at each setting."""
+    own = [r for r in rows if (r["mode"], r["codec"]) == (mode, codec)]
+    points = [[r for r in own if r["knob"] == k] for k in dict.fromkeys(r["knob"] for r in own)]
+    keys = ("bpp", *(m for m in METRICS if all(m in r for r in own)), "encode_fps", "decode_fps")
+    return {k: [float(np.mean([r[k] for r in p])) for p in points] for k in keys}
 
 
 def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], peak: int) -> float:
@@ -96,7 +182,7 @@ def ours(codec: VideoCodec, mode: str, effort: int | None, video: Video, quality
 def measure(
     clips: Sequence[tuple[str, Video]],
     families: Sequence[str],
-    qualities: Sequence[int] = QUALITIES,
+    qualities: Sequence[int] = RATES,
     modes: Sequence[str] = MODES,
     *,
     effort: int | None = None,
@@ -141,11 +227,11 @@ def measure(
     return rows
 
 
-def bd_rates(rows: Sequence[Row], key: str) -> dict[str, dict[str, float | None]]:
+def bd_rates(rows: Sequence[Row], key: str) -> Rates:
     """BD-rate of ours against each anchor of the same mode, percent: by clip, and "mean" over the clips that
     share a quality; None where none does.
     """
-    out: dict[str, dict[str, float | None]] = {}
+    out: Rates = {}
     for mode in dict.fromkeys(r["mode"] for r in rows):
         for name in dict.fromkeys(r["codec"] for r in rows if r["mode"] == mode and r["codec"] != "tersor"):
             of: dict[str, float | None] = {}
@@ -177,90 +263,12 @@ def _curve(
     return [r for r, _ in kept], [q for _, q in kept]
 
 
-def table(rates: dict[str, dict[str, float | None]]) -> str:
-    """BD-rates as text, a line for each anchor."""
+def table(rates: Rates) -> list[str]:
+    """BD-rates, a line for each anchor."""
     clips = [c for c in next(iter(rates.values()), {}) if c != "mean"]
     width = max(map(len, rates), default=0) + 2
     lines = [" " * width + "".join(f"{c[:9]:>10}" for c in ("mean", *clips))]
     for name, of in rates.items():
         values = (of["mean"], *(of[c] for c in clips))
         lines.append(f"{name:<{width}}" + "".join(f"{'-' if v is None else f'{v:+.1f}':>10}" for v in values))
-    return "\n".join(lines)
-
-
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    families = [a for a in args.anchors.split(",") if a]
-    modes = [m for m in MODES if m.replace(" ", "-") in (args.modes or "low-delay,random-access").split(",")]
-    if not modes:
-        raise SignalError(f"modes '{args.modes}' are not known; there are low-delay and random-access")
-    for family in families:
-        variants(family, modes[0])
-    try:
-        qualities = [int(q) for q in args.qualities.split(",")] if args.qualities else list(QUALITIES)
-    except ValueError:
-        raise SignalError(
-            f"qualities '{args.qualities}' are not whole numbers; give some such as 30,45,60,75"
-        ) from None
-    with_ms_ssim = True
-    try:
-        import pytorch_msssim  # noqa: F401
-    except ImportError:
-        with_ms_ssim = False
-    clips = load_clips(args.data, args.limit, args.frames or FRAMES)
-    rows = measure(
-        clips,
-        families,
-        qualities,
-        modes,
-        effort=args.effort,
-        with_ms_ssim=with_ms_ssim,
-        say=lambda t: print(t, flush=True),
-    )
-    summary = {key: bd_rates(rows, key) for key in QUALITY_KEYS if any(key in r for r in rows)}
-    for key, rates in summary.items():
-        print(f"\nBD-rate of tersor by {key}, percent (negative saves)\n{table(rates)}")
-    if args.output:
-        folder = Path(args.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "video.json").write_text(
-            "\n".join(json.dumps(r) for r in [{"bd_rate": summary}, *rows]) + "\n"
-        )
-        try:
-            plot(rows, folder / "video.png")
-        except MissingDependencyError as e:
-            print(e)
-        print(f"written to {folder}")
-    return 0
-
-
-def plot(rows: Sequence[Row], path: Path) -> None:
-    """PSNR of the planes over bits a pixel: a row of panels for each mode, a panel for each clip.
-
-    Raises:
-        MissingDependencyError: no matplotlib.
-    """
-    try:
-        import matplotlib
-    except ImportError as e:
-        raise MissingDependencyError("no plot: pip install 'tersor[eval]' for matplotlib") from e
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    modes, clips = (list(dict.fromkeys(r[k] for r in rows)) for k in ("mode", "clip"))
-    figure, axes = plt.subplots(
-        len(modes), len(clips), figsize=(4 * len(clips), 3.5 * len(modes)), squeeze=False
-    )
-    for line, mode in zip(axes, modes, strict=True):
-        for axis, clip in zip(line, clips, strict=True):
-            for i, codec in enumerate(dict.fromkeys(r["codec"] for r in rows if r["mode"] == mode)):
-                rates, quality = _curve(rows, clip, codec, mode, "psnr_yuv")
-                axis.plot(rates, quality, "osD^vP"[i % 6] + "-", label=codec, markersize=4)
-            axis.set(
-                title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR, YUV 6:1:1, dB", xscale="log"
-            )
-            axis.grid(alpha=0.3)
-    axes[0][0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,11 +19,16 @@ from tersor.signals.image import Image
 from tersor.signals.timing import Timing
 from tersor.signals.video import MAX_DEPTH, Video, VideoFormat, VideoSource
 
+ARRAY_SUFFIXES = (".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr")
 
-def as_image(x: Any) -> Image:
-    """Image from a path, the bytes of an image file, a Pillow image, a numpy array or a torch tensor.
 
-    Arrays: uint8 or uint16, numpy [H, W] or [H, W, C], torch [H, W] or [C, H, W].
+def as_image(x: Any, page: int | None = None) -> Image:
+    """Image from a path, a file open for reading, the bytes of an image file, a Pillow image, a numpy array
+    or a torch tensor.
+
+    Args:
+        x: arrays: uint8 or uint16, numpy [H, W] or [H, W, C], torch [H, W] or [C, H, W].
+        page: of a file of several pictures, from 1.
 
     Raises:
         SignalError: anything else.
@@ -31,10 +37,9 @@ def as_image(x: Any) -> Image:
         return x
     from tersor.files import image as images
 
-    if isinstance(x, (str, Path)):
-        return images.read_image(Path(x))
-    if isinstance(x, (bytes, bytearray, memoryview)):
-        return images.read_image(bytes(x))
+    file = _file(x)
+    if file is not None:
+        return images.read_image(file, page)
     kinds = {c.__module__.split(".")[0] for c in type(x).__mro__}
     if "PIL" in kinds:
         return images.from_pil(x)
@@ -47,13 +52,43 @@ def as_image(x: Any) -> Image:
         x = x.detach().cpu().numpy()
         x = x.transpose(1, 2, 0) if x.ndim == 3 else x
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
-        x = np.asarray(x)
+        x = _unmasked(x)
         x = x[:, :, None] if x.ndim == 2 else x
         return Image(samples=x.astype(x.dtype.newbyteorder("="), copy=False))
     raise SignalError(
-        f"cannot make an image of {type(x).__name__}; allowed are paths, bytes of an image file, "
-        "Pillow images, numpy arrays and torch tensors"
+        f"cannot make an image of {type(x).__name__}; allowed are paths, open files and bytes of an image "
+        "file, Pillow images, numpy arrays and torch tensors"
     )
+
+
+def _file(x: Any) -> Path | bytes | None:
+    """The path or the bytes of a file, if that is what x is."""
+    if isinstance(x, (str, os.PathLike)):
+        return Path(x)
+    if isinstance(x, (bytes, bytearray, memoryview)):
+        return bytes(x)
+    if callable(getattr(x, "read", None)) and not hasattr(x, "__array__"):
+        data = x.read()
+        if not isinstance(data, bytes):
+            raise SignalError(f"the open file gives {type(data).__name__}; open it for bytes, with mode 'rb'")
+        return data
+    return None
+
+
+def _unmasked(x: Any) -> np.ndarray[Any, Any]:
+    """An array without a mask.
+
+    Raises:
+        SignalError: masked cells, which samples cannot say.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):  # type: ignore[no-untyped-call]
+            raise SignalError(
+                "a masked array has masked cells, which samples cannot say; fill them first, "
+                "with x.filled(value)"
+            )
+        x = x.data
+    return np.asarray(x)
 
 
 def as_field(x: Any) -> Field | FieldSet:
@@ -173,7 +208,7 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
     if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
         x = x.detach().cpu().numpy()
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
-        x = np.asarray(x)
+        x = _unmasked(x)
         if rate is None:
             raise SignalError("an array of samples has no sample rate; give it, such as rate=48000")
         x = x[:, None] if x.ndim == 1 else x
@@ -282,3 +317,51 @@ def as_video(x: Any, fps: float | None = None) -> Video:
     from tersor.files.video import in_memory
 
     return in_memory(source)
+
+
+def as_integers(x: Any, page: int | None = None) -> Image | Field:
+    """An image, or an array of integers; of a file of several pictures, or of other integers than an image
+    holds, the array of all: [pages, H, W, channels].
+
+    Raises:
+        SignalError: floats, several variables, or an image whose samples were changed when it was read.
+    """
+    signal: Any = _picture_or_array(x, page) if _is_image(x) else as_field(x)
+    if isinstance(signal, Image):
+        if not signal.exact:
+            raise SignalError(
+                f"lossless coding needs the samples as they are: {'; '.join(signal.notes)}; "
+                "convert the file to PNG with a tool that keeps them, or encode its samples as an array"
+            )
+        return signal
+    if not isinstance(signal, Field):
+        raise SignalError(
+            f"lossless coding takes one array, not {len(signal.fields)} variables; "
+            "use codec='field' with lossless=True"
+        )
+    if signal.values.dtype.kind not in "iub":
+        raise SignalError(
+            f"the array is {signal.values.dtype}; lossless codes integers and booleans: "
+            "use codec='field' with lossless=True for floats"
+        )
+    return signal
+
+
+def _picture_or_array(x: Any, page: int | None) -> Image | Field:
+    from tersor.files.image import read_pages
+
+    file = _file(x)
+    if file is None or page is not None:
+        return as_image(x if file is None else file, page)
+    pages = read_pages(file)
+    return as_image(file) if pages is None else pages
+
+
+def _is_image(x: Any) -> bool:
+    if isinstance(x, (str, os.PathLike)):
+        return Path(x).suffix.lower() not in ARRAY_SUFFIXES
+    if callable(getattr(x, "read", None)) and not hasattr(x, "__array__"):
+        return True
+    return isinstance(x, (Image, bytes, bytearray, memoryview)) or "PIL" in {
+        c.__module__.split(".")[0] for c in type(x).__mro__
+    }

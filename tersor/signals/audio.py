@@ -29,6 +29,8 @@ class Audio:
         bits: significant bits of an integer sample, from the top: 24 for 24-bit sound in int32; all of them
             if 0.
         tags: title, artist and the like, from the file.
+        layout: which loudspeakers the channels are for, in FFmpeg's words ("5.1(side)"); the usual ones of
+            their number if empty.
         notes: what was changed on the way in, for people.
 
     Raises:
@@ -39,6 +41,7 @@ class Audio:
     rate: int
     bits: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,6 +104,8 @@ class AudioSource(Protocol):
     def bits(self) -> int: ...
     @property
     def tags(self) -> Mapping[str, str]: ...
+    @property
+    def layout(self) -> str: ...
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Samples [n, channels], in order."""

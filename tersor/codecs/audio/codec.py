@@ -33,7 +33,7 @@ from tersor.codecs.audio.options import (
     Options,
     check_finite,
     header_of,
-    pack_tags,
+    metadata_of,
     pieces,
 )
 from tersor.codecs.audio.pcm import decode_pcm
@@ -99,7 +99,7 @@ class AudioCodec:
             source = audio_source(s, rate)
             header, payloads = self._coded(source, options, segment, progress)
             chunks = list(payloads)
-            files.append(container.write(WIRE_ID, header(), pack_tags(source.tags), chunks))
+            files.append(container.write(WIRE_ID, header(), metadata_of(source), chunks))
         return files
 
     def encode_to(
@@ -123,7 +123,7 @@ class AudioCodec:
         header, payloads = self._coded(
             source, Options.of(quality, bitrate, lossless, effort, content), segment, progress
         )
-        return container.write_to(file, WIRE_ID, header, pack_tags(source.tags), payloads)
+        return container.write_to(file, WIRE_ID, header, metadata_of(source), payloads)
 
     def _coded(
         self, source: Audio | AudioSource, options: Options, segment: float, progress: Progress | None
@@ -194,7 +194,14 @@ class AudioCodec:
                 samples[at : at + len(x)] = x
                 at += len(x)
             out.append(
-                Audio(samples=samples, rate=sound.rate, bits=sound.bits, tags=sound.tags, notes=sound.notes)
+                Audio(
+                    samples=samples,
+                    rate=sound.rate,
+                    bits=sound.bits,
+                    tags=sound.tags,
+                    layout=sound.layout,
+                    notes=sound.notes,
+                )
             )
         return out
 

@@ -12,7 +12,7 @@ from tersor import container
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.header import WIRE_ID, AudioHeader
 from tersor.codecs.audio.mdct import BORDER, Floats, fold_border
-from tersor.codecs.audio.options import unpack_tags
+from tersor.codecs.audio.options import unpack_layout, unpack_tags
 from tersor.codecs.audio.samples import from_floats, from_pcm
 from tersor.codecs.audio.segment import decode_frames
 from tersor.codecs.parallel import Progress
@@ -53,6 +53,7 @@ class OpenedAudio:
             self.header.bits,
         )
         self.tags = unpack_tags(reader.metadata)
+        self.layout = unpack_layout(reader.metadata)
         self.length = last - first
 
     @property

@@ -27,7 +27,7 @@ LOUDEST = 2.0**32
 DEFAULT_EFFORT, MAX_EFFORT = 3, 9
 DEFAULT_PASSES = 6
 CONTENTS = ("speech", "music")  # the order of noise_shaping.PROFILES
-TAGS = "tags"
+TAGS, LAYOUT = "tags", "layout"  # F: keys of the metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +143,26 @@ def check_finite(x: NDArray[Any], first: int) -> None:
         )
 
 
-def pack_tags(tags: Mapping[str, str]) -> dict[str, bytes]:
-    return {TAGS: json.dumps(dict(tags), ensure_ascii=False).encode()} if tags else {}
+def metadata_of(source: Audio | AudioSource) -> dict[str, bytes]:
+    """Tags, and the layout of channels where it is not the usual one."""
+    tags, layout = source.tags, getattr(source, "layout", "")
+    packed = {TAGS: json.dumps(dict(tags), ensure_ascii=False).encode()} if tags else {}
+    return packed | ({LAYOUT: layout.encode()} if layout else {})
+
+
+def unpack_layout(metadata: Mapping[str, bytes]) -> str:
+    """Raises: BitstreamError if it is not a name."""
+    try:
+        layout = metadata.get(LAYOUT, b"").decode("ascii")
+    except UnicodeDecodeError as e:
+        raise BitstreamError("metadata: the layout is not a name; the file is damaged") from e
+    if len(layout) > 64:
+        raise BitstreamError("metadata: the layout is not a name; the file is damaged")
+    return layout
 
 
 def unpack_tags(metadata: Mapping[str, bytes]) -> dict[str, str]:
-    """Raises: BitstreamError if they are not what `pack_tags` makes."""
+    """Raises: BitstreamError if they are not what `metadata_of` makes."""
     if TAGS not in metadata:
         return {}
     try:

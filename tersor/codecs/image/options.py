@@ -41,13 +41,14 @@ class EncodeOptions:
             raise SignalError(f"{' and '.join(given)} exclude each other; give one")
         for name in ("quality", "effort", "tile"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, (int, np.integer)):
+            if isinstance(value, bool) or (value is not None and not isinstance(value, (int, np.integer))):
                 raise SignalError(f"{name} is {value!r}; it must be a whole number")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise SignalError(f"quality is {self.quality}; allowed are whole numbers 1 (smallest) to 100")
         for name in ("target_bpp", "target_psnr"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < 1e6):
+            good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if value is not None and not (good and 0 < value < 1e6):
                 raise SignalError(f"{name} is {value!r}; it must be a positive number")
         if not 1 <= self.effort <= MAX_EFFORT:
             raise SignalError(f"effort is {self.effort}; allowed are 1 to {MAX_EFFORT}")
