@@ -13,8 +13,8 @@ from typing import Any
 from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
 from tersor.files.atomic import prepared, write_output
-from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
 from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
+from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
 
 
 class Kind(ABC):
@@ -265,9 +265,7 @@ class VideoKind(Kind):
     at_once = False
     streams = True
 
-    def read(
-        self, source: Any, name: str, variables: list[str] | None, page: int | None = None
-    ) -> Any:
+    def read(self, source: Any, name: str, variables: list[str] | None, page: int | None = None) -> Any:
         from tersor.files.video import open_video
 
         if variables:

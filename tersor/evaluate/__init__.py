@@ -20,7 +20,12 @@ from tersor.evaluate.report import Report
 from tersor.registry import by_name
 
 __all__ = ["COMPARED", "Report", "compare"]
-COMPARED = ("image", "field", "audio", "video")  # signals; each has a module here with `compare`, ANCHORS and RATES
+COMPARED = (
+    "image",
+    "field",
+    "audio",
+    "video",
+)  # signals; each has a module here with `compare`, ANCHORS and RATES
 
 
 def compare(
@@ -40,11 +45,13 @@ def compare(
         paths: a folder, or files.
         anchors: other codecs by name; those usual for the signal if None (ANCHORS of tersor.evaluate.image,
             .field, .audio, .video).
-        rates: what to ask for: qualities of images and video, errors of fields relative to the range, kbit/s of sound;
+        rates: what to ask for: qualities of images and video, errors of fields relative to the range, kbit/s
+            of sound;
             usual ones if None.
         limit: only so many of the signals, evenly spread.
         say: called with every line of progress.
-        options: of the signal's `compare`: device, effort, reference (image); visqol (audio); effort, modes, frames
+        options: of the signal's `compare`: device, effort, reference (image); visqol (audio); effort, modes,
+            frames
             (video).
 
     Raises:

@@ -1,9 +1,13 @@
-"""Video: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1 and VP9 in low delay and
+"""Video: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1 and VP9 in low delay
+and
 random access.
 
-Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the mean
-over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three channels of a frame,
-both sides turned to RGB by `Video.rgb`. Speeds are frames a second of the process's CPU time: the others run on one
+Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the
+mean
+over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three channels of a
+frame,
+both sides turned to RGB by `Video.rgb`. Speeds are frames a second of the process's CPU time: the others run
+on one
 thread, ours on all cores, each of which is counted.
 """
 
@@ -73,7 +77,9 @@ class VideoReport(Report):
                 for i, codec in enumerate(dict.fromkeys(r["codec"] for r in self.rows if r["mode"] == mode)):
                     rates, quality = _curve(self.rows, clip, codec, mode, "psnr_yuv")
                     axis.plot(rates, quality, "osD^vP"[i % 6] + "-", label=codec, markersize=4)
-                axis.set(title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR 6:1:1, dB", xscale="log")
+                axis.set(
+                    title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR 6:1:1, dB", xscale="log"
+                )
                 axis.grid(alpha=0.3)
         axes[0][0].legend()
         figure.tight_layout()

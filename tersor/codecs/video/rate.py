@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 LEAST, MOST = 1, 100
 BYTES_SLOPE = (
-    0.06  # M: natural logarithm of bytes a step of quality, before it is known (tools/studies.py video-rate)
+    0.06  # M: natural logarithm of bytes a step of quality, before it is known (tools/studies_video.py rate)
 )
 PSNR_SLOPE = 0.3  # M: dB a step of quality, before it is known (the same)
 SLOPES = (0.02, 0.2)  # what a measured slope may be
