@@ -6,7 +6,7 @@ import numpy as np
 
 from tersor.codecs.video.block_loops import intra_mode, transform_kind
 from tersor.codecs.video.coefficient_loops import choose_levels
-from tersor.codecs.video.compiled import compiled, inlined
+from tersor.codecs.video.compiled import compiled, entry, inlined
 from tersor.codecs.video.inter_loops import find_predictors, merge_candidates, predict_inter
 from tersor.codecs.video.intra_loops import fill, gather, is_smoothed, predict_intra, smooth
 from tersor.codecs.video.search_loops import (
@@ -496,7 +496,7 @@ def hide(c, y, x, bits):  # pragma: no cover
             cell[MODE], cell[REF0], cell[REF0 + 1], cell[MERGE] = NONE, NONE, NONE, NONE
 
 
-@compiled
+@entry
 def decide(c, e, block):  # pragma: no cover
     """Choose how a block of 32, counted row by row, is split and what its parts are; fields go to c.planned, levels stay in c.coefficients.
 

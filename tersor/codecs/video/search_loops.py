@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.video.compiled import compiled, inlined
+from tersor.codecs.video.compiled import compiled, entry, inlined
 from tersor.codecs.video.inter_loops import REACH, find_predictors
 from tersor.codecs.video.state import (
     HEIGHT,
@@ -58,7 +58,7 @@ class Encoder(NamedTuple):
     scores: NDArray[np.float64]
 
 
-@compiled
+@entry
 def interpolate_planes(frame, planes, height, width, depth, work):  # pragma: no cover
     """All quarter positions of a luma plane with its margins: planes, int16 [16, H, W], row 4 fy + fx; work: int16 [H, W]."""
     total = np.zeros(width, np.int32)
