@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled, inlined
+from tersor.codecs.video.compiled import compiled, entry, inlined
 from tersor.codecs.video.inter_loops import predict_inter
 from tersor.codecs.video.intra_loops import predict_intra
 from tersor.codecs.video.state import (
@@ -92,7 +92,7 @@ def reconstruct_leaf(c, y, x, bits):  # pragma: no cover
             i += 1
 
 
-@compiled
+@entry
 def start_frame(c):  # pragma: no cover
     """Nothing of the frame is there yet."""
     c.grid[:] = 0
@@ -101,7 +101,7 @@ def start_frame(c):  # pragma: no cover
     c.grid[:, :, MERGE] = NONE
 
 
-@compiled
+@entry
 def code_blocks(c, first, stop):  # pragma: no cover
     """Code or decode, and rebuild, the blocks of 32 from `first` to `stop`, counted row by row.
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from tersor.codecs.video.block_loops import intra_mode, transform_kind
 from tersor.codecs.video.coefficient_loops import choose_levels
-from tersor.codecs.video.compiled import compiled, inlined
-from tersor.codecs.video.inter_loops import find_predictors, merge_candidates, predict_inter
+from tersor.codecs.video.compiled import compiled, entry, inlined
+from tersor.codecs.video.inter_loops import find_predictors, merge_candidates, predict_inter, set_candidate
 from tersor.codecs.video.intra_loops import fill, gather, is_smoothed, predict_intra, smooth
 from tersor.codecs.video.search_loops import (
     ALL_MODES,
@@ -47,6 +47,7 @@ from tersor.codecs.video.state import (
     MERGE,
     MODE,
     MOTION,
+    MV0Y,
     NONE,
     PLANES,
     PREDICTOR,
@@ -168,155 +169,6 @@ def code_square(c, e, plane, ty, tx, side, intra, busy, level):  # pragma: no co
 
 
 @compiled
-def code_planes(c, e, y, x, bits, intra, first):  # pragma: no cover
-    """Code the planes from `first` on of a block, predicting as it goes if intra; sets CODED; -> squared error."""
-    par = c.par
-    gy, gx = y // UNIT + 1, x // UNIT + 1
-    cell, left, up = c.grid[gy, gx], c.grid[gy, gx - 1], c.grid[gy - 1, gx]
-    error = 0.0
-    coded = np.int64(cell[CODED]) & 15 if first else np.int64(0)
-    for plane in range(first, par[PLANES]):
-        sy, sx = (par[SHIFT_Y], par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
-        field = ENERGY_CHROMA if plane else ENERGY
-        around = (left[field] + up[field] + 1) >> 1
-        level = par[CHROMA_LEVEL] if plane else par[LEVEL]
-        total = 0
-        i, count = 0, 1
-        while i < count:
-            ty, tx, side, count = tile(c, plane, y, x, bits, cell[SPLIT], i)
-            if intra:
-                predict_intra(c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx)
-            busy = max(around, 1) if total and not plane else around
-            part, sizes = code_square(c, e, plane, ty, tx, side, intra, busy, level)
-            error += part
-            total += sizes
-            if sizes:
-                coded |= np.int64(1) << (i if plane == 0 else CHROMA_BITS[plane - 1] + i)
-            i += 1
-    cell[CODED] = coded
-    return error
-
-
-@compiled
-def try_motion(c, e, y, x, bits, best):  # pragma: no cover
-    """Trials of a block whose motion is set: without residual, with it, with split transforms; -> (least cost so far, whether a residual is worth it)."""
-    cell = c.grid[y // UNIT + 1, x // UNIT + 1]
-    weight = e.real[WEIGHT]
-    cell[MODE] = INTER
-    predict_inter(c, y, x, 1 << bits, cell[REF0 : REF0 + MOTION])
-    cell[SKIP] = 1 if cell[MERGE] >= 0 else 0
-    cell[SPLIT], cell[CODED] = 0, 0
-    cost = squared_error(c, e, y, x, bits) + weight * measured(c, y, x, bits)
-    first = cost
-    if cost < best:
-        best = cost
-        keep(c, e, y, x, bits)
-    for split in range(1 + e.options[SPLIT_TRIALS]):
-        if split:
-            predict_inter(c, y, x, 1 << bits, cell[REF0 : REF0 + MOTION])
-        cell[SKIP], cell[SPLIT] = 0, split
-        error = code_planes(c, e, y, x, bits, 0, 0)
-        if not cell[CODED]:
-            break
-        cost = error + weight * measured(c, y, x, bits)
-        if cost < best:
-            best = cost
-            keep(c, e, y, x, bits)
-    return best, best < first
-
-
-@compiled
-def try_merges(c, e, y, x, bits, best):  # pragma: no cover
-    """The most promising motions of neighbours."""
-    n = 1 << bits
-    cell = c.grid[y // UNIT + 1, x // UNIT + 1]
-    merge_candidates(c, y, x, n)
-    for i in range(MAX_MERGE):
-        e.scores[i] = transformed_difference(e, c, y, x, n, c.candidates[i]) + e.real[MOTION_WEIGHT] * (i + 1)
-    least = e.scores[0]
-    residual = False
-    for _ in range(e.options[MERGE_TRIALS]):
-        k = 0
-        for i in range(1, MAX_MERGE):
-            if e.scores[i] < e.scores[k]:
-                k = i
-        if e.scores[k] < least:
-            least = e.scores[k]
-        if e.scores[k] > 1.5 * least:
-            break
-        e.scores[k] = 1e300
-        merge_candidates(c, y, x, n)
-        cell[MERGE] = k
-        for f in range(MOTION):
-            cell[REF0 + f] = c.candidates[k, f]
-        best, coded = try_motion(c, e, y, x, bits, best)
-        residual = residual or coded
-    return best, least, residual
-
-
-@inlined
-def set_predictors(c, y, x, n, cell):  # pragma: no cover
-    """The nearer predictor of each side."""
-    which = 0
-    for side in range(2):
-        if cell[REF0 + side] < 0:
-            continue
-        find_predictors(c, y, x, n, cell[REF0 + side])
-        cost = np.zeros(2, np.int64)
-        for i in range(2):
-            for axis in range(2):
-                d = abs(cell[6 + 2 * side + axis] - c.predictors[i, axis])
-                cost[i] += d
-        if cost[1] < cost[0]:
-            which |= 1 << side
-    cell[PREDICTOR] = which
-
-
-@compiled
-def try_vectors(c, e, y, x, bits, best, least):  # pragma: no cover
-    """Motion from a search: one reference, or two; -> (least cost so far, least transformed difference)."""
-    n = 1 << bits
-    cell = c.grid[y // UNIT + 1, x // UNIT + 1]
-    refs = c.par[REFS]
-    merge_candidates(c, y, x, n)
-    found = e.found[bits - 3]
-    single, single_cost = 0, 1e300
-    for r in range(refs):
-        search(c, e, y, x, bits, r)
-        cost = found[r, 2] + e.real[MOTION_WEIGHT] * (2 + r)
-        if cost < single_cost:
-            single, single_cost = r, cost
-    pair, pair_cost = c.candidates[MAX_MERGE + 1], 1e300
-    if refs > 1:
-        other = 0 if single else 1
-        pair[0], pair[1] = min(single, other), max(single, other)
-        for side in range(2):
-            pair[2 + 2 * side], pair[3 + 2 * side] = found[pair[side], 0], found[pair[side], 1]
-        vector = np.zeros(3, np.int64)
-        for turn in range(e.options[REFINE_PAIRS]):
-            side = turn & 1
-            find_predictors(c, y, x, n, pair[side])
-            vector[0], vector[1] = pair[2 + 2 * side], pair[3 + 2 * side]
-            refine(c, e, y, x, n, pair, side, vector)
-        pair_cost = transformed_difference(e, c, y, x, n, pair) + e.real[MOTION_WEIGHT] * 14
-    for turn in range(2):
-        cost = single_cost if turn == 0 else pair_cost
-        if cost > 1.25 * min(least, min(single_cost, pair_cost)):
-            continue
-        cell[MERGE] = NONE
-        if turn == 0:
-            cell[REF0], cell[REF0 + 1] = single, NONE
-            cell[REF0 + 2], cell[REF0 + 3] = found[single, 0], found[single, 1]
-            cell[REF0 + 4], cell[REF0 + 5] = 0, 0
-        else:
-            for f in range(MOTION):
-                cell[REF0 + f] = pair[f]
-        set_predictors(c, y, x, n, cell)
-        best, _ = try_motion(c, e, y, x, bits, best)
-    return best, min(least, min(single_cost, pair_cost))
-
-
-@compiled
 def intra_difference(c, e, plane, ty, tx, n):  # pragma: no cover
     """Transformed difference of what is in the frame, in the units of the search."""
     frame = c.frames[c.par[CURRENT], plane]
@@ -380,107 +232,205 @@ def choose_chroma(c, e, y, x, bits):  # pragma: no cover
     cell[CHROMA] = chosen
 
 
-@inlined
-def set_intra(cell):  # pragma: no cover
-    cell[MODE], cell[SKIP], cell[MERGE] = INTRA, 0, NONE
-    cell[REF0], cell[REF0 + 1] = NONE, NONE
-
-
 @compiled
-def try_intra(c, e, y, x, bits, best, least):  # pragma: no cover
-    """The most promising modes of a block predicted from itself; least: transformed difference of the best motion."""
+def code_planes(c, e, y, x, bits, intra):  # pragma: no cover
+    """Code all planes of a block; if intra, predicting as it goes, and choosing the mode of chroma and those of quarters; sets CODED; -> squared error."""
+    par = c.par
     gy, gx = y // UNIT + 1, x // UNIT + 1
     cell, left, up = c.grid[gy, gx], c.grid[gy, gx - 1], c.grid[gy - 1, gx]
-    weight = e.real[WEIGHT]
-    n = 1 << bits
-    a = np.int64(left[INTRA1]) if left[MODE] == INTRA else np.int64(DC)
-    b = np.int64(up[INTRA2]) if up[MODE] == INTRA else np.int64(DC)
-    rank_modes(c, e, y, x, bits, y, x, n, a, b)
-    modes = np.zeros(8, np.int64)
-    trials = e.options[INTRA_TRIALS]
-    first = 0.0
-    for t in range(trials):
-        k = 0
-        for i in range(1, INTRA_MODES):
-            if e.scores[i] < e.scores[k]:
-                k = i
-        if t == 0:
-            first = e.scores[k]
-        if e.scores[k] > 1.2 * first:
-            trials = t
-            break
-        modes[t] = k
-        e.scores[k] = 1e300
-    if first > 1.3 * least:
-        return best
-    for t in range(trials):
-        for split in range(1 + (1 if e.options[SPLIT_TRIALS] and bits > 3 and t == 0 else 0)):
-            set_intra(cell)
-            cell[SPLIT] = split
-            for i in range(4):
-                cell[INTRA0 + i] = modes[t]
-            if c.par[PLANES] > 1:
-                choose_chroma(c, e, y, x, bits)
-            cost = code_planes(c, e, y, x, bits, 1, 0) + weight * measured(c, y, x, bits)
-            if cost < best:
-                best = cost
-                keep(c, e, y, x, bits)
-    if bits == 3 and e.options[SPLIT_TRIALS]:
-        best = try_quarters(c, e, y, x, best)
-    return best
-
-
-@compiled
-def try_quarters(c, e, y, x, best):  # pragma: no cover
-    """A block of 8 whose quarters have modes of their own."""
-    gy, gx = y // UNIT + 1, x // UNIT + 1
-    cell, left, up = c.grid[gy, gx], c.grid[gy, gx - 1], c.grid[gy - 1, gx]
-    set_intra(cell)
-    cell[SPLIT] = 1
     error = 0.0
     coded = np.int64(0)
-    around = (left[ENERGY] + up[ENERGY] + 1) >> 1
-    total = 0
-    for i in range(4):
-        ty, tx = y + 4 * (i >> 1), x + 4 * (i & 1)
-        a = np.int64(cell[INTRA0 + i - 1] if i & 1 else left[INTRA1 + (2 if i else 0)] if left[MODE] == INTRA else DC)
-        b = np.int64(cell[INTRA0 + i - 2] if i & 2 else up[INTRA2 + (i & 1)] if up[MODE] == INTRA else DC)
-        rank_modes(c, e, ty, tx, 2, y, x, 8, a, b)
-        mode = 0
-        for m in range(1, INTRA_MODES):
-            if e.scores[m] < e.scores[mode]:
-                mode = m
-        cell[INTRA0 + i] = mode
-        predict_intra(c, 0, ty, tx, 2, mode, y, x, 8)
-        busy = max(around, 1) if total else around
-        part, sizes = code_square(c, e, 0, ty, tx, 2, 1, busy, c.par[LEVEL])
-        error += part
-        total += sizes
-        if sizes:
-            coded |= 1 << i
+    for plane in range(par[PLANES]):
+        sy, sx = (par[SHIFT_Y], par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
+        field = ENERGY_CHROMA if plane else ENERGY
+        around = (left[field] + up[field] + 1) >> 1
+        level = par[CHROMA_LEVEL] if plane else par[LEVEL]
+        total = 0
+        if plane == 1 and intra:
+            choose_chroma(c, e, y, x, bits)
+        i, count = 0, 1
+        while i < count:
+            ty, tx, side, count = tile(c, plane, y, x, bits, cell[SPLIT], i)
+            if intra:
+                if plane == 0 and bits == 3 and cell[SPLIT]:
+                    a = cell[INTRA0 + i - 1] if i & 1 else left[INTRA1 + (2 if i else 0)] if left[MODE] == INTRA else DC
+                    b = cell[INTRA0 + i - 2] if i & 2 else up[INTRA2 + (i & 1)] if up[MODE] == INTRA else DC
+                    rank_modes(c, e, ty, tx, 2, y, x, 8, a, b)
+                    cell[INTRA0 + i] = np.argmin(e.scores[:INTRA_MODES])
+                predict_intra(c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx)
+            busy = max(around, 1) if total and not plane else around
+            part, sizes = code_square(c, e, plane, ty, tx, side, intra, busy, level)
+            error += part
+            total += sizes
+            if sizes:
+                coded |= np.int64(1) << (i if plane == 0 else CHROMA_BITS[plane - 1] + i)
+            i += 1
     cell[CODED] = coded
-    if c.par[PLANES] > 1:
-        choose_chroma(c, e, y, x, 3)
-        error += code_planes(c, e, y, x, 3, 1, 1)
-    cost = error + e.real[WEIGHT] * measured(c, y, x, 3)
-    if cost < best:
-        best = cost
-        keep(c, e, y, x, 3)
-    return best
+    return error
 
 
 @compiled
+def trial(c, e, y, x, bits, splits, best):  # pragma: no cover
+    """Try a block whose motion or mode is set: without residual, with it, with split transforms (splits: up to how many times).
+
+    Returns:
+        (the least cost so far, whether a residual was worth it); the best is kept.
+    """
+    cell = c.grid[y // UNIT + 1, x // UNIT + 1]
+    weight = e.real[WEIGHT]
+    intra = 1 if cell[MODE] == INTRA else 0
+    bare = 1e300
+    if not intra:
+        predict_inter(c, y, x, 1 << bits, cell[REF0 : REF0 + MOTION])
+        cell[SKIP] = 1 if cell[MERGE] >= 0 else 0
+        cell[SPLIT], cell[CODED] = 0, 0
+        bare = squared_error(c, e, y, x, bits) + weight * measured(c, y, x, bits)
+        if bare < best:
+            best = bare
+            keep(c, e, y, x, bits)
+    least = bare
+    cell[SKIP] = 0
+    for split in range(1 + splits):
+        if split and not intra:
+            predict_inter(c, y, x, 1 << bits, cell[REF0 : REF0 + MOTION])
+        cell[SPLIT] = split
+        error = code_planes(c, e, y, x, bits, intra)
+        if not intra and not cell[CODED]:
+            break
+        cost = error + weight * measured(c, y, x, bits)
+        least = min(least, cost)
+        if cost < best:
+            best = cost
+            keep(c, e, y, x, bits)
+    return best, least < bare
+
+
+@compiled
+def list_merges(c, e, y, x, bits):  # pragma: no cover
+    """The most promising motions of neighbours, in e.listed with their indices; -> (how many, least transformed difference)."""
+    n = 1 << bits
+    merge_candidates(c, y, x, n)
+    for i in range(MAX_MERGE):
+        e.scores[i] = transformed_difference(e, c, y, x, n, c.candidates[i]) + e.real[MOTION_WEIGHT] * (i + 1)
+    least = e.scores[:MAX_MERGE].min()
+    for count in range(e.options[MERGE_TRIALS]):
+        k = np.argmin(e.scores[:MAX_MERGE])
+        if e.scores[k] > 1.5 * least:
+            return count, least
+        e.scores[k] = 1e300
+        e.listed[count, MOTION] = k
+        for f in range(MOTION):
+            e.listed[count, f] = c.candidates[k, f]
+    return e.options[MERGE_TRIALS], least
+
+
+@compiled
+def list_vectors(c, e, y, x, bits, least):  # pragma: no cover
+    """Motions found by search: of one reference and of two, in e.listed; -> (how many, least transformed difference, given that of neighbours)."""
+    n = 1 << bits
+    refs = c.par[REFS]
+    merge_candidates(c, y, x, n)
+    found = e.found[bits - 3]
+    single, single_cost = 0, 1e300
+    for r in range(refs):
+        search(c, e, y, x, bits, r)
+        cost = found[r, 2] + e.real[MOTION_WEIGHT] * (2 + r)
+        if cost < single_cost:
+            single, single_cost = r, cost
+    pair, pair_cost = c.candidates[MAX_MERGE + 1], 1e300
+    if refs > 1:
+        other = 0 if single else 1
+        pair[0], pair[1] = min(single, other), max(single, other)
+        for side in range(2):
+            pair[2 + 2 * side], pair[3 + 2 * side] = found[pair[side], 0], found[pair[side], 1]
+        vector = np.zeros(3, np.int64)
+        for turn in range(e.options[REFINE_PAIRS]):
+            side = turn & 1
+            find_predictors(c, y, x, n, pair[side])
+            vector[0], vector[1] = pair[2 + 2 * side], pair[3 + 2 * side]
+            refine(c, e, y, x, n, pair, side, vector)
+        pair_cost = transformed_difference(e, c, y, x, n, pair) + e.real[MOTION_WEIGHT] * 14
+    least = min(least, min(single_cost, pair_cost))
+    count = 0
+    if single_cost <= 1.25 * least:
+        set_candidate(e.listed, count, single, NONE, found[single, 0], found[single, 1], 0, 0)
+        count += 1
+    if pair_cost <= 1.25 * least:
+        for f in range(MOTION):
+            e.listed[count, f] = pair[f]
+        count += 1
+    for i in range(count):
+        e.listed[i, MOTION] = NONE
+    return count, least
+
+
+@compiled
+def nearer_predictors(c, y, x, n, cell):  # pragma: no cover
+    """Which predictor is nearer to a block's vectors: a bit for each side."""
+    which = 0
+    for side in range(2):
+        if cell[REF0 + side] < 0:
+            continue
+        find_predictors(c, y, x, n, cell[REF0 + side])
+        far = np.zeros(2, np.int64)
+        for i in range(2):
+            for axis in range(2):
+                far[i] += abs(cell[MV0Y + 2 * side + axis] - c.predictors[i, axis])
+        if far[1] < far[0]:
+            which |= 1 << side
+    return which
+
+
+@compiled
+def list_modes(c, e, y, x, bits):  # pragma: no cover
+    """The most promising modes of luma, in e.listed; -> (how many, least score)."""
+    gy, gx = y // UNIT + 1, x // UNIT + 1
+    left, up = c.grid[gy, gx - 1], c.grid[gy - 1, gx]
+    a = left[INTRA1] if left[MODE] == INTRA else DC
+    b = up[INTRA2] if up[MODE] == INTRA else DC
+    rank_modes(c, e, y, x, bits, y, x, 1 << bits, a, b)
+    least = e.scores[:INTRA_MODES].min()
+    for count in range(e.options[INTRA_TRIALS]):
+        k = np.argmin(e.scores[:INTRA_MODES])
+        if e.scores[k] > 1.2 * least:
+            return count, least
+        e.scores[k] = 1e300
+        e.listed[count, 0] = k
+    return e.options[INTRA_TRIALS], least
+
+
+@inlined
 def decide_leaf(c, e, y, x, bits):  # pragma: no cover
     """The best block of one size, left in place; -> (its cost, whether it is as good as it gets)."""
+    cell = c.grid[y // UNIT + 1, x // UNIT + 1]
     best, least = 1e300, 1e300
     done = False
-    if c.par[REFS]:
-        best, least, residual = try_merges(c, e, y, x, bits, best)
-        done = not residual and e.options[STOP_EARLY] > 0
-        if not done:
-            best, least = try_vectors(c, e, y, x, bits, best, least)
+    splits = e.options[SPLIT_TRIALS]
+    for turn in range(2 if c.par[REFS] else 0):
+        if turn == 0:
+            count, least = list_merges(c, e, y, x, bits)
+        else:
+            count, least = list_vectors(c, e, y, x, bits, least)
+        residual = False
+        for i in range(count):
+            cell[MODE], cell[MERGE] = INTER, e.listed[i, MOTION]
+            for f in range(MOTION):
+                cell[REF0 + f] = e.listed[i, f]
+            if turn:
+                cell[PREDICTOR] = nearer_predictors(c, y, x, 1 << bits, cell)
+            best, worth = trial(c, e, y, x, bits, splits, best)
+            residual = residual or worth
+        done = turn == 0 and not residual and e.options[STOP_EARLY] > 0
+        if done:
+            break
     if not done:
-        best = try_intra(c, e, y, x, bits, best, least)
+        count, score = list_modes(c, e, y, x, bits)
+        for i in range(count if score <= 1.3 * least else 0):
+            cell[MODE], cell[SKIP], cell[MERGE] = INTRA, 0, NONE
+            cell[REF0], cell[REF0 + 1] = NONE, NONE
+            for q in range(4):
+                cell[INTRA0 + q] = e.listed[i, 0]
+            best, worth = trial(c, e, y, x, bits, splits if i == 0 else 0, best)
     take_back(c, e, y, x, bits)
     return best, done
 
@@ -496,7 +446,7 @@ def hide(c, y, x, bits):  # pragma: no cover
             cell[MODE], cell[REF0], cell[REF0 + 1], cell[MERGE] = NONE, NONE, NONE, NONE
 
 
-@compiled
+@entry
 def decide(c, e, block):  # pragma: no cover
     """Choose how a block of 32, counted row by row, is split and what its parts are; fields go to c.planned, levels stay in c.coefficients.
 

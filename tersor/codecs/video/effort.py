@@ -49,6 +49,7 @@ def new_encoder(c: Codec, group: Group, effort: int) -> Encoder:
         kept_coefficients=np.zeros((sizes, 3, block, block), np.int32),
         kept_cells=np.zeros((sizes, state.FIELDS), np.int64),
         found=np.zeros((sizes, state.MAX_REFS, 3), np.int64),
+        listed=np.zeros((16, state.MOTION + 1), np.int64),
         real=np.zeros(2),
         options=options,
         work=np.zeros((2, block * block)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.video.compiled import compiled, inlined
+from tersor.codecs.video.compiled import compiled, entry, inlined
 from tersor.codecs.video.inter_loops import NO_TIME
 from tersor.codecs.video.state import (
     CODED,
@@ -185,7 +185,7 @@ def extend(frame, height, width):  # pragma: no cover
             frame[MARGIN + height + y, x] = frame[MARGIN + height - 1, x]
 
 
-@compiled
+@entry
 def finish_frame(c):  # pragma: no cover
     """Deblock, repeat the borders, and keep the motion with times instead of references."""
     par = c.par

@@ -21,8 +21,8 @@ from tersor.codecs.video.model import costs, start_model
 from tersor.codecs.video.state import Codec, Coder, blocks_of
 from tersor.codecs.video.structure import Step, last_uses, steps_of
 from tersor.codecs.video.tables import LEVELS, STEPS
-from tersor.entropy.binary_tables import Model
 from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
+from tersor.entropy.binary_tables import Model
 from tersor.errors import BitstreamError, SignalError
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]

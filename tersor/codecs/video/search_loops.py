@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.video.compiled import compiled, inlined
+from tersor.codecs.video.compiled import compiled, entry, inlined
 from tersor.codecs.video.inter_loops import REACH, find_predictors
 from tersor.codecs.video.state import (
     HEIGHT,
@@ -41,7 +41,7 @@ class Encoder(NamedTuple):
         planes: int16 [pool, 16, H + 2 MARGIN, W + 2 MARGIN], interpolated, in 14 bits.
         kept_frames, kept_coefficients, kept_cells: the best trial of each size of block.
         found: int32 [3, MAX_REFS, 3], (vy, vx, cost) by size of block.
-        real: what a bit is worth. options: of the effort. work: scratch.
+        listed: int64 [16, MOTION + 1], motions or modes to try. real: what a bit is worth. options: of the effort. work: scratch.
     """
 
     original: NDArray[np.int16]
@@ -50,7 +50,8 @@ class Encoder(NamedTuple):
     kept_frames: NDArray[np.int16]
     kept_coefficients: TransformInts
     kept_cells: Ints
-    found: NDArray[np.int64]
+    found: Ints
+    listed: Ints
     real: NDArray[np.float64]
     options: NDArray[np.int64]
     work: NDArray[np.float64]
@@ -58,7 +59,7 @@ class Encoder(NamedTuple):
     scores: NDArray[np.float64]
 
 
-@compiled
+@entry
 def interpolate_planes(frame, planes, height, width, depth, work):  # pragma: no cover
     """All quarter positions of a luma plane with its margins: planes, int16 [16, H, W], row 4 fy + fx; work: int16 [H, W]."""
     total = np.zeros(width, np.int32)
