@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tersor.codecs.video.chain import FrameEncoder, Shapes
-from tersor.codecs.video.group import GroupSettings, encode_group
+from tersor.codecs.video.group import GroupSettings, encode_and_rebuild, encode_group
 from tersor.codecs.video.groups import Group
 from tersor.codecs.video.options import DEFAULT_EFFORT, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, guess, quality_for
@@ -31,8 +31,14 @@ class GroupCoder:
 
     def code(self, group: Group, quality: int) -> bytes:
         """A group at a quality, 1 to 100."""
-        settings = GroupSettings(quality=quality, effort=self._effort, low_delay=self._low_delay)
-        return encode_group(group, depth=self._depth, settings=settings)
+        return encode_group(group, depth=self._depth, settings=self._settings(quality))
+
+    def rebuilt(self, group: Group, quality: int) -> Group:
+        """What a group decodes to."""
+        return encode_and_rebuild(group, depth=self._depth, settings=self._settings(quality))[1]
+
+    def _settings(self, quality: int) -> GroupSettings:
+        return GroupSettings(quality=quality, effort=self._effort, low_delay=self._low_delay)
 
     def chain(self, shapes: Shapes, frames: int, quality: int) -> FrameEncoder:
         """A group of at most so many frames that is coded frame by frame."""

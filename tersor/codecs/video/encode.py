@@ -15,7 +15,6 @@ from typing import Any, TypeVar, cast
 from tersor import registry
 from tersor.codecs.parallel import Progress, Team
 from tersor.codecs.video.coder import OFF, GroupCoder, OnePass, bits_a_pixel
-from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import VideoHeader, pack_stamps
 from tersor.codecs.video.metadata import pack_tags
@@ -108,10 +107,16 @@ class Encoding:
             lambda g: (len(g[0]), self.coder.code(g, quality)), self._groups(self.source)
         )
 
-    def _pass(self, source: VideoSource, quality: int, measure: Callable[[Group, bytes], B]) -> list[B]:
-        """What is measured of every group in a pass that keeps no bytes."""
+    def _pass(self, source: VideoSource, quality: int, measure: Callable[[Group, int], B]) -> list[B]:
+        """What is measured of every group at a quality, in a pass that keeps no bytes."""
         self._passes += 1
-        return list(self.team.ahead(lambda g: measure(g, self.coder.code(g, quality)), self._groups(source)))
+        return list(self.team.ahead(lambda g: measure(g, quality), self._groups(source)))
+
+    def _size(self, group: Group, quality: int) -> tuple[int, int]:
+        return len(group[0]), len(self.coder.code(group, quality))
+
+    def _distortion(self, group: Group, quality: int) -> tuple[float, int]:
+        return psnr_611(group, self.coder.rebuilt(group, quality), self.source.format.depth)
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:
         """Passes at one quality until the sizes of the groups are known near the one that fits, then one
@@ -131,7 +136,7 @@ class Encoding:
         known: list[Sizes] = []
         lengths: list[int] = []
         while True:
-            coded = self._pass(source, quality, lambda g, payload: (len(g[0]), len(payload)))
+            coded = self._pass(source, quality, self._size)
             known = known or [{} for _ in coded]
             lengths = [frames for frames, _ in coded]
             for sizes, (_, size) in zip(known, coded, strict=True):
@@ -145,27 +150,17 @@ class Encoding:
         for i, group in enumerate(self._groups(self.source)):
             last = i == len(known) - 1
             wanted = quality_for(known[i:], total - spent)
-            share = foreseen(known[i], wanted) if not last else total - spent
+            share = foreseen(known[i], wanted) if not last else max(1.0, total - spent)
             payload = self.coder.of_size(group, share, dict(known[i]), CLOSE * total / share if last else OFF)
             spent += len(payload)
             yield lengths[i], payload
 
     def _at_psnr(self) -> Iterator[tuple[int, bytes]]:
         """Passes at qualities that close in on the lowest that reaches the PSNR, then one at it."""
-        depth, target = self.source.format.depth, self._asked[1]
-
-        def measure(group: Group, payload: bytes) -> tuple[float, int]:
-            decoded = decode_group(
-                payload,
-                shapes=[(p.shape[0], p.shape[1], p.shape[2]) for p in group],
-                depth=depth,
-                name="the group just coded",
-            )
-            return psnr_611(group, decoded, depth)
-
+        target = self._asked[1]
         points: dict[int, float] = {}
         while (quality := next_for_psnr(points, target)) is not None:
-            sums = self._pass(self.source.again(), quality, measure)
+            sums = self._pass(self.source.again(), quality, self._distortion)
             points[quality] = sum(s for s, _ in sums) / max(1, sum(n for _, n in sums))
         reached = [q for q, p in points.items() if p >= target]
         if not reached:
