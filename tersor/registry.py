@@ -30,8 +30,8 @@ class CodecEntry:
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises
             BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers", "audio" or "tensors"; the command line reads and
-            writes files of that kind.
+        signal: what it codes, "image", "field", "integers", "audio", "tensors" or "video"; the command line
+            reads and writes files of that kind.
     """
 
     name: str
@@ -97,6 +97,16 @@ BUILT_IN = (
         codec="tersor.codecs.tensor.codec:TensorCodec",
         describe="tersor.codecs.tensor.header:describe",
         signal="tensors",
+    ),
+    CodecEntry(
+        name="video",
+        wire_id=6,
+        summary=(
+            "moving pictures and their sound, the same planes on every machine (pip install tersor[video])"
+        ),
+        codec="tersor.codecs.video.codec:VideoCodec",
+        describe="tersor.codecs.video.header:describe",
+        signal="video",
     ),
 )
 

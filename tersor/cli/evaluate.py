@@ -15,12 +15,13 @@ BENCHES = {
     "field": ("rel_error", "limit", "repeat"),
     "audio": ("quality", "limit", "repeat"),
 }
-RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates"}
+RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates", "video": "qualities"}
 OPTIONS = {
     "image": ("device", "effort", "reference"),
     "field": (),
     "audio": ("device", "visqol"),
     "tensors": (),
+    "video": ("effort", "modes", "frames"),
 }
 
 
