@@ -32,8 +32,8 @@ class CodecEntry:
             encode_batch and decode_batch, encode_options and decode_options (see `AnyCodec`).
         describe: "module:function"; container.Reader -> tersor.facts.Facts, or a dict of extra facts,
             without loading torch; raises BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers" or "audio"; the command line reads and writes
-            files of that kind.
+        signal: what it codes, "image", "field", "integers", "audio", "tensors" or "video"; the command line
+            reads and writes files of that kind.
         options: "module" with ENCODE and DECODE, its declared options (codecs/options.py), which loads
             neither torch nor numba; empty if it declares none.
     """
@@ -116,6 +116,27 @@ BUILT_IN = (
         codec="tersor.codecs.image_overfit.codec:ImageOverfitCodec",
         describe="tersor.codecs.image_overfit.header:describe",
         options="tersor.codecs.image_overfit.options",
+    ),
+    CodecEntry(
+        name="tensor",
+        wire_id=8,
+        summary="weights, caches and embeddings of networks, bit by bit or with a bound "
+        "(pip install tersor[fields])",
+        codec="tersor.codecs.tensor.codec:TensorCodec",
+        describe="tersor.codecs.tensor.header:describe",
+        options="tersor.codecs.tensor.options",
+        signal="tensors",
+    ),
+    CodecEntry(
+        name="video",
+        wire_id=6,
+        summary=(
+            "moving pictures and their sound, the same planes on every machine (pip install tersor[video])"
+        ),
+        codec="tersor.codecs.video.codec:VideoCodec",
+        describe="tersor.codecs.video.header:describe",
+        options="tersor.codecs.video.options",
+        signal="video",
     ),
 )
 

@@ -16,7 +16,7 @@ from tersor.codecs.options import Declared, Options
 
 ROOT = Path(__file__).parents[1]
 END = "<!-- /options -->"  # after "<!-- options: NAME -->" and the table
-TYPES = {"region": "tuple[int, int, int, int]", "variables": "Sequence[str]", "slices": "Any", "watch": "Any"}
+TYPES = {"region": "tuple[int, int, int, int]", "variables": "Sequence[str]", "tensors": "Sequence[str]"}
 HEAD = '''"""The options of all codecs together, for type checkers; tools/make_options.py writes this file."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def typed(name: str, direction: str) -> str:
     kinds: dict[str, str] = {}
     for codec, declared in options(direction).items():
         for d in declared.declared.values():
-            kind = TYPES.get(d.name, d.kind.__name__)
+            kind = TYPES.get(d.name, "Any" if d.kind is object else d.kind.__name__)
             if kinds.setdefault(d.name, kind) != kind:
                 raise SystemExit(f"{codec}: {d.name} is {kind} here and {kinds[d.name]} in another codec")
     lines += [f"    {n}: {k}" + " | None" * (k != "Any") for n, k in kinds.items()]

@@ -9,8 +9,7 @@ from pathlib import Path
 from tersor.cli.arguments import declared, given
 from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, open_input, output_path
-from tersor.errors import TersorError
-from tersor.files.atomic import prepared
+from tersor.errors import SignalError, TersorError
 from tersor.files.kinds import KINDS, without_metadata
 
 
@@ -21,6 +20,7 @@ def decode(args: argparse.Namespace) -> int:
 
     items, many, _ = expand(args.inputs, {".tsr"})
     options = given(args, declared("DECODE"))
+    writing = {} if args.crf is None else {"crf": args.crf}
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     outputs = Outputs(args.force)
@@ -41,11 +41,9 @@ def decode(args: argparse.Namespace) -> int:
                         entry.name, device=args.device, batch=args.batch, threads=args.threads
                     )
                 codec = codecs[entry.name]
-                signal = (
-                    kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress})
-                    if path
-                    else None
-                )
+                if writing and entry.signal != "video":
+                    raise SignalError(f"--{' --'.join(writing)} is for video; leave it out")
+                signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
                 lost: tuple[str, ...] = ()
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)

@@ -39,12 +39,12 @@ def parser() -> argparse.ArgumentParser:
         q.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
         q.add_argument("--threads", type=int, metavar="N", help="at work at a time (default all cores)")
 
-    q = files("encode", "encode images, arrays and sound to .tsr files", encode)
+    q = files("encode", "encode images, arrays, sound and video to .tsr files", encode)
     writing(q)
     q.add_argument(
         "--codec",
         help="see 'tersor list' (default: by the suffix: field for .npy, .nc, .h5, .zarr and the like, "
-        "audio for .wav, .flac and the like, image for the rest)",
+        "audio for .wav, .flac and the like, video for .mp4, .mkv and the like, image for the rest)",
     )
     add_options(q, declared("ENCODE"))
     q.add_argument(
@@ -67,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
     q = files("decode", "decode .tsr files", decode)
     writing(q)
     add_options(q, declared("DECODE"))
+    q.add_argument(
+        "--crf", type=int, metavar="0..51", help="video to .mp4: x264's constant rate factor (default 18)"
+    )
     q.add_argument(
         "--strip",
         action="store_true",
@@ -92,12 +95,14 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="DIR",
-        help="folder of images, of .npy files for --codec field, or of sounds for --codec audio",
+        help="folder of images; of .npy files for --codec field, sounds for audio, videos for video, "
+        ".safetensors files for tensor",
     )
     q.add_argument(
         "--anchors",
         help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif); fields: sz3, sperr, zfp; "
-        "audio: opus, mp3, aac (all)",
+        "audio: opus, mp3, aac (all); video: x264, x265, svtav1, vp9 (all); "
+        "tensor: zstd, zipnn, pcodec (all)",
     )
     q.add_argument(
         "--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)"
@@ -108,7 +113,9 @@ def parser() -> argparse.ArgumentParser:
         help="audio: measure ViSQOL too, slowly (pip install 'visqol-python[lattice]')",
     )
     q.add_argument("--bitrates", help="audio: comma-separated kbit/s (default 6 to 128)")
-    q.add_argument("--qualities", help="images: comma-separated 1..100 (default 8 to 88)")
+    q.add_argument("--qualities", help="comma-separated 1..100 (default 8,18,...,88; video: 30,45,60,75)")
+    q.add_argument("--modes", help="video: low-delay, random-access (default both)")
+    q.add_argument("--frames", type=int, metavar="N", help="video: the first N frames of a clip (default 32)")
     q.add_argument("--effort", type=int, default=None)
     q.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spread")
     q.add_argument("--device", default="auto")

@@ -31,6 +31,17 @@ class AnyEncodeOptions(TypedDict, total=False):
     iterations: int | None
     time_limit: float | None
     watch: Any
+    cosine_error: float | None
+    bits_per_value: float | None
+    groups: str | None
+    anchor: int | None
+    per_tensor: Any
+    low_delay: bool | None
+    group: int | None
+    no_audio: bool | None
+    audio: str | None
+    audio_bitrate: float | None
+    fps: float | None
 
 
 class AnyDecodeOptions(TypedDict, total=False):
@@ -43,3 +54,9 @@ class AnyDecodeOptions(TypedDict, total=False):
     coordinates: bool | None
     start: float | None
     stop: float | None
+    tensors: Sequence[str] | None
+    rows: Any
+    out: Any
+    max_bytes: int | None
+    frames: Any
+    no_audio: bool | None

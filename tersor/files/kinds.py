@@ -4,6 +4,8 @@ written and described, and which codec codes them. A new kind is added here.
 
 from __future__ import annotations
 
+import io
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from tersor.errors import SignalError
 from tersor.files.atomic import atomic_file, prepared, write_output
 from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
+from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
 from tersor.signals import Audio, Field, FieldSet
 
 FOLDER = ".zarr"  # stores that are folders but count as files
@@ -24,11 +27,13 @@ class Kind(ABC):
         suffixes: of its files, lower case.
         codec: that codes it if none was asked for.
         at_once: whether several are coded in one call; not if they are read while they are coded.
+        streams: whether standard input is read as it comes, not whole.
     """
 
     suffixes: frozenset[str]
     codec: str
     at_once: bool = True
+    streams: bool = False
 
     @abstractmethod
     def read(
@@ -59,9 +64,17 @@ class Kind(ABC):
         with atomic_file(prepared(path)) as file:
             return int(codec.encode_to(file, signal, **options))
 
-    def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
         """Decode straight into a file, for signals that need not fit in memory; the signal's description, or
-        None if the kind does not.
+        None if the kind does not, or not there.
+
+        Args:
+            codec, reader: what decodes, and what.
+            path: where to; None is standard output.
+            options: of the codec.
+            writing: of the writer: crf.
         """
         return None
 
@@ -197,11 +210,15 @@ class AudioKind(Kind):
             {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)},
         )
 
-    def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
         from tersor.files.audio import AudioWriter
 
+        if path is None:
+            return None
         sound = codec.open(reader, **options)
-        with atomic_file(path) as file:
+        with atomic_file(prepared(path)) as file:
             writer = AudioWriter(
                 file,
                 path.suffix,
@@ -217,6 +234,88 @@ class AudioKind(Kind):
             writer.close()
         sound.note(*writer.notes)
         return sound
+
+
+class TensorsKind(Kind):
+    suffixes = frozenset({".safetensors", ".safetensors.index.json"})
+    codec = "tensor"
+    at_once = False
+
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        from tersor.files.tensors import read_tensors
+
+        if variables:
+            raise SignalError(f"{name}: tensors are coded together; leave out --variables")
+        return read_tensors(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.tensors import pieces
+
+        return b"".join(pieces(signal, suffix))
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.tensors import write_tensors
+
+        if path is None:
+            return super().write(signal, path, ".safetensors")
+        write_tensors(signal, prepared(path))
+        return ()
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        plural = "s" * (len(signal) != 1)
+        ratio = signal.nbytes / size
+        return (
+            f"{len(signal)} tensor{plural}  {signal.nbytes:,} bytes",
+            f"{size:,} bytes  {100 * size / max(1, signal.nbytes):.2f} %",
+            {"ratio": round(ratio, 3)},
+        )
+
+
+class VideoKind(Kind):
+    suffixes = VIDEO_SUFFIXES
+    codec = "video"
+    at_once = False
+    streams = True
+
+    def read(self, source: Any, name: str, variables: list[str] | None, page: int | None = None) -> Any:
+        from tersor.files.video import open_video
+
+        if variables:
+            raise SignalError(f"{name}: a video has no variables; leave out --variables")
+        return open_video(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.video_write import write_y4m
+
+        out = io.BytesIO()
+        write_y4m(signal, out)
+        return out.getvalue()
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        frames, seconds = len(signal.timing), signal.timing.seconds
+        kbps = 8 * size / max(seconds, 1e-9) / 1000
+        bpp = 8 * size / max(1, frames * signal.format.width * signal.format.height)
+        what = f"{frames} frames of {signal.format.width}x{signal.format.height}  {seconds:.2f} s"
+        facts = {"frames": frames, "seconds_of_video": round(seconds, 3), "bitrate_kbps": round(kbps, 3)}
+        return what, f"{size:,} bytes  {kbps:.1f} kbps  {bpp:.4f} bpp", {**facts, "bpp": round(bpp, 5)}
+
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
+        from tersor.files.video_write import check_suffix, write_video, write_y4m
+
+        if path is not None:
+            check_suffix(path.suffix)
+        video = codec.open(reader, **options)
+        if path is None:
+            lost = write_y4m(video, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            lost = write_video(video, prepared(path), **writing)
+        video.notes += lost  # what was damaged is known after the last frame
+        return video
 
 
 def without_metadata(signal: Any) -> Any:
@@ -238,6 +337,8 @@ KINDS: dict[str, Kind] = {
     "field": FieldKind(),
     "integers": IntegersKind(),
     "audio": AudioKind(),
+    "tensors": TensorsKind(),
+    "video": VideoKind(),
 }
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
@@ -252,5 +353,5 @@ def codec_of(x: object, asked: str | None = None) -> str:
         return KINDS["audio"].codec
     if isinstance(x, (Field, FieldSet, Mapping)):
         return KINDS["field"].codec
-    suffix = Path(x).suffix.lower() if isinstance(x, (str, Path)) else ""
-    return next((k.codec for k in KINDS.values() if suffix in k.suffixes), "image")
+    name = str(x).lower() if isinstance(x, (str, Path)) else ""
+    return next((k.codec for k in KINDS.values() if any(map(name.endswith, k.suffixes))), "image")
