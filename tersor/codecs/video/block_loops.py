@@ -1,4 +1,6 @@
-"""From a block's fields and levels to samples, and the walk over the blocks of a frame, which encoder and decoder share."""
+"""From a block's fields and levels to samples, and the walk over the blocks of a frame, which encoder and
+decoder share.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def reconstruct_leaf(c, y, x, bits):  # pragma: no cover
         while i < count:
             ty, tx, side, count = tile(c, plane, y, x, bits, cell[SPLIT], i)
             if intra:
-                predict_intra(c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx)
+                predict_intra(
+                    c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx
+                )
             if cell[CODED] >> (i if plane == 0 else CHROMA_BITS[plane - 1] + i) & 1:
                 add_residual(
                     c.coefficients[plane],

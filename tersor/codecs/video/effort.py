@@ -17,7 +17,8 @@ from tersor.codecs.video.state import Codec, blocks_of
 if TYPE_CHECKING:
     from tersor.codecs.video.group import Group
 
-# by effort 1..9: motions of neighbours tried, intra modes tried, split transforms, first step of the search, all intra modes ranked,
+# by effort 1..9: motions of neighbours tried, intra modes tried, split transforms, first step of the search,
+# all intra modes ranked,
 # refinements of pairs, whether a block that needs no residual ends the trials (G)
 EFFORTS = np.array(
     [
@@ -73,7 +74,9 @@ def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: f
         height, width = int(par[state.HEIGHT]), int(par[state.WIDTH])
         if i:
             height, width = height >> int(par[state.SHIFT_Y]), width >> int(par[state.SHIFT_X])
-        e.original[i, :height, :width] = np.pad(p, ((0, height - p.shape[0]), (0, width - p.shape[1])), "edge")
+        e.original[i, :height, :width] = np.pad(
+            p, ((0, height - p.shape[0]), (0, width - p.shape[1])), "edge"
+        )
     e.target[:] = e.original[0] << (14 - depth)
     for r in range(int(par[state.REFS])):
         _interpolate(c, e, int(par[state.REF_FIRST + r]))
@@ -85,4 +88,6 @@ def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: f
 
 def _interpolate(c: Codec, e: Encoder, slot: int) -> None:
     frame = c.frames[slot, 0]
-    interpolate_planes(frame, e.planes[slot], *frame.shape, int(c.par[state.DEPTH]), np.empty(frame.shape, np.int16))
+    interpolate_planes(
+        frame, e.planes[slot], *frame.shape, int(c.par[state.DEPTH]), np.empty(frame.shape, np.int16)
+    )
