@@ -92,7 +92,12 @@ def test_two_inputs_never_share_an_output(
 ) -> None:
     for name in ("a.png", "a.bmp"):
         Image.fromarray(picture[:20, :20]).save(tmp_path / name)
-    assert main(["encode", str(tmp_path / "a.png"), str(tmp_path / "a.bmp")]) == 1
+    inputs = [str(tmp_path / "a.png"), str(tmp_path / "a.bmp")]
+    assert main(["encode", *inputs]) == 0
+    assert sorted(p.name for p in tmp_path.glob("*.tsr")) == ["a.bmp.tsr", "a.tsr"]
+    (tmp_path / "b").mkdir()
+    Image.fromarray(picture[:20, :20]).save(tmp_path / "b" / "a.png")
+    assert main(["encode", *inputs, str(tmp_path / "b" / "a.png"), "-o", str(tmp_path / "out")]) == 1
     assert "two inputs" in capsys.readouterr().err
 
 

@@ -1,13 +1,12 @@
-"""The rate-distortion lab beside `tersor eval`: questions that a release answers in results/.
+"""Studies beside `tersor eval`: questions that a release answers in results/, each with its own processes.
 
-python tools/studies.py effort --data KODAK --limit 6       what encoder effort gains
-python tools/studies.py rounding --data TRAIN --limit 8     what rate-distortion optimised rounding gains, at
-several strengths python tools/studies.py lossless --data KODAK               bits per sub-pixel beside WebP
-and JPEG XL, all without loss python tools/studies.py access --data FIELD.npy             time and memory to
-the first value of a 1 GB array, from a file python tools/studies.py memory                              peak
-memory of a 100-megapixel image, encode and decode python tools/studies.py hour
-peak memory of an hour of stereo sound through the command line python tools/studies.py damage
-10,000 random truncations and bit flips
+python tools/studies.py effort --data KODAK --limit 6     what encoder effort gains
+python tools/studies.py rounding --data TRAIN --limit 8   what rate-distortion optimised rounding gains
+python tools/studies.py lossless --data KODAK             bits per sub-pixel beside WebP and JPEG XL
+python tools/studies.py access --data FIELD.npy           time and memory to a value of a 1 GB array
+python tools/studies.py memory                            peak memory of a 100-megapixel image
+python tools/studies.py hour                              peak memory of an hour of stereo sound
+python tools/studies.py damage                            10,000 random truncations and bit flips
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tersor.evaluate.lab import load_folder
+from tersor.evaluate.lab import load_images
 from tersor.metrics.psnr import psnr_rgb
 from tersor.metrics.rate_distortion import bd_rate
 
@@ -50,7 +49,7 @@ def curve(images: list[tuple[str, np.ndarray]], **options: int) -> tuple[list[fl
 
 
 def effort(a: argparse.Namespace) -> None:
-    images = load_folder(a.data, a.limit)
+    images = load_images(a.data, a.limit)
     base = curve(images, effort=1)
     print(f"{len(images)} images, qualities {QUALITIES}\neffort 1  {base[2]:.2f} s an image")
     for e in (3, 4, 5):
@@ -65,7 +64,7 @@ def effort(a: argparse.Namespace) -> None:
 def rounding(a: argparse.Namespace) -> None:
     from tersor.codecs.image import latents
 
-    images = load_folder(a.data, a.limit)
+    images = load_images(a.data, a.limit)
     chosen = latents.RDOQ_STRENGTH
     latents.RDOQ_STRENGTH = 1e9
     base = curve(images)
@@ -96,7 +95,7 @@ def lossless(a: argparse.Namespace) -> None:
         {"tersor": 0.0, "webp": 0.0, "jxl": 0.0},
         {"encode": 0.0, "decode": 0.0},
     )
-    images = load_folder(a.data, a.limit)
+    images = load_images(a.data, a.limit)
     codec.decode_batch(codec.encode_batch([images[0][1][:64, :64]]))  # compiles
     print(f"{'image':<16}" + "".join(f"{c:>9}" for c in totals) + "   bits per sub-pixel")
     for name, x in images:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
-from tersor.cli.kinds import KINDS
+from tersor.cli.kinds import KINDS, without_metadata
 from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, open_input, output_path
 from tersor.errors import SignalError, TersorError
-from tersor.files.atomic import prepared
 
 
 def parse_region(text: str) -> tuple[int, int, int, int]:
@@ -45,7 +45,7 @@ def decode(args: argparse.Namespace) -> int:
     from tersor.container import Reader
     from tersor.registry import by_wire_id
 
-    items, many = expand(args.inputs, {".tsr"})
+    items, many, _ = expand(args.inputs, {".tsr"})
     options: dict[str, Any] = {"region": parse_region(args.region)} if args.region else {}
     if args.slice:
         options["slices"] = parse_slices(args.slice)
@@ -56,12 +56,20 @@ def decode(args: argparse.Namespace) -> int:
             options[name] = getattr(args, name)
     if args.salvage:
         options["salvage"] = True
+    if args.frames:
+        from tersor.codecs.video.options import parse_frames
+
+        options["frames"] = parse_frames(args.frames)
+    if args.no_audio:
+        options["no_audio"] = True
+    writing = {} if args.crf is None else {"crf": args.crf}
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     outputs = Outputs(args.force)
     codes = []
     for name, relative in items:
         began = time.perf_counter()
+        path: Path | None = None
         try:
             with open_input(name) as source:
                 reader = Reader(source, salvage=args.salvage)
@@ -69,21 +77,22 @@ def decode(args: argparse.Namespace) -> int:
                 kind = KINDS[entry.signal]
                 usual = kind.usual_suffix(reader)
                 path = output_path(name, relative, args.output, many, usual)
-                outputs.claim(path)
+                path = outputs.claim(path, name)
                 if entry.name not in codecs:
                     codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
                 codec = codecs[entry.name]
-                signal = (
-                    kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress})
-                    if path
-                    else None
-                )
+                if writing and entry.signal != "video":
+                    raise SignalError(f"--{' --'.join(writing)} is for video; leave it out")
+                signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
                 lost: tuple[str, ...] = ()
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)
+                    if args.strip:
+                        signal = without_metadata(signal)
                     lost = kind.write(signal, path, usual)
         except TersorError as e:
-            codes.append(fail(e, name))
+            outputs.release(path)
+            codes.append(fail(e, name, args.json, args.output == "-"))
             continue
         seconds = time.perf_counter() - began
         what, _, numbers = kind.describe(signal, reader.size)
@@ -101,4 +110,4 @@ def decode(args: argparse.Namespace) -> int:
             facts["notes"] = list(said)
         notes = f"  ({'; '.join(said)})" if said else ""
         report(args, f"{name} -> {path or '-'}  {what}  {seconds:.2f} s{notes}", facts, path is None)
-    return exit_code(codes, many)
+    return exit_code(codes)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tersor.cli.kinds import KINDS, SIGNAL_SUFFIXES, codec_of
+from tersor.cli.kinds import KINDS, SIGNAL_SUFFIXES, codec_of, without_metadata
 from tersor.cli.output import Progress, exit_code, fail, report
-from tersor.cli.paths import Outputs, expand, output_path, read_input
+from tersor.cli.paths import Outputs, expand, output_path, read_input, said_of_passed_over
 from tersor.errors import SignalError, TersorError
 from tersor.files.atomic import write_output
 
 FILES_AT_ONCE_BYTES = 64 << 20
 GUESSED = (
     "; it was taken for an image, since its name says nothing: "
-    "for sound give --codec audio, for arrays --codec field"
+    "for sound give --codec audio, for video --codec video, for arrays --codec field"
 )
 OPTIONS = (
     *("quality", "target_bpp", "target_psnr", "effort", "tile"),
     *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
     *("bitrate", "content", "segment"),
+    *("low_delay", "group", "no_audio", "audio", "audio_bitrate"),
 )
 
 
@@ -29,7 +33,8 @@ def encode(args: argparse.Namespace) -> int:
     from tersor.api import Codec
     from tersor.registry import by_name
 
-    items, many = expand(args.inputs, SIGNAL_SUFFIXES)
+    items, many, passed_over = expand(args.inputs, _suffixes(args.inputs))
+    many = many or not (args.pages is None or args.pages.isdecimal())
     options = {k: getattr(args, k) for k in OPTIONS if getattr(args, k) is not None}
     variables = args.variables.split(",") if args.variables else None
     codecs: dict[str, Codec] = {}
@@ -55,7 +60,8 @@ def encode(args: argparse.Namespace) -> int:
             )
         except TersorError as e:
             if len(group) == 1:
-                codes.append(fail(e, group[0][0]))
+                codes.append(fail(e, group[0][0], args.json, group[0][1] is None))
+                outputs.release(group[0][1])
             else:
                 for one in group:
                     finish(codec_name, [one])
@@ -66,10 +72,13 @@ def encode(args: argparse.Namespace) -> int:
                 if isinstance(file, bytes):
                     write_output(path, file)
             except TersorError as e:
-                codes.append(fail(e, name))
+                codes.append(fail(e, name, args.json, path is None))
+                outputs.release(path)
                 continue
             size = len(file) if isinstance(file, bytes) else file
             what, how, numbers = kind.describe(signal, size)
+            if isinstance(file, bytes):
+                numbers |= _reached(codec, file, signal, options)
             facts = {
                 "input": name,
                 "output": str(path or "-"),
@@ -87,21 +96,24 @@ def encode(args: argparse.Namespace) -> int:
             )
 
     groups: dict[str, list[tuple[str, Path | None, Any]]] = {}
-    outputs = Outputs(args.force)
-    for name, relative in items:
+    outputs = Outputs(args.force, args.output)
+    for name, relative, page in _paged(items, args, codes):
         try:
             codec_name = codec_of(name, args.codec)
             kind = KINDS[by_name(codec_name).signal]
             path = output_path(name, relative, args.output, many, ".tsr")
-            outputs.claim(path)
-            signal = kind.read(read_input(name) if name == "-" else Path(name), name, variables)
+            if path is not None and page is not None and many:
+                path = path.with_name(f"{path.stem}-{page}{path.suffix}")
+            source: Any = Path(name)
+            if name == "-":
+                source = sys.stdin.buffer if kind.streams else read_input(name)
+            signal = kind.read(source, name, variables, page)
+            signal = without_metadata(signal) if args.strip else signal
+            path = outputs.claim(path, name)  # what cannot be read claims no name
         except TersorError as e:
-            guessed = (
-                not args.codec
-                and Path(name).suffix.lower() not in SIGNAL_SUFFIXES
-                and (name == "-" or Path(name).is_file())
-            )
-            codes.append(fail(SignalError(f"{e}{GUESSED}") if guessed else e, name))
+            guessed = not args.codec and (name == "-" or Path(name).is_file()) and _says_nothing(name)
+            error = type(e)(f"{e}{GUESSED}") if guessed else e
+            codes.append(fail(error, name, args.json, args.output == "-"))
             continue
         group = groups.setdefault(codec_name, [])
         group.append((name, path, signal))
@@ -109,4 +121,72 @@ def encode(args: argparse.Namespace) -> int:
             finish(codec_name, groups.pop(codec_name))
     for codec_name, group in groups.items():
         finish(codec_name, group)
-    return exit_code(codes, many)
+    if passed_over and not args.quiet:
+        print(f"tersor: {said_of_passed_over(passed_over)}", file=sys.stderr)
+        if args.json:
+            print(json.dumps({"passed_over": passed_over}), flush=True)
+    return exit_code(codes)
+
+
+def _suffixes(inputs: Sequence[str]) -> frozenset[str]:
+    """Of the files in folders that are taken; Pillow knows more pictures than those of the usual suffixes."""
+    if not any(Path(name).is_dir() for name in inputs):
+        return SIGNAL_SUFFIXES
+    from tersor.files.image import picture_suffixes
+
+    return SIGNAL_SUFFIXES | picture_suffixes()
+
+
+def _says_nothing(name: str) -> bool:
+    """Whether the kind of a file does not follow from its suffix."""
+    from tersor.files.image import PLUGIN_SUFFIXES, RAW_SUFFIXES, picture_suffixes
+
+    known = SIGNAL_SUFFIXES | picture_suffixes() | PLUGIN_SUFFIXES.keys() | RAW_SUFFIXES
+    return Path(name).suffix.lower() not in known
+
+
+def _paged(
+    items: Sequence[tuple[str, Path | None]], args: argparse.Namespace, codes: list[int]
+) -> Iterator[tuple[str, Path | None, int | None]]:
+    """(name, path inside a folder, page) of every picture asked for."""
+    for name, relative in items:
+        if args.pages is None:
+            yield name, relative, None
+            continue
+        try:
+            for page in _pages(args.pages, name):
+                yield name, relative, page
+        except TersorError as e:
+            codes.append(fail(e, name, args.json, args.output == "-"))
+
+
+def _pages(text: str, name: str) -> range:
+    """ "3", "2-5" or "all" -> pages from 1."""
+    from tersor.files.image import page_count
+
+    if name == "-":
+        raise SignalError("--pages needs a file with a name, not standard input")
+    if text == "all":
+        return range(1, page_count(Path(name)) + 1)
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal() and 1 <= int(first) <= int(last or first)):
+        raise SignalError(f"pages are '{text}'; allowed are a number from 1, a range such as 2-5, and all")
+    return range(int(first), int(last or first) + 1)
+
+
+def _reached(codec: Any, file: bytes, signal: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What an image came to: its quality, and its PSNR if that was the target, of the file as it decodes."""
+    from tersor.api import describe
+    from tersor.container import Reader
+    from tersor.signals import Image
+
+    if not isinstance(signal, Image):
+        return {}
+    found = describe(Reader(file))
+    facts = {k: found[k] for k in ("quality",) if k in found}
+    if options.get("target_psnr") is not None:
+        from tersor.metrics.psnr import psnr
+
+        decibels = psnr(codec.decode(file).samples, signal.samples)
+        facts["psnr"] = round(decibels, 3) if decibels != float("inf") else None
+    return facts

@@ -18,8 +18,7 @@ def each_file(inputs: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """(name, open binary file or the error that kept it from opening)."""
     import io
 
-    items, _ = expand(inputs, {".tsr"})
-    for name, _ in items:
+    for name, _ in expand(inputs, {".tsr"}).items:
         if name == "-":
             yield name, io.BytesIO(sys.stdin.buffer.read())
             continue
@@ -41,7 +40,7 @@ def info(args: argparse.Namespace) -> int:
                 raise file
             facts = {"file": name, **describe(Reader(file))}
         except TersorError as e:
-            codes.append(fail(e, name))
+            codes.append(fail(e, name, args.json, key="file"))
             continue
         if args.json:
             print(json.dumps(facts))
@@ -53,7 +52,7 @@ def info(args: argparse.Namespace) -> int:
                     for k, v in facts.items()
                 )
             )
-    return exit_code(codes, len(args.inputs) > 1)
+    return exit_code(codes)
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -73,10 +72,14 @@ def verify(args: argparse.Namespace) -> int:
                     "'tersor decode --salvage' decodes the rest"
                 )
         except TersorError as e:
-            codes.append(fail(e, name))
+            codes.append(fail(e, name, args.json, key="file"))
             continue
-        print(f"{name}: ok, {len(reader.chunk_lengths)} chunks, {reader.size:,} bytes")
-    return exit_code(codes, len(args.inputs) > 1)
+        chunks = len(reader.chunk_lengths)
+        if args.json:
+            print(json.dumps({"file": name, "ok": True, "chunks": chunks, "bytes": reader.size}))
+        else:
+            print(f"{name}: ok, {chunks} chunks, {reader.size:,} bytes")
+    return exit_code(codes)
 
 
 def list_codecs(args: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypedDict, TypeVar, Union, cast
+from typing import Annotated, Any, Generic, TypedDict, TypeVar, Union, cast
 
 from tersor.errors import SignalError
 
@@ -64,7 +64,7 @@ class Option:
     def allowed(self, whole: bool) -> str:
         """In words: "whole numbers from 1 to 100"."""
         if self.choices:
-            return ", ".join(self.choices)
+            return " and ".join(self.choices)
         kind = "whole numbers" if whole else "numbers"
         if self.multiple_of != 1:
             kind = f"multiples of {self.multiple_of}"
@@ -77,7 +77,7 @@ class Option:
     def fits(self, value: float) -> bool:
         """Whether a number lies in the range."""
         return (
-            math.isfinite(value)
+            (math.isfinite(value) or self.low is self.high is self.above is self.below is None)
             and (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.high is None or value <= self.high)
@@ -107,8 +107,10 @@ class Declared:
             SignalError: of another kind, or out of range.
         """
         o, good = self.option, True
-        if o.parse is not None:
+        if o.parse is not None or self.kind is object:
             return value
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a number of numpy or torch
+            value = value.item()
         if self.kind is bool:
             good = isinstance(value, bool)
         elif self.kind is str:
@@ -162,7 +164,7 @@ class Options(Generic[T]):
             values[name] = d.check(value) if value is not None else None if grouped else d.option.default
         return cast(T, values)
 
-    def asked(self, values: T, group: str) -> tuple[str, object]:
+    def asked(self, values: T, group: str) -> tuple[str, Any]:
         """(name, value) of the one option of a group that `check` left on; ("", None) if none is."""
         for name, d in self.declared.items():
             value = cast(Mapping[str, object], values)[name]

@@ -1,27 +1,86 @@
 """How loops are compiled: by numba without fast-math, so that floats are what IEEE 754 says.
 NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
+
+Machine code is kept on disk where there is a place for it: beside the package, in the user's cache, or else
+in a folder of the user's own among the temporary files. A damaged, full or read-only cache costs time,
+never a result: what cannot be read is compiled again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+
 from tersor.errors import MissingDependencyError
 
 try:
-    from numba import njit
+    from numba import config, njit
+    from numba.core.caching import FunctionCache
 except ImportError as e:
     raise MissingDependencyError(
         "this codec needs numba: pip install 'tersor[fields]' for arrays, 'tersor[audio]' for sound"
     ) from e
 
+log = logging.getLogger("tersor.compiled")
+
+
+class KeptCode(FunctionCache):
+    """numba's cache of one loop, whose faults are no errors."""
+
+    def load_overload(self, sig, target_context):
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception as e:  # whatever a damaged index or file makes of unpickling
+            log.debug("%s: the kept machine code cannot be read (%r)", self._name, e)
+            with contextlib.suppress(Exception):
+                self.flush()
+            found = None
+        if found is None:
+            log.info("compiling %s", self._name)
+        return found
+
+    def save_overload(self, sig, data):
+        with contextlib.suppress(Exception):  # a full disk, a folder taken away
+            super().save_overload(sig, data)
+
 
 def compiled(loop):
-    """Compile without the global lock; keep the machine code on disk where there is a place for it."""
-    try:
-        return njit(cache=True, nogil=True)(loop)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(nogil=True)(loop)
+    """Compile without the global lock; keep the machine code on disk."""
+    dispatcher = njit(nogil=True)(loop)
+    if not config.DISABLE_JIT:
+        with contextlib.suppress(RuntimeError):  # no place at all
+            dispatcher._cache = _cache_of(loop)
+    return dispatcher
 
 
 def inlined(loop):
     """Compile into every caller: passing a model's arrays would cost more than the arithmetic."""
     return njit(nogil=True, inline="always")(loop)
+
+
+def _cache_of(loop):
+    try:
+        return KeptCode(loop)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        config.CACHE_DIR = str(_own_folder())
+        return KeptCode(loop)
+
+
+def _own_folder() -> Path:
+    """A folder that nobody else can write: what is read from it is run.
+
+    Raises:
+        RuntimeError: somebody else made it.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"tersor-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    mine = not hasattr(os, "getuid") or about.st_uid == os.getuid()
+    if not mine or not stat.S_ISDIR(about.st_mode) or about.st_mode & 0o022:
+        raise RuntimeError(f"{folder} belongs to somebody else")
+    return folder

@@ -1,5 +1,4 @@
-"""`tersor eval --codec audio`: rate against PESQ, STOI, SI-SDR, ViSQOL and mel distance on a folder of
-sounds, beside other codecs at every one of their modes.
+"""Rate of sound against PESQ, STOI, SI-SDR, ViSQOL and mel distance, beside other codecs at every mode.
 
 Rates are bits of the whole file, and of the payload alone. Quality is measured on what `decode` gives back,
 in time with the input. An anchor's point is, for each sound, rate and metric, its best mode (more quality for
@@ -9,11 +8,10 @@ of that kind; of others, mono ones count as speech. One or two channels are meas
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,12 @@ import numpy as np
 from tersor.codecs.audio.codec import AudioCodec
 from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.evaluate.anchors.audio import Coded, modes, run_anchor
+from tersor.evaluate.anchors.audio import ANCHORS, Coded, modes, run_anchor
+from tersor.evaluate.lab import Paths, find, pyplot
+from tersor.evaluate.report import Curve, Report, json_text, percent
 from tersor.files.audio import SUFFIXES, AudioReader, audio_bytes, read_audio
-from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol, visqol_api
+from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol_api
+from tersor.metrics.audio import visqol as visqol_of
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Audio
 
@@ -33,12 +34,71 @@ METRICS: dict[str, Callable[[Floats, Floats, int], float]] = {
     "pesq": pesq_wb,
     "stoi": stoi,
     "si_sdr_db": lambda x, y, rate: si_sdr_db(x, y),
-    "visqol speech": lambda x, y, rate: visqol(x, y, rate, "speech"),
-    "visqol audio": lambda x, y, rate: visqol(x, y, rate, "audio"),
+    "visqol speech": lambda x, y, rate: visqol_of(x, y, rate, "speech"),
+    "visqol audio": lambda x, y, rate: visqol_of(x, y, rate, "audio"),
     "mel": mel_distance,
 }
 OF_KIND = {"speech": ("pesq", "stoi", "si_sdr_db", "mel"), "music": ("si_sdr_db", "mel")}
 SMALLER_IS_BETTER = ("mel",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioReport(Report):
+    """Curves by the rate of the payload, "speech pesq": rate in kbit/s, and the metric.
+
+    Attributes:
+        summary: curves and BD-rates by kind of sound, metric and rate (of payloads, of files).
+        without_loss: whole files beside FLAC.
+        lines: the same in words.
+    """
+
+    summary: dict[str, Any]
+    without_loss: dict[str, Any]
+    speed: list[str]
+    lines: list[str]
+
+    def text(self) -> list[str]:
+        return self.lines
+
+    def write(self, folder: Path) -> None:
+        """One JSON object a line: the summary, then every point."""
+        front = {"summary": self.summary, "lossless": self.without_loss, "speed": self.speed}
+        rounded = [{k: _for_json(v) for k, v in r.items()} for r in self.rows]
+        (folder / "audio.json").write_text("\n".join(json_text(r) for r in [front, *rounded]) + "\n")
+
+    def plot(self, path: str | Path) -> None:
+        """Quality over payload rate, a row of panels for each kind of sound, a panel for each metric."""
+        plt = pyplot()
+        panels_of: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        for name, content in self.summary.items():
+            kind, metric = name.rsplit(" ", 1)[0].split(" ", 1)
+            if name.endswith(" payload_kbps"):
+                panels_of.setdefault(kind, []).append((metric, content))
+        columns = max(map(len, panels_of.values()), default=1)
+        n = max(len(panels_of), 1)
+        figure, axes = plt.subplots(n, columns, figsize=(4.5 * columns, 4 * n), squeeze=False)
+        for axis in axes.flat:
+            axis.set_visible(False)
+        for line, (kind, panels) in zip(axes, panels_of.items(), strict=False):
+            for axis, (metric, content) in zip(line, panels, strict=False):
+                for i, (c, (rates, quality)) in enumerate(content["curves"].items()):
+                    axis.plot(rates, sign_of(metric) * np.array(quality), "osD^"[i % 4] + "-", label=c)
+                better = "lower" if metric in SMALLER_IS_BETTER else "higher"
+                axis.set(
+                    title=f"{kind}, {content['sounds']} sound{'s' * (content['sounds'] != 1)}",
+                    xlabel="kbit/s of payload",
+                    ylabel=f"{metric} ({better} is better)",
+                    xscale="log",
+                    visible=True,
+                )
+                axis.set_xticks([round(r) for r in content["curves"]["tersor"][0]])
+                axis.xaxis.set_major_formatter("{x:g}")
+                axis.minorticks_off()
+                axis.grid(alpha=0.3)
+            line[0].legend()
+        figure.tight_layout()
+        figure.savefig(path, dpi=100)
+        plt.close(figure)
 
 
 def ours(codec: AudioCodec, audio: Audio, x: Floats, kbps: float, kind: str) -> Coded:
@@ -150,7 +210,7 @@ def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[di
                     )
                     text.append(
                         f"  {c:<8}{points}"
-                        + ("" if c == "tersor" else f"   | tersor against it {_percent(deltas[c])}")
+                        + ("" if c == "tersor" else f"   | tersor against it {percent(deltas[c])}")
                     )
     return out, text
 
@@ -161,10 +221,6 @@ def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[fl
         return bd_rate(*_rising(anchor), *_rising(own))
     except ValueError:
         return None
-
-
-def _percent(delta: float | None) -> str:
-    return "reaches no common quality" if delta is None else f"{delta:+.1f} %"
 
 
 def _for_json(v: Any) -> Any:
@@ -249,87 +305,55 @@ def speeds(codec: AudioCodec, paths: list[Path]) -> list[str]:
     return text
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    names = [a for a in args.anchors.split(",") if a]
+def compare(
+    codec: str,
+    paths: Paths,
+    anchors: Sequence[str] | None = None,
+    rates: Sequence[float] | None = None,
+    *,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    device: str = "auto",
+    visqol: bool = False,
+) -> AudioReport:
+    """Measure the audio codec on sounds; see `tersor.evaluate.compare`.
+
+    Args:
+        rates: kbit/s; those usual for each kind of sound if None.
+        visqol: measure that too, slowly.
+    """
+    names = list(ANCHORS if anchors is None else anchors)
     for name in names:
         modes(name)
-    if args.visqol:
+    if visqol:
         visqol_api("speech")
-    try:
-        bitrates = [float(b) for b in args.bitrates.split(",")] if args.bitrates else None
-    except ValueError:
-        raise SignalError(f"bitrates '{args.bitrates}' are not numbers; give some such as 8,16,32") from None
-    paths = sorted(p for p in Path(args.data).rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise SignalError(f"{args.data}: no sound files here")
-    paths = paths[:: max(1, len(paths) // args.limit)][: args.limit] if args.limit else paths
-    for path in paths:
+    files = find(paths, SUFFIXES, limit, "sound files")
+    for path in files:
         if (channels := AudioReader(path).channels) > 2:
             raise SignalError(f"{path}: {channels} channels; sounds of one or two are measured")
-    codec = AudioCodec(args.device)
+    own = AudioCodec(device)
     warm = Audio(samples=np.zeros((4000, 1), np.int16), rate=8000)
-    codec.decode_batch(codec.encode_batch([warm], bitrate=8) + codec.encode_batch([warm], lossless=True))
-    text = speeds(codec, paths)
-    free, lines = lossless(codec, paths)
-    text += lines
-    print("\n".join(text), flush=True)
-    rows = [r for path in paths for r in measure(codec, path, names, bitrates, args.visqol)]
-    summary, lines = summarise(rows, args.visqol)
-    print("\n".join(lines), flush=True)
-    if args.output:
-        folder = Path(args.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        rounded = [{k: _for_json(v) for k, v in r.items()} for r in rows]
-        (folder / "audio.json").write_text(
-            "\n".join(
-                json.dumps(r) for r in [{"summary": summary, "lossless": free, "speed": text[:2]}, *rounded]
-            )
-            + "\n"
-        )
-        plot(summary, folder / "audio.png")
-        print(f"written to {folder}")
-    return 0
-
-
-def plot(summary: dict[str, Any], path: Path) -> None:
-    """Quality over payload rate, a row of panels for each kind of sound, a panel for each metric."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plot: pip install 'tersor[eval]' for matplotlib")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    rows: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for name, content in summary.items():
-        kind, metric = name.rsplit(" ", 1)[0].split(" ", 1)
-        if name.endswith(" payload_kbps"):
-            rows.setdefault(kind, []).append((metric, content))
-    columns = max(map(len, rows.values()), default=1)
-    figure, axes = plt.subplots(
-        max(len(rows), 1), columns, figsize=(4.5 * columns, 4 * max(len(rows), 1)), squeeze=False
+    own.decode_batch(own.encode_batch([warm], bitrate=8) + own.encode_batch([warm], lossless=True))
+    speed = speeds(own, files)
+    without_loss, lines = lossless(own, files)
+    for line in (*speed, *lines):
+        say(line)
+    asked = None if rates is None else [float(r) for r in rates]
+    rows = [r for path in files for r in measure(own, path, names, asked, visqol)]
+    summary, lines = summarise(rows, visqol)
+    payload = {k.removesuffix(" payload_kbps"): v for k, v in summary.items() if k.endswith(" payload_kbps")}
+    curves: dict[str, Curve] = {name: {} for name in ("tersor", *names)}
+    for what, found in payload.items():
+        for name, (kbps, values) in found["curves"].items():
+            curves[name][f"{what} kbps"] = kbps
+            curves[name][what] = [sign_of(what.split(" ", 1)[1]) * v for v in values]
+    return AudioReport(
+        title="audio",
+        rows=rows,
+        curves=curves,
+        bd_rate={n: {what: found["bd_rate"].get(n) for what, found in payload.items()} for n in names},
+        summary=summary,
+        without_loss=without_loss,
+        speed=speed,
+        lines=lines,
     )
-    for axis in axes.flat:
-        axis.set_visible(False)
-    for line, (kind, panels) in zip(axes, rows.items(), strict=False):
-        for axis, (metric, content) in zip(line, panels, strict=False):
-            for i, (c, (rates, quality)) in enumerate(content["curves"].items()):
-                axis.plot(rates, sign_of(metric) * np.array(quality), "osD^"[i % 4] + "-", label=c)
-            better = "lower" if metric in SMALLER_IS_BETTER else "higher"
-            axis.set(
-                title=f"{kind}, {content['sounds']} sound{'s' * (content['sounds'] != 1)}",
-                xlabel="kbit/s of payload",
-                ylabel=f"{metric} ({better} is better)",
-                xscale="log",
-                visible=True,
-            )
-            axis.set_xticks([round(r) for r in content["curves"]["tersor"][0]])
-            axis.xaxis.set_major_formatter("{x:g}")
-            axis.minorticks_off()
-            axis.grid(alpha=0.3)
-        line[0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
-    plt.close(figure)

@@ -1,5 +1,4 @@
-"""`tersor eval --codec field`: ratios at value-range-relative bounds on a folder of .npy files, beside other
-codecs.
+"""Ratios of fields at value-range-relative bounds, beside other codecs.
 
 Our bytes are those of the whole .tsr file. MB/s count the bytes of the array; the first call, which compiles
 the loops, is not timed.
@@ -7,11 +6,10 @@ the loops, is not timed.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,66 @@ from numpy.typing import NDArray
 from tersor.codecs.field.codec import FieldCodec
 from tersor.errors import SignalError, TersorError
 from tersor.evaluate.anchors.field import ANCHORS, FieldResult, quality, run_anchor
+from tersor.evaluate.lab import Paths, find, pyplot
+from tersor.evaluate.report import Curve, Report, write_json
 from tersor.files.field import read_field
+from tersor.metrics.rate_distortion import bd_rate
 
-BOUNDS = "1e-2,1e-3,1e-4"
+RATES = (1e-2, 1e-3, 1e-4)
+OURS = "tersor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldReport(Report):
+    """Curves in bits a value, compression ratio (geometric mean) and PSNR by the range in dB.
+
+    Attributes:
+        columns: the codecs, ours first.
+        bounds: relative to the range of each field.
+        summary: of each bound the ratios, and how often ours lost; of each codec broken bounds and speed.
+        lines: the same in words.
+    """
+
+    columns: list[str]
+    bounds: list[float]
+    summary: dict[str, Any]
+    lines: list[str]
+
+    def text(self) -> list[str]:
+        return self.lines
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / "field.json", {"rows": self.rows, "summary": self.summary})
+
+    def plot(self, path: str | Path) -> None:
+        """Ratios of each field, one panel a bound."""
+        plt = pyplot()
+        fields = list(dict.fromkeys(r["field"] for r in self.rows))
+        size = 5 * len(self.bounds), 0.4 * len(fields) + 1.5
+        figure, axes = plt.subplots(1, len(self.bounds), figsize=size, sharey=True, squeeze=False)
+        for axis, rel in zip(axes[0], self.bounds, strict=True):
+            for i, c in enumerate(self.columns):
+                here = {
+                    r["field"]: r["raw_bytes"] / r["results"][c]["bytes"]
+                    for r in self.rows
+                    if r["rel_error"] == rel and c in r["results"]
+                }
+                axis.plot(
+                    [here.get(f, math.nan) for f in fields],
+                    range(len(fields)),
+                    "osD^"[i % 4],
+                    label=c,
+                    markersize=9 if i == 0 else 6,
+                )
+            axis.set_xscale("log")
+            axis.set_title(f"bound {rel:g} of the range")
+            axis.set_xlabel("compression ratio")
+            axis.grid(alpha=0.3)
+        axes[0][0].set_yticks(range(len(fields)), fields)
+        axes[0][0].legend()
+        figure.tight_layout()
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
 
 
 def ours(codec: FieldCodec, x: NDArray[Any], bound: float) -> FieldResult:
@@ -41,57 +96,48 @@ def ours(codec: FieldCodec, x: NDArray[Any], bound: float) -> FieldResult:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    names = [a for a in args.anchors.split(",") if a]
+def compare(
+    codec: str,
+    paths: Paths,
+    anchors: Sequence[str] | None = None,
+    rates: Sequence[float] | None = None,
+    *,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> FieldReport:
+    """Measure the field codec on .npy files; see `tersor.evaluate.compare`.
+
+    Args:
+        rates: error bounds relative to the range of each field.
+    """
+    names, bounds = list(ANCHORS if anchors is None else anchors), list(rates or RATES)
     if unknown := sorted(set(names) - set(ANCHORS)):
         raise SignalError(
             f"no anchor for fields is called {', '.join(unknown)}; there are {', '.join(ANCHORS)}"
         )
-    try:
-        bounds = [float(b) for b in (args.bounds or BOUNDS).split(",")]
-    except ValueError:
-        raise SignalError(f"bounds '{args.bounds}' are not numbers; give some such as {BOUNDS}") from None
-    paths = sorted(Path(args.data).glob("*.npy"))
-    if not paths:
-        raise SignalError(f"{args.data}: no .npy files here")
-    paths = paths[:: max(1, len(paths) // args.limit)][: args.limit] if args.limit else paths
-    codec = FieldCodec()
-    codec.decode_batch(
-        codec.encode_batch(
-            [np.zeros((8, 40, 40), np.float32) + np.arange(40, dtype=np.float32)], max_error=0.1
-        )
-    )
-    rows: list[dict[str, Any]] = []
-    columns = ["tersor", *names]
-    print(
+    files = find(paths, {".npy"}, limit, ".npy files")
+    own = FieldCodec()
+    warm = np.zeros((8, 40, 40), np.float32) + np.arange(40, dtype=np.float32)
+    own.decode_batch(own.encode_batch([warm], max_error=0.1))
+    columns = [OURS, *names]
+    say(
         f"{'field':<24}{'bound':>7}"
         + "".join(f"{c:>10}" for c in columns)
         + f"{'/ best':>9}{'err/bound':>11}{'MB/s in':>9}{'out':>7}"
     )
-    for path in paths:
+    rows: list[dict[str, Any]] = []
+    for path in files:
         x = np.asarray(read_field(path))
         known = x[np.isfinite(x)].astype(np.float64)
         for rel in bounds:
             bound = rel * float(known.max() - known.min())
-            results = {"tersor": ours(codec, x, bound)}
+            results = {OURS: ours(own, x, bound)}
             for name in names:
                 try:
                     results[name] = run_anchor(name, x, bound)
                 except TersorError as e:
-                    print(f"  {path.stem}: {e}")
-            ratios = {k: x.nbytes / r.bytes for k, r in results.items()}
-            best = max((v for k, v in ratios.items() if k != "tersor"), default=math.nan)
-            mine = results["tersor"]
-            cells = "".join(f"{ratios.get(c, math.nan):>10.2f}" for c in columns)
-            speed = (
-                f"{x.nbytes / 1e6 / mine.encode_seconds:>9.1f}{x.nbytes / 1e6 / mine.decode_seconds:>7.1f}"
-            )
-            print(
-                f"{path.stem:<24}{rel:>7g}{cells}{ratios['tersor'] / best:>9.2f}"
-                f"{mine.error_over_bound:>11.6f}{speed}",
-                flush=True,
-            )
+                    say(f"  {path.stem}: {e}")
+            say(_line(path.stem, rel, x.nbytes, results, columns))
             rows.append(
                 {
                     "field": path.stem,
@@ -99,32 +145,65 @@ def run(args: argparse.Namespace) -> int:
                     "dtype": str(x.dtype),
                     "rel_error": rel,
                     "raw_bytes": x.nbytes,
+                    "values": x.size,
                     "results": {k: asdict(r) for k, r in results.items()},
                 }
             )
-    summary = summarise(rows, columns, bounds)
-    print()
-    for line in summary["text"]:
-        print(line)
-    if args.output:
-        folder = Path(args.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "field.json").write_text(
-            json.dumps({"rows": rows, "summary": {k: v for k, v in summary.items() if k != "text"}}, indent=1)
-            + "\n"
-        )
-        plot(rows, columns, bounds, folder / "field.png")
-        print(f"written to {folder}")
-    return 0
+    summary, lines = summarise(rows, columns, bounds)
+    curves = {c: curve_of(rows, c, bounds) for c in columns}
+    return FieldReport(
+        title="field",
+        rows=rows,
+        curves=curves,
+        bd_rate={c: {"psnr_db": _bd_rate(curves[c], curves[OURS])} for c in names},
+        columns=columns,
+        bounds=bounds,
+        summary=summary,
+        lines=["", *lines],
+    )
 
 
-def summarise(rows: list[dict[str, Any]], columns: list[str], bounds: list[float]) -> dict[str, Any]:
+def _line(name: str, rel: float, raw: int, results: dict[str, FieldResult], columns: list[str]) -> str:
+    ratios, mine = {k: raw / r.bytes for k, r in results.items()}, results[OURS]
+    best = max((v for k, v in ratios.items() if k != OURS), default=math.nan)
+    return (
+        f"{name:<24}{rel:>7g}"
+        + "".join(f"{ratios.get(c, math.nan):>10.2f}" for c in columns)
+        + f"{ratios[OURS] / best:>9.2f}{mine.error_over_bound:>11.6f}"
+        + f"{raw / 1e6 / mine.encode_seconds:>9.1f}{raw / 1e6 / mine.decode_seconds:>7.1f}"
+    )
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
+
+
+def curve_of(rows: list[dict[str, Any]], name: str, bounds: list[float]) -> Curve:
+    """Means over the fields, a point a bound."""
+    curve: Curve = {"rel_error": [], "bits_per_value": [], "ratio": [], "psnr_db": []}
+    for rel in bounds:
+        own = [(r, r["results"][name]) for r in rows if r["rel_error"] == rel and name in r["results"]]
+        if own:
+            curve["rel_error"].append(rel)
+            curve["bits_per_value"].append(geometric_mean([8 * f["bytes"] / r["values"] for r, f in own]))
+            curve["ratio"].append(geometric_mean([r["raw_bytes"] / f["bytes"] for r, f in own]))
+            curve["psnr_db"].append(float(np.mean([f["psnr_db"] for _, f in own])))
+    return curve
+
+
+def _bd_rate(anchor: Curve, own: Curve) -> float | None:
+    """None where the curves have no PSNR in common, or some field came back exactly."""
+    try:
+        return bd_rate(anchor["bits_per_value"], anchor["psnr_db"], own["bits_per_value"], own["psnr_db"])
+    except ValueError:
+        return None
+
+
+def summarise(
+    rows: list[dict[str, Any]], columns: list[str], bounds: list[float]
+) -> tuple[dict[str, Any], list[str]]:
     """Geometric means a bound, wins, violations, speed."""
-    text, out = [], {}
-
-    def mean(values: list[float]) -> float:
-        return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
-
+    text, out, mean = [], {}, geometric_mean
     text.append("geometric means of the ratio")
     for rel in bounds:
         here = [r for r in rows if r["rel_error"] == rel]
@@ -185,43 +264,4 @@ def summarise(rows: list[dict[str, Any]], columns: list[str], bounds: list[float
             f"{c:<8} bound broken in {broken} of {len(errors)}, "
             f"worst error {max(errors):.4f} of the bound; {encode:.1f} MB/s in, {decode:.1f} out"
         )
-    return out | {"text": text}
-
-
-def plot(rows: list[dict[str, Any]], columns: list[str], bounds: list[float], path: Path) -> None:
-    """Ratios of each field, one panel a bound."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plot: pip install 'tersor[eval]' for matplotlib")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    fields = list(dict.fromkeys(r["field"] for r in rows))
-    figure, axes = plt.subplots(
-        1, len(bounds), figsize=(5 * len(bounds), 0.4 * len(fields) + 1.5), sharey=True, squeeze=False
-    )
-    for axis, rel in zip(axes[0], bounds, strict=True):
-        for i, c in enumerate(columns):
-            here = {
-                r["field"]: r["raw_bytes"] / r["results"][c]["bytes"]
-                for r in rows
-                if r["rel_error"] == rel and c in r["results"]
-            }
-            axis.plot(
-                [here.get(f, math.nan) for f in fields],
-                range(len(fields)),
-                "osD^"[i % 4],
-                label=c,
-                markersize=9 if i == 0 else 6,
-            )
-        axis.set_xscale("log")
-        axis.set_title(f"bound {rel:g} of the range")
-        axis.set_xlabel("compression ratio")
-        axis.grid(alpha=0.3)
-    axes[0][0].set_yticks(range(len(fields)), fields)
-    axes[0][0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    return out, text

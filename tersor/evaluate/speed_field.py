@@ -4,11 +4,8 @@ prediction in numpy.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,7 +17,7 @@ from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.field.grid import Ints, Pass
 from tersor.codecs.field.grid_loops import FRACTION_BITS, N_FEATURES, STENCIL_BITS, code_rows
 from tersor.errors import SignalError
-from tersor.evaluate.lab import timed
+from tersor.evaluate.lab import Paths, check_counts, find, shares, split_text, timed
 from tersor.files.field import read_field
 from tersor.signals import Field
 from tersor.testing.samples import weather
@@ -103,57 +100,64 @@ def loop_speed(x: NDArray[Any], repeat: int) -> dict[str, float]:
     }
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    if args.limit < 1 or args.repeat < 1:
-        raise SignalError(f"--limit {args.limit} --repeat {args.repeat}: both must be at least 1")
-    paths = sorted(Path(args.data).glob("*.npy"))[: args.limit] if args.data else []
-    if args.data and not paths:
-        raise SignalError(f"{args.data}: no .npy files here")
-    arrays = [np.asarray(read_field(p)) for p in paths] or [weather()]
+def measure(
+    paths: Paths | None = None, *, rel_error: float = 1e-3, limit: int = 8, repeat: int = 5
+) -> dict[str, Any]:
+    """Speed of encoding and decoding with the split by stage, and of the loops.
+
+    Args:
+        paths: a folder of .npy files, or files; a field made on the spot if None.
+        rel_error: bound relative to the range.
+        limit: of fields.
+        repeat: runs; medians count.
+    """
+    check_counts(limit, repeat)
+    found = [] if paths is None else find(paths, {".npy"}, limit, ".npy files")
+    arrays = [np.asarray(read_field(p)) for p in found] or [weather()]
     fields = [Field(values=x) for x in arrays]
     codec = FieldCodec()
-    files = codec.encode_batch(fields, rel_error=args.rel_error)
+    files = codec.encode_batch(fields, rel_error=rel_error)
     megabytes = sum(x.nbytes for x in arrays) / 1e6
     facts: dict[str, Any] = {
         "device": f"cpu, {os.cpu_count()} cores",
         "fields": len(arrays),
         "megabytes": round(megabytes, 3),
-        "rel_error": args.rel_error,
+        "rel_error": rel_error,
         "ratio": round(megabytes * 1e6 / sum(map(len, files)), 3),
     }
     for name, work in (
-        ("encode", lambda: codec.encode_batch(fields, rel_error=args.rel_error)),
+        ("encode", lambda: codec.encode_batch(fields, rel_error=rel_error)),
         ("decode", lambda: codec.decode_batch(files)),
     ):
-        seconds, stages = timed(work, args.repeat, False)
+        seconds, stages = timed(work, repeat)
         inside = sum(stages.values())
         facts[name] = {
             "seconds": round(seconds, 3),
             "megabytes_per_second": round(megabytes / seconds, 2),
             "thread_seconds_in_stages": round(inside, 3),
-            "split": {k: round(v / inside, 3) for k, v in sorted(stages.items(), key=lambda s: -s[1])},
+            "split": shares(stages, inside),
         }
     facts["largest_pass_million_cells_per_second"] = {
-        k: round(v, 1) for k, v in loop_speed(weather(), max(args.repeat, 5)).items()
+        k: round(v, 1) for k, v in loop_speed(weather(), max(repeat, 5)).items()
     }
-    if args.json:
-        print(json.dumps(facts))
-        return 0
-    print(
-        f"{facts['device']}; {facts['fields']} fields, {megabytes:.1f} MB, "
-        f"bound {args.rel_error:g} of the range, ratio {facts['ratio']:.2f}"
-    )
+    return facts
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """The same to be read."""
+    out = [
+        f"{facts['device']}; {facts['fields']} fields, {facts['megabytes']:.1f} MB, "
+        f"bound {facts['rel_error']:g} of the range, ratio {facts['ratio']:.2f}"
+    ]
     for name in ("encode", "decode"):
         f = facts[name]
-        print(
-            f"{name}  {f['megabytes_per_second']:7.2f} MB/s  {f['seconds']:.2f} s   "
-            + ", ".join(f"{k} {v:.0%}" for k, v in f["split"].items())
+        out.append(
+            f"{name}  {f['megabytes_per_second']:7.2f} MB/s  {f['seconds']:.2f} s   {split_text(f['split'])}"
         )
     speeds = facts["largest_pass_million_cells_per_second"]
-    print(
+    return [
+        *out,
         f"prediction of the largest pass of a block   compiled {speeds['compiled']:g} M cells/s with "
-        f"quantisation and features, numpy {speeds['numpy']:g} without"
-    )
-    print("encode includes one decode of every block, the check of its bound; the split is of thread seconds")
-    return 0
+        f"quantisation and features, numpy {speeds['numpy']:g} without",
+        "encode includes one decode of every block, the check of its bound; the split is of thread seconds",
+    ]

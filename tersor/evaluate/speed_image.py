@@ -6,8 +6,6 @@ Beside our coder the speed of CompressAI's own, on the same symbols and tables, 
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from typing import Any
 
@@ -20,7 +18,7 @@ from tersor.codecs.image.latents import LatentCoder
 from tersor.entropy.rans import SymbolDecoder, SymbolEncoder
 from tersor.entropy.tables import FrozenTables
 from tersor.errors import SignalError
-from tersor.evaluate.lab import load_folder, timed
+from tersor.evaluate.lab import Paths, check_counts, load_images, shares, split_text, timed
 from tersor.models import exact
 from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
@@ -137,63 +135,76 @@ def int8_digits(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return high.to(torch.int8), (v - (high << 8)).to(torch.int8)
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    if args.limit < 1 or args.repeat < 1:
-        raise SignalError(f"--limit {args.limit} --repeat {args.repeat}: both must be at least 1")
+def measure(
+    paths: Paths | None = None,
+    *,
+    device: str = "auto",
+    batch: int = 4,
+    quality: int = 50,
+    limit: int = 8,
+    repeat: int = 5,
+) -> dict[str, Any]:
+    """Speed of encoding and decoding with the split by stage, of the coder and of an exact layer.
+
+    Args:
+        paths: a folder of images, or files; pictures made on the spot if None.
+        device: "auto", "cpu" or "cuda".
+        batch: tiles that share a batch.
+        quality: 1..100.
+        limit: of images.
+        repeat: runs; medians count.
+    """
+    check_counts(limit, repeat)
     began = time.perf_counter()
-    images = [x for _, x in load_folder(args.data, args.limit)] if args.data else [picture()] * args.limit
+    images = [picture()] * limit if paths is None else [x for _, x in load_images(paths, limit)]
     reading = time.perf_counter() - began
-    codec = ImageCodec(args.device, args.batch)
+    codec = ImageCodec(device, batch)
     cuda = codec.device != "cpu"
     signals = [Image(samples=np.ascontiguousarray(x)) for x in images]
-    files = codec.encode_batch(signals, quality=args.quality)
+    files = codec.encode_batch(signals, quality=quality)
     pixels = sum(i.width * i.height for i in signals) / 1e6
     facts: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
         "images": len(images),
         "megapixels": round(pixels, 3),
-        "batch": args.batch,
+        "batch": batch,
         "reading_seconds": round(reading, 4),
     }
     for name, work in (
-        ("encode", lambda: codec.encode_batch(signals, quality=args.quality)),
+        ("encode", lambda: codec.encode_batch(signals, quality=quality)),
         ("decode", lambda: codec.decode_batch(files)),
     ):
-        seconds, stages = timed(work, args.repeat, cuda)
+        seconds, stages = timed(work, repeat, cuda)
         stages["other"] = max(0.0, seconds - sum(stages.values()))
         facts[name] = {
             "seconds_per_image": round(seconds / len(images), 4),
             "images_per_second": round(len(images) / seconds, 2),
             "megapixels_per_second": round(pixels / seconds, 2),
-            "split": {k: round(v / seconds, 3) for k, v in sorted(stages.items(), key=lambda s: -s[1])},
+            "split": shares(stages, seconds),
         }
-    facts["coder_million_symbols_per_second"] = {
-        k: round(v, 1) for k, v in coder_speed(codec.device, images[0], args.quality, args.repeat).items()
-    }
-    facts["exact_layer_tera_operations_per_second"] = {
-        k: round(v, 3) for k, v in exact_speed(codec.device, max(args.repeat, 10)).items()
-    }
-    if args.json:
-        print(json.dumps(facts))
-        return 0
-    print(
-        f"{facts['device']}; {facts['images']} images, {pixels:.2f} megapixels, batch {args.batch}; "
-        f"reading the files took {reading:.3f} s"
-    )
+    symbols = coder_speed(codec.device, images[0], quality, repeat)
+    facts["coder_million_symbols_per_second"] = {k: round(v, 1) for k, v in symbols.items()}
+    operations = exact_speed(codec.device, max(repeat, 10))
+    facts["exact_layer_tera_operations_per_second"] = {k: round(v, 3) for k, v in operations.items()}
+    return facts
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """The same to be read."""
+    out = [
+        f"{facts['device']}; {facts['images']} images, {facts['megapixels']:.2f} megapixels, "
+        f"batch {facts['batch']}; reading the files took {facts['reading_seconds']:.3f} s"
+    ]
     for name in ("encode", "decode"):
         f = facts[name]
-        split = ", ".join(f"{k} {v:.0%}" for k, v in f["split"].items())
-        print(
+        out.append(
             f"{name}  {f['images_per_second']:8.2f} images/s  {f['megapixels_per_second']:7.2f} Mpx/s  "
-            f"{f['seconds_per_image']:.3f} s each   {split}"
+            f"{f['seconds_per_image']:.3f} s each   {split_text(f['split'])}"
         )
     for key, unit in (
         ("coder_million_symbols_per_second", "M symbols/s"),
         ("exact_layer_tera_operations_per_second", "T op/s"),
     ):
-        print(
-            f"{key.split('_')[0]}   "
-            + ", ".join(f"{k.replace('_', ' ')} {v:g} {unit}" for k, v in facts[key].items())
-        )
-    return 0
+        speeds = ", ".join(f"{k.replace('_', ' ')} {v:g} {unit}" for k, v in facts[key].items())
+        out.append(f"{key.split('_')[0]}   {speeds}")
+    return out

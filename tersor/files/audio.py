@@ -4,6 +4,7 @@ block; memory does not grow with the file.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,10 +16,31 @@ from numpy.typing import NDArray
 
 from tersor.errors import SignalError
 from tersor.files.atomic import write_atomically
+from tersor.files.checksums import flac_md5, ogg_damage
 from tersor.signals import Audio
 from tersor.signals.audio import AUDIO_TYPES, MAX_CHANNELS, MAX_RATE, MIN_RATE
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
+SUFFIXES = {
+    *(".wav", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpga"),
+    *(
+        ".m4a",
+        ".m4b",
+        ".m4r",
+        ".aac",
+        ".mka",
+        ".weba",
+        ".wma",
+        ".aiff",
+        ".aif",
+        ".aifc",
+        ".caf",
+        ".au",
+        ".snd",
+    ),
+    *(".wv", ".ape", ".tta", ".tak", ".ac3", ".eac3", ".dts", ".amr"),
+}
+GAP_SECONDS = 0.01  # G: time stamps of containers are rounded to milliseconds
+DELAY_SECONDS = 0.1  # G: a shorter start time is the delay of an encoder
 WRITABLE = {".wav": "wav", ".flac": "flac"}
 BLOCK = 1 << 16
 MAX_LENGTH = 1 << 62
@@ -40,7 +62,12 @@ LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "han
 
 
 class AudioReader:
-    """A sound file opened for reading.
+    """A sound file opened for reading. Checksums of the format are compared (frames and MD5 of FLAC, pages of
+    Ogg), and gaps in the time stamps noticed.
+
+    Args:
+        source: a path, or the bytes of a file.
+        salvage: what is damaged becomes silence and is named in the notes, instead of an error.
 
     Attributes:
         rate: samples a second.
@@ -48,6 +75,7 @@ class AudioReader:
         dtype: of the blocks.
         bits: that are significant.
         tags: of the file.
+        layout: of the channels, if it is not the usual one of their number.
         expected: about how many samples there are; 0 if the file does not say.
         length: samples read so far.
         notes: what is not kept, for people.
@@ -56,8 +84,10 @@ class AudioReader:
         SignalError: not a sound file, or one that cannot be coded.
     """
 
-    def __init__(self, source: Path | bytes) -> None:
+    def __init__(self, source: Path | bytes, salvage: bool = False) -> None:
         import av
+
+        self._salvage = salvage
 
         self.name = str(source) if isinstance(source, Path) else "standard input"
         try:
@@ -91,7 +121,15 @@ class AudioReader:
         )
         # What fills an mp4's last frame is cut off; the file may say in milliseconds where.
         self._last = self.expected + self.rate // 500 if "mp4" in self._form and self.expected else MAX_LENGTH
-        self.notes = _notes(source, bool(self._container.streams.video))
+        self.notes = _notes(source, self._container, stream)
+        name = str(context.layout.name)
+        self.layout = "" if name in (LAYOUTS.get(self.channels), f"{self.channels} channels") else name
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._announced_md5 = flac_md5(bytes(context.extradata or b"")) if context.name == "flac" else b""
+        if context.name == "flac":
+            context.options = {"err_detect": "crccheck"}
+        if "ogg" in self._form and (damage := ogg_damage(source)):
+            self._damaged(f"{damage}; FFmpeg would leave it out without a word")
         self.tags = {
             str(k): str(v)
             for k, v in {**self._container.metadata, **stream.metadata}.items()
@@ -128,37 +166,85 @@ class AudioReader:
             )
         yield held
 
+    def _damaged(self, what: str) -> None:
+        """Raises: SignalError, or makes it a note if what can be saved is wanted."""
+        if not self._salvage:
+            self._container.close()
+            raise SignalError(
+                f"{self.name}: the sound is damaged ({what}); repair it, or code what is there with --salvage"
+            )
+        if what not in self.notes:
+            self.notes += (what,)
+
     def _frames(self) -> Iterator[NDArray[Any]]:
+        """Samples as they come, with silence where `salvage` is to fill a gap."""
         import av
 
+        due: float | None = None
         try:
-            for frame in self._container.decode(self._stream):
-                x = frame.to_ndarray()
-                if (frame.sample_rate, frame.layout.nb_channels, x.dtype) != (
-                    self.rate,
-                    self.channels,
-                    self.dtype,
-                ):
-                    raise SignalError(
-                        f"{self.name}: sample rate, channels or type change after {self.seconds:.2f} s; "
-                        "cut it there and code the parts"
-                    )
-                x = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
-                self.length += len(x)
-                yield x
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError as e:
+                    self._damaged(f"after {self.seconds:.2f} s: {getattr(e, 'strerror', None) or e}")
+                    continue
+                for frame in frames:
+                    x = self._samples(frame)
+                    start = None if frame.pts is None else float(frame.pts * frame.time_base)
+                    if start is not None:
+                        if due is not None and start - due > GAP_SECONDS:
+                            yield from self._gap(start - due)
+                        due = start
+                    due = None if due is None else due + len(x) / self.rate
+                    self.length += len(x)
+                    if self._announced_md5:
+                        self._md5.update(_flac_bytes(x, self.bits))
+                    yield x
+            if self._announced_md5 and self._md5.digest() != self._announced_md5:
+                self._damaged("the MD5 of its samples is not the one that it states")
         except (av.FFmpegError, OSError) as e:
-            why = getattr(e, "strerror", None) or e
-            raise SignalError(
-                f"{self.name}: the sound is damaged after {self.seconds:.2f} s ({why}); repair it, "
-                "or cut it there"
-            ) from e
+            self._damaged(f"after {self.seconds:.2f} s: {getattr(e, 'strerror', None) or e}")
         finally:
             self._container.close()
 
+    def _gap(self, seconds: float) -> Iterator[NDArray[Any]]:
+        """Samples are missing: an error where the format promises them all, else a note."""
+        what = f"{seconds:.3f} s are missing after {self.seconds:.3f} s"
+        if self._announced_md5 or self._salvage:
+            self._damaged(what)
+        else:
+            self.notes += (what,)
+        if self._salvage:
+            n = round(seconds * self.rate)
+            self.length += n
+            yield np.full((n, self.channels), 128 if self.dtype == np.uint8 else 0, self.dtype)
 
-def _notes(source: Path | bytes, pictures: bool) -> tuple[str, ...]:
+    def _samples(self, frame: Any) -> NDArray[Any]:
+        x = frame.to_ndarray()
+        if (frame.sample_rate, frame.layout.nb_channels, x.dtype) != (self.rate, self.channels, self.dtype):
+            raise SignalError(
+                f"{self.name}: sample rate, channels or type change after {self.seconds:.2f} s; "
+                "cut it there and code the parts"
+            )
+        y: NDArray[Any] = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
+        return y
+
+
+def _flac_bytes(x: NDArray[Any], bits: int) -> bytes:
+    """Samples [n, channels] as FLAC's MD5 takes them: signed, little endian, no more bytes than needed."""
+    values = x.astype("<i4") >> (8 * x.dtype.itemsize - bits)
+    return np.ascontiguousarray(values).view(np.uint8).reshape(-1, 4)[:, : -(-bits // 8)].tobytes()
+
+
+def _notes(source: Path | bytes, container: Any, stream: Any) -> tuple[str, ...]:
     """What of a file is not there, or not kept."""
-    notes = ["pictures are left out"] if pictures else []
+    notes = ["pictures are left out"] if container.streams.video else []
+    if others := len(container.streams.audio) - 1:
+        notes.append(f"the first of {others + 1} tracks is taken, {others} left out")
+    if chapters := len(container.chapters()):
+        notes.append(f"{chapters} chapters are left out")
+    if stream.start_time and stream.start_time * stream.time_base > DELAY_SECONDS:
+        notes.append(f"it starts at {float(stream.start_time * stream.time_base):.3f} s, which is not kept")
     if isinstance(source, Path):
         size = source.stat().st_size
         with source.open("rb") as f:
@@ -166,9 +252,8 @@ def _notes(source: Path | bytes, pictures: bool) -> tuple[str, ...]:
     else:
         size, front = len(source), source[:12]
     riff = int.from_bytes(front[4:8], "little")
-    if (
-        front[:4] == b"RIFF" and front[8:] == b"WAVE" and size < riff < 0x7FFF0000
-    ):  # more: written to a pipe, its length not known
+    # more: written to a pipe, its length not known
+    if front[:4] == b"RIFF" and front[8:] == b"WAVE" and size < riff < 0x7FFF0000:
         notes.append(f"the file is cut short, {size:,} of {riff + 8:,} bytes are there")
     return tuple(notes)
 
@@ -200,7 +285,14 @@ def read_audio(source: Path | bytes) -> Audio:
     reader = AudioReader(source)
     blocks = list(reader.blocks())
     samples = np.concatenate(blocks) if blocks else np.zeros((0, reader.channels), reader.dtype)
-    return Audio(samples=np.ascontiguousarray(samples), rate=reader.rate, bits=reader.bits, tags=reader.tags)
+    return Audio(
+        samples=np.ascontiguousarray(samples),
+        rate=reader.rate,
+        bits=reader.bits,
+        tags=reader.tags,
+        layout=reader.layout,
+        notes=reader.notes,
+    )
 
 
 class AudioWriter:
@@ -211,10 +303,11 @@ class AudioWriter:
         suffix: ".wav" or ".flac".
         rate, channels, dtype, bits: as of `Audio`.
         tags: for the file.
+        layout: of the channels; the usual one if empty.
         level: FLAC's compression level, 0 to 12.
 
     Attributes:
-        lost: names of tags that the format does not hold.
+        notes: what the format does not hold.
 
     Raises:
         SignalError: a suffix or type that the format does not have.
@@ -232,6 +325,7 @@ class AudioWriter:
         dtype: np.dtype[Any],
         bits: int,
         tags: dict[str, str],
+        layout: str = "",
         level: int | None = None,
     ) -> None:
         import av
@@ -246,12 +340,12 @@ class AudioWriter:
         self._channels = channels
         self._container = av.open(file, "w", format=kind)
         self._container.metadata.update(tags)
-        self.lost = [k for k in tags if kind == "wav" and k.lower() not in WAV_TAGS]
+        lost = [k for k in tags if kind == "wav" and k.lower() not in WAV_TAGS]
+        self.notes = (f"a {suffix} file holds no {', '.join(lost)}; .flac does",) if lost else ()
+        self._layout = layout or LAYOUTS[channels]
         codec, self._format, self._scale = _pcm(dtype, bits) if kind == "wav" else _flac(dtype, bits)
         self._dtype = dtype
-        self._stream = self._container.add_stream(
-            codec, rate=rate, layout=LAYOUTS[channels], format=self._format
-        )
+        self._stream = self._container.add_stream(codec, rate=rate, layout=self._layout, format=self._format)
         if kind == "flac" and level is not None:
             self._stream.codec_context.options = {"compression_level": str(level)}
         self._at = 0
@@ -262,7 +356,7 @@ class AudioWriter:
 
         for first in range(0, len(x), BLOCK):
             part = np.ascontiguousarray(self._scale(x[first : first + BLOCK])).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(part, format=self._format, layout=LAYOUTS[self._channels])
+            frame = av.AudioFrame.from_ndarray(part, format=self._format, layout=self._layout)
             frame.sample_rate = self._stream.rate
             frame.pts, frame.time_base = self._at, Fraction(1, self._stream.rate)
             self._at += part.shape[1] // self._channels
@@ -320,7 +414,15 @@ def audio_bytes(audio: Audio, suffix: str, level: int | None = None) -> bytes:
     out = io.BytesIO()
     bits = audio.bits or 8 * audio.samples.dtype.itemsize
     writer = AudioWriter(
-        out, suffix, audio.rate, audio.samples.shape[1], audio.samples.dtype, bits, dict(audio.tags), level
+        out,
+        suffix,
+        audio.rate,
+        audio.samples.shape[1],
+        audio.samples.dtype,
+        bits,
+        dict(audio.tags),
+        audio.layout,
+        level,
     )
     writer.write(audio.samples)
     writer.close()

@@ -19,6 +19,7 @@ from tersor.files.netcdf_zarr import NETCDF, ZARR, netcdf_bytes, read_dataset, w
 from tersor.signals import Field, FieldSet
 
 STRAY = 30.0  # G: how many times the spread of the middle 96 % an extreme is away before a note says so
+TIFF = {".tif", ".tiff"}
 REFUSED = {
     ".h4": "HDF4 files are not read; convert it to NetCDF first (h4toncff, or ncks)",
     ".hdf": "HDF4 files are not read: convert it to NetCDF (h4toncff, or ncks); an HDF5 file is named .h5",
@@ -53,6 +54,10 @@ def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | Fiel
         return read_dataset(source, variables)
     if suffix in HDF5:
         return read_hdf5(source, variables)
+    if suffix in TIFF:
+        from tersor.files.tiff import numbers
+
+        return numbers(source.read_bytes() if isinstance(source, Path) else source, name)
     if suffix in REFUSED:
         raise SignalError(f"{name}: {REFUSED[suffix]}")
     try:
@@ -93,6 +98,8 @@ def _suffix_of(data: bytes) -> str:
         return ".nc"
     if data[:8] == b"\x89HDF\r\n\x1a\n":
         return ".nc" if b"_NCProperties" in data or b"_Netcdf4Dimid" in data else ".h5"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return ".tif"
     return ""
 
 
@@ -176,7 +183,7 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
         return hdf5_bytes(signal)
     if suffix == ZARR:
         raise SignalError("a Zarr store is a folder, not a file; give -o a name that ends with .zarr")
-    if suffix not in (".npy", ".npz"):
+    if suffix not in (".npy", ".npz", *TIFF):
         raise SignalError(f"'{suffix}' is not a format for arrays; allowed are {', '.join(sorted(SUFFIXES))}")
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     out = io.BytesIO()
@@ -196,15 +203,19 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
         fields = [signal[signal.asked[0]]]
     if len(fields) != 1:
         raise SignalError(
-            f"a .npy file holds one array, not {len(fields)} variables "
+            f"a {suffix} file holds one array, not {len(fields)} variables "
             f"({', '.join(f.name for f in fields)}); write .nc, or choose one with --variables"
         )
+    if suffix in TIFF:
+        from tersor.files.tiff import array_bytes
+
+        return array_bytes(fields[0].values), _unkept(signal, suffix)
     np.save(out, fields[0].values, allow_pickle=False)
     return out.getvalue(), _unkept(signal, suffix)
 
 
 def _unkept(signal: Field | FieldSet, suffix: str) -> tuple[str, ...]:
-    """Files of NumPy hold numbers alone."""
+    """Files of NumPy and TIFF hold numbers alone."""
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     attributes = any(f.attributes for f in fields) or bool(getattr(signal, "attributes", None))
     return (f"a {suffix} file holds no attributes; .nc and .h5 do",) if attributes else ()

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.field.codec import FieldCodec
-from tersor.codecs.field.options import Bound
+from tersor.codecs.field.options import ENCODE, Bound
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field
 
 ORDER = "tersor_order"  # F: attribute of a chunk whose transpose is coded, "F"
-BOUNDS = ("max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio", "lossless")
+BOUNDS = tuple(n for n, d in ENCODE.declared.items() if d.option.one_of == "target")
 
 
 def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
             f"the tersor codec has no option {', '.join(unknown)}; "
             f"it has {', '.join((*BOUNDS, 'fill_value'))}"
         )
-    fill = given.pop("fill_value", None)
-    if not given:
+    if not set(given) & set(BOUNDS):
         raise SignalError(f"the tersor codec needs a bound; give one of {', '.join(BOUNDS)}")
-    asked = Bound.of(given)
+    checked = ENCODE.check(given)
+    asked, fill = Bound.of(checked), checked.get("fill_value")
     plain: dict[str, Any] = {"lossless": True} if asked.mode == "lossless" else {asked.mode: asked.value}
     return plain | ({} if fill is None else {"fill_value": float(fill)})
 
@@ -45,8 +45,8 @@ def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
 def encode_chunk(x: NDArray[Any], options: Mapping[str, Any]) -> bytes:
     """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk.
 
-    Cells are coded in the order of the memory: of an array in Fortran's order the transpose, and the
-    file says so.
+    Cells are coded in the order of the memory: of an array in Fortran's order the transpose, and the file
+    says so.
     """
     by_columns = x.ndim > 1 and x.flags.f_contiguous and not x.flags.c_contiguous
     field = Field(values=x.T if by_columns else np.asarray(x), attributes={ORDER: "F"} if by_columns else {})

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 
 
 def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Over the colour samples (not alpha), peak of the type; infinite if equal."""
+    """Over the colour samples (not alpha) of the pixels that are seen, whose alpha in b is not 0; peak of the
+    type; infinite if equal.
+    """
     colour = 3 if b.shape[2] >= 3 else 1
     peak = float(np.iinfo(b.dtype).max)
-    total = 0.0
+    total, seen = 0.0, 0
     for x, y in zip(a, b, strict=True):  # row by row: no copy of a large image in floats
+        if b.shape[2] in (2, 4):
+            x, y = x[y[:, -1] > 0], y[y[:, -1] > 0]
         total += float(np.square(x[:, :colour].astype(np.float64) - y[:, :colour]).sum())
-    mse = total / (b.shape[0] * b.shape[1] * colour)
+        seen += len(y)
+    mse = total / max(1, seen * colour)
     return float(10 * np.log10(peak**2 / mse)) if mse else float("inf")
 
 

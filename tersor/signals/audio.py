@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
+from tersor.signals.compare import fingerprint, same, same_array
 
 MIN_RATE, MAX_RATE = 1000, 768_000
 MAX_CHANNELS = 8
 AUDIO_TYPES = tuple(np.dtype(t) for t in ("i2", "i4", "f4", "f8", "u1"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audio:
     """Sound; `np.asarray(audio)` is its samples.
 
@@ -29,6 +30,8 @@ class Audio:
         bits: significant bits of an integer sample, from the top: 24 for 24-bit sound in int32; all of them
             if 0.
         tags: title, artist and the like, from the file.
+        layout: which loudspeakers the channels are for, in FFmpeg's words ("5.1(side)"); the usual ones of
+            their number if empty.
         notes: what was changed on the way in, for people.
 
     Raises:
@@ -39,6 +42,7 @@ class Audio:
     rate: int
     bits: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +82,19 @@ class Audio:
             else self.samples
         )
 
+    def __eq__(self, other: object) -> bool:
+        """Whether samples, rate, bits, layout and tags are the same."""
+        if not isinstance(other, Audio):
+            return NotImplemented
+        return (
+            (self.rate, self.bits, self.layout) == (other.rate, other.bits, other.layout)
+            and same_array(self.samples, other.samples)
+            and same(self.tags, other.tags)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.rate, fingerprint(self.samples)))
+
     def __repr__(self) -> str:
         n, channels = self.samples.shape
         return f"Audio({n} samples at {self.rate}, channels={channels}, {self.samples.dtype})"
@@ -101,6 +118,8 @@ class AudioSource(Protocol):
     def bits(self) -> int: ...
     @property
     def tags(self) -> Mapping[str, str]: ...
+    @property
+    def layout(self) -> str: ...
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Samples [n, channels], in order."""

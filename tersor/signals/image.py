@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
+from tersor.signals.compare import fingerprint, same, same_array
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -22,14 +24,14 @@ MAX_SIDE = 1 << 24
 SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Image:
-    """A still image; `np.asarray(image)` is its samples.
+    """A still image; `np.asarray(image)` is its samples. Two are equal if samples and metadata are.
 
     Attributes:
         samples: uint8 or uint16 [H, W, C]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); rows
             from the top, not yet turned by EXIF orientation.
-        metadata: "icc", "exif", "xmp" blocks as found in the file.
+        metadata: "icc", "exif", "xmp", "text" and others, as FORMAT.md says of the metadata of images.
         notes: what was changed on the way in, for people ("palette converted to RGB").
         exact: False if the file held more than these samples (16 bits reduced to 8, CMYK converted).
 
@@ -84,6 +86,14 @@ class Image:
             else self.samples
         )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Image):
+            return NotImplemented
+        return same_array(self.samples, other.samples) and same(self.metadata, other.metadata)
+
+    def __hash__(self) -> int:
+        return fingerprint(self.samples)
+
     def __repr__(self) -> str:
         h, w, channels = self.samples.shape
         return f"Image({w}x{h}, channels={channels}, {self.samples.dtype}, metadata={sorted(self.metadata)})"
@@ -103,6 +113,21 @@ class Image:
 
         return torch.from_numpy(np.ascontiguousarray(self.samples.transpose(2, 0, 1)))
 
-    def save(self, path: str | Path) -> None:
-        """Write an image file; the suffix names the format (16 bits: .png)."""
-        importlib.import_module("tersor.files.image").write_image(self, Path(path))
+    def save(self, path: str | os.PathLike[str] | IO[bytes], format: str | None = None) -> tuple[str, ...]:
+        """Write an image file.
+
+        Args:
+            path: its suffix names the format (16 bits: .png); or a file open for bytes.
+            format: "png" and others, of an open file.
+
+        Returns:
+            what the file does not hold, in words.
+
+        Raises:
+            SignalError: no format, or one that cannot hold the image.
+        """
+        target = Path(path) if isinstance(path, (str, os.PathLike)) else path
+        lost: tuple[str, ...] = importlib.import_module("tersor.files.image").write_image(
+            self, target, format
+        )
+        return lost

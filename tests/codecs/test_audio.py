@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,30 +19,9 @@ from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Audio
 from tersor.testing.contract import CodecContract
+from tersor.testing.samples import sound
 
 RATE = 16000
-
-
-def sound(
-    seconds: float, rate: int = RATE, channels: int = 1, dtype: Any = np.int16, seed: int = 0
-) -> NDArray[Any]:
-    """Tones that come and go, over a little noise."""
-    t = np.arange(round(seconds * rate)) / rate
-    rng = np.random.default_rng(seed)
-    beeps = 0.3 * np.sin(2 * np.pi * 1111 * t) * (t % 0.5 < 0.2)
-    y = np.stack(
-        [
-            np.sin(2 * np.pi * (150 + 40 * c) * t) * (0.6 + 0.4 * np.sin(3 * t + c)) + beeps
-            for c in range(channels)
-        ],
-        1,
-    )
-    y = 0.4 * y + 0.003 * rng.normal(size=y.shape)
-    if np.dtype(dtype).kind == "f":
-        return y.astype(dtype)
-    if dtype == np.uint8:
-        return (128 + 100 * y).astype(np.uint8)
-    return np.round(y * (2.0 ** (8 * np.dtype(dtype).itemsize - 1) - 1)).astype(dtype)
 
 
 def snr_db(x: NDArray[Any], y: NDArray[Any]) -> float:
@@ -258,7 +233,7 @@ def test_streams(codec: AudioCodec, options: dict[str, Any]) -> None:
         forgetful.finish()
     with pytest.raises(BitstreamError, match="checksum"):
         stream.decoder().push(sent[0][:-1])
-    with pytest.raises(SignalError, match="due"):
+    with pytest.raises(BitstreamError, match="due"):
         PacketDecoder(stream.header.pack()).push(sent[1])
     with pytest.raises(SignalError, match="finished"):
         stream.push(x)
@@ -292,7 +267,7 @@ def test_stereo_of_one_voice_costs_little_more(codec: AudioCodec) -> None:
     ("options", "words"),
     [
         ({"quality": 0}, "quality is 0"),
-        ({"quality": "much"}, "a number is needed"),
+        ({"quality": "much"}, "quality is 'much'; allowed are numbers from 1 to 100"),
         ({"bitrate": 0}, "bitrate is 0"),
         ({"bitrate": float("nan")}, "bitrate is nan"),
         ({"bitrate": 8, "lossless": True}, "exclude each other"),
@@ -318,7 +293,7 @@ def test_bad_sounds(codec: AudioCodec) -> None:
     for bad in (np.zeros((5, 9), np.int16), np.zeros((5, 1), np.int64), np.zeros((2, 2, 2), np.int16)):
         with pytest.raises(SignalError):
             codec.encode_batch([bad], rate=RATE)
-    with pytest.raises(SignalError, match="sample rate"):
+    with pytest.raises(SignalError, match="rate is 10; allowed are .* samples a second"):
         codec.encode_batch([sound(0.1)], rate=10)
     with pytest.raises(SignalError, match="CPU"):
         AudioCodec("cuda")
@@ -379,50 +354,3 @@ def test_front_door(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(f.read(start=0.25, stop=0.5)), np.asarray(decoded)[4000:8000])
     with pytest.raises(SignalError, match="no streams"):
         tersor.Codec("image", device="cpu").stream()
-    with pytest.raises(SignalError, match="audio has encode_to"):
-        tersor.Codec("image", device="cpu").encode_to(io.BytesIO(), x)
-
-
-GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*/audio/*.tsr"))
-CODE = """
-import json, pathlib, sys
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tools"]
-from make_golden import audio_digest
-print(json.dumps({p: audio_digest(pathlib.Path(p).read_bytes()) for p in sys.argv[2:]}))
-"""
-MATRIX = {
-    "as it is": {},
-    "uncompiled": {"NUMBA_DISABLE_JIT": "1"},
-    "generic processor": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
-    "no vectors in numpy": {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX2 FMA3", "OMP_NUM_THREADS": "1"},
-}
-
-
-@pytest.mark.parametrize("setting", MATRIX)
-def test_golden_files_decode_to_the_same_symbols(setting: str) -> None:
-    """Files of released versions: compiled for another processor, uncompiled, without vector units."""
-    assert GOLDEN
-    root = str(Path(__file__).parents[2])
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CODE, root, *map(str, GOLDEN)],
-        capture_output=True,
-        env=os.environ | MATRIX[setting],
-        check=True,
-    )
-    for path, digest in json.loads(run.stdout).items():
-        assert digest == json.loads((Path(path).parent / "symbols.json").read_text())[Path(path).stem], (
-            setting,
-            path,
-        )
-
-
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
-def test_golden_files_decode_to_the_same_samples(codec: AudioCodec, path: Path) -> None:
-    """Lossless: every bit. Lossy: within one level of 16 bits."""
-    decoded = np.asarray(codec.decode_batch([path.read_bytes()])[0])
-    expected = np.load(path.with_suffix(".npy"))
-    if "lossless" in path.stem:
-        assert np.array_equal(decoded, expected)
-    else:
-        unit = 1.0 if decoded.dtype.kind == "i" else 2.0**-15
-        assert np.abs(decoded.astype(float) - expected).max() <= unit

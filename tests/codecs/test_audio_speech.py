@@ -32,23 +32,12 @@ from tersor.entropy.binary_tables import adaptive_tables, arithmetic_tables, tab
 from tersor.errors import BitstreamError, SignalError, WeightsError
 from tersor.models.speech import NOISE_OCTAVES, SpeechNet, speech_net
 from tersor.signals import Audio
+from tersor.testing.samples import voice
 
 RATE = 16000
 BLOCK = block_length(RATE)
 EDGES = band_edges(RATE, BLOCK)
 ROUNDING = 0.34
-
-
-def voice(seconds: float, seed: int = 0) -> np.ndarray:
-    """A buzz with moving formants and pauses, full scale 1."""
-    t = np.arange(round(seconds * RATE)) / RATE
-    pitch = 2 * np.pi * np.cumsum(120 + 25 * np.sin(2 * np.pi * 0.7 * t)) / RATE
-    y = sum(
-        np.sin(n * pitch) / n * np.exp(-(((n * 120 - 700 - 400 * np.sin(5 * t)) / 500) ** 2))
-        for n in range(1, 40)
-    )
-    y = y * (np.sin(2 * np.pi * 1.3 * t) > -0.3) + 0.002 * np.random.default_rng(seed).normal(size=len(t))
-    return np.asarray(0.2 * y)
 
 
 def frames_of(y: np.ndarray) -> Frames:
@@ -191,7 +180,7 @@ def test_effort_and_content() -> None:
     with pytest.raises(SignalError, match="speech and music"):
         codec.encode_batch([sound], content="noise")
     for effort in (0, 10, 2.5):
-        with pytest.raises(SignalError, match="allowed are 1 to 9"):
+        with pytest.raises(SignalError, match="allowed are whole numbers from 1 to 9"):
             codec.encode_batch([sound], effort=effort)
 
 

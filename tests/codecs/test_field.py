@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +62,9 @@ class TestContract(CodecContract):
         return FieldCodec()
 
     def signals(self) -> list[Any]:
-        return [smooth(20, 30, 12).astype(np.int16), (smooth(60, 50) % 256).astype(np.uint8)]
+        holes = smooth(40, 30)
+        holes[3:5, 7:11] = np.nan
+        return [smooth(20, 30, 12).astype(np.int16), (smooth(60, 50) % 256).astype(np.uint8), holes]
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,10 @@ def test_masked_arrays(codec: FieldCodec) -> None:
     x = np.ma.masked_greater(smooth(40, 50), 150)
     y, _ = through(codec, x, max_error=0.1)
     assert np.array_equal(np.isnan(y), np.ma.getmaskarray(x))
+    counts = np.ma.masked_greater(np.arange(9), 5)
+    assert np.array_equal(np.asarray(codec.decode_batch(codec.encode_batch([counts]))[0]), counts.filled())
     with pytest.raises(SignalError, match="fill_value"):
-        codec.encode_batch([np.ma.masked_greater(np.arange(9), 5)])
+        codec.encode_batch([np.ma.array([999999, 1], mask=[False, True])])
 
 
 @pytest.mark.parametrize(
@@ -321,9 +323,9 @@ def test_colours_last_are_coded_as_planes(codec: FieldCodec) -> None:
     [
         ({"max_error": -1}, "max_error is -1"),
         ({"rel_error": float("nan")}, "rel_error is nan"),
-        ({"max_error": "much"}, "a number is needed"),
+        ({"max_error": "much"}, "max_error is 'much'; allowed are numbers from 0"),
         ({"max_error": 1, "lossless": True}, "exclude each other"),
-        ({"pointwise_rel_error": 1}, "0 <= x < 1"),
+        ({"pointwise_rel_error": 1}, "allowed are numbers from 0 and below 1"),
         ({"target_ratio": 1}, "above 1"),
         ({"block": 7}, "4096"),
     ],
@@ -389,37 +391,6 @@ def test_front_door(tmp_path: Path) -> None:
     (tmp_path / "x.tsr").write_bytes(file)
     with tersor.open(tmp_path / "x.tsr") as f:
         assert np.array_equal(f.read(slices=slice(3, 5)).values, tersor.decode(file).values[3:5])
-
-
-GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*/fields/*.tsr"))
-CODE = """
-import hashlib, json, pathlib, sys, numpy as np, tersor
-values = {p: np.asarray(tersor.decode(pathlib.Path(p).read_bytes())) for p in sys.argv[1:]}
-print(json.dumps({p: hashlib.sha256(v.tobytes()).hexdigest() for p, v in values.items()}))
-"""
-MATRIX = {
-    "as it is": {},
-    "uncompiled": {"NUMBA_DISABLE_JIT": "1"},
-    "generic processor": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
-    "no vectors in numpy": {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX2 FMA3"},
-}
-
-
-@pytest.mark.parametrize("setting", MATRIX)
-def test_golden_files_decode_to_the_same_bits(setting: str) -> None:
-    """Files of released versions: compiled for another processor, uncompiled, without vector units."""
-    assert GOLDEN
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CODE, *map(str, GOLDEN)],
-        capture_output=True,
-        env=os.environ | MATRIX[setting],
-        check=True,
-    )
-    for path, digest in json.loads(run.stdout).items():
-        assert digest == json.loads((Path(path).parent / "values.json").read_text())[Path(path).stem], (
-            setting,
-            path,
-        )
 
 
 def test_threads_share_one_file(codec: FieldCodec, tmp_path: Path) -> None:

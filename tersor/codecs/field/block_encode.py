@@ -7,7 +7,6 @@ payload
 from __future__ import annotations
 
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ from tersor.codecs.field.sections import (
     pack_special,
     put_ints,
 )
-from tersor.codecs.parallel import in_parts
+from tersor.codecs.parallel import in_parts, side_by_side
 from tersor.entropy.magnitude_tables import LEVELS, magnitude_tables
 from tersor.entropy.rans import SymbolEncoder
 from tersor.timing import stage
@@ -265,8 +264,7 @@ def _trials(
     valid: NDArray[np.bool_],
     snap: bool,
 ) -> list[Trial]:
-    with ThreadPoolExecutor(len(ways)) as pool:
-        return list(pool.map(lambda frames: Trial(shape, target, valid, frames, snap), ways))
+    return side_by_side(lambda frames: Trial(shape, target, valid, frames, snap), ways)
 
 
 def _middle(shape: tuple[int, ...]) -> tuple[slice, ...] | None:

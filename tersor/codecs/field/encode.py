@@ -1,9 +1,15 @@
-"""From a field to the blocks of its file."""
+"""From one array to its header and blocks.
+
+values --Survey--> cells --special cells aside--> lattice? --encode_block--> payload
+payload --decode_block--> cells, held against the bound before the payload counts
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,35 +19,158 @@ from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.check import check
-from tersor.codecs.field.header import Variable
-from tersor.codecs.field.lattice import Lattice
+from tersor.codecs.field.header import DTYPES, MAX_AXES, Variable
+from tersor.codecs.field.lattice import Lattice, find_lattice
+from tersor.codecs.field.options import Bound
 from tersor.codecs.field.pointwise import decode_pointwise, encode_pointwise
+from tersor.codecs.field.survey import Survey
+from tersor.codecs.parallel import Progress, Team
+from tersor.codecs.rate_control import bisect
 from tersor.entropy.magnitude_tables import magnitude_tables
+from tersor.errors import SignalError
+from tersor.signals import Field
 from tersor.timing import stage
 
-BLOCK_CELLS = 1 << 20
-USUAL_OVERHEAD = 64
+USUAL_OVERHEAD = 64  # G: bytes of a container and header of one variable
 
 
 @dataclass(frozen=True, slots=True)
 class CodedVariable:
-    """One array of a file: its header and its blocks."""
+    """One array of a file: its header and the payloads of its blocks, made as they are asked for.
+
+    Attributes:
+        squared_error: of all cells that are not special, by block.
+    """
 
     variable: Variable
-    chunks: list[bytes]
+    payloads: Iterable[bytes]
+    squared_error: list[float]
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.chunks))
+        """Of payloads that were made."""
+        assert isinstance(self.payloads, list)
+        return sum(map(len, self.payloads))
+
+    def made(self) -> CodedVariable:
+        """With all payloads made."""
+        return CodedVariable(self.variable, list(self.payloads), self.squared_error)
 
 
-def _block_shape(axes: tuple[int, ...], cells: int) -> tuple[int, ...]:
-    """Halve the longest axis until a block has at most this many cells."""
-    shape = [max(1, n) for n in axes]
-    while math.prod(shape) > cells:
-        longest = max(range(len(shape)), key=lambda j: shape[j])
-        shape[longest] = -(-shape[longest] // 2)
-    return tuple(shape)
+class VariableEncoder:
+    """One array on its way to its blocks.
+
+    Args:
+        field: the array.
+        asked: the bound.
+        fill_value: that marks missing cells where the field has none of its own.
+        block: most cells of a block.
+        team: threads for blocks.
+        progress: called with (blocks done, blocks in all).
+
+    Raises:
+        SignalError: an array of another type, or with too many axes.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        asked: Bound,
+        fill_value: float | None,
+        block: int,
+        team: Team,
+        progress: Progress | None = None,
+    ) -> None:
+        x = field.values
+        if x.dtype.newbyteorder("=") not in DTYPES or x.ndim > MAX_AXES:
+            raise SignalError(
+                f"the array {field.name} is {x.dtype} with {x.ndim} axes; "
+                f"allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes"
+            )
+        self._field, self._asked, self._block = field, asked, block
+        self._team, self._progress = team, progress
+        missing = Missing.of(field.attributes, field.encoding, fill_value)
+        if asked.mode == "lossless":
+            missing = replace(missing, low=-math.inf, high=math.inf)  # nothing can leave a range
+        self._cells = Survey(x, missing)
+
+    def encode(self) -> CodedVariable:
+        """The array within its bound, or at its target.
+
+        Raises:
+            SignalError: a target that is out of reach.
+        """
+        low, high = self._cells.range
+        if self._asked.mode == "target_psnr":
+            return self._search_psnr(low, high)
+        if self._asked.mode == "target_ratio":
+            return self._search_ratio(low, high)
+        return self._code(self._asked.resolve(low, high))
+
+    def _code(self, bound: float) -> CodedVariable:
+        """Within an absolute bound, or one relative to each value; payloads as they are asked for."""
+        cells, x, pointwise = self._cells, self._field, self._asked.mode == "pointwise_rel_error"
+        variable = Variable(
+            name=x.name,
+            dtype=x.values.dtype,
+            shape=x.values.shape,
+            axes=cells.axes,
+            block=_block_shape(cells.axes, self._block),
+            mode=self._asked.mode,
+            asked=self._asked.value,
+            bound=bound,
+        )
+        lattice = find_lattice(cells, 0.0 if pointwise else bound)
+        measured = self._asked.mode == "target_psnr"
+        squared_error: list[float] = []
+
+        def work(place: tuple[slice, ...]) -> tuple[bytes, float]:
+            block, special = cells.block(place)
+            payload, back = encode_checked(block, special, cells.missing, bound, pointwise, lattice)
+            return payload, _squared_error(block, back, special) if measured else 0.0
+
+        def payloads() -> Iterator[bytes]:
+            if not math.prod(cells.axes):
+                return
+            count = variable.n_blocks
+            for n, (payload, error) in enumerate(self._team.ahead(work, variable.blocks())):
+                squared_error.append(error)
+                if self._progress:
+                    self._progress(n + 1, count)
+                yield payload
+
+        return CodedVariable(variable, payloads(), squared_error)
+
+    def _made(self, bound: float) -> CodedVariable:
+        return self._code(bound).made()
+
+    def _search_psnr(self, low: float, high: float) -> CodedVariable:
+        """The coarsest bound found whose decoded PSNR is at least the target."""
+        count = self._cells.extremes[0]
+
+        def good(coded: CodedVariable) -> bool:
+            rmse = math.sqrt(math.fsum(coded.squared_error) / count)
+            return rmse == 0 or 20 * math.log10((high - low) / rmse) >= self._asked.value
+
+        if not math.isfinite(high - low) or high == low:
+            return self._code(0.0)
+        start = self._asked.resolve(low, high)
+        return bisect(self._made, good, start / 4, start * 16) or self._code(0.0)
+
+    def _search_ratio(self, low: float, high: float) -> CodedVariable:
+        """The smallest bound found whose chunks, and the usual header, are small enough."""
+        raw = self._cells.nbytes
+        wanted = raw / self._asked.value - USUAL_OVERHEAD
+        exact = self._made(0.0)
+        if exact.size <= wanted:
+            return exact
+        extent = high - low if math.isfinite(high - low) else sys.float_info.max
+        if found := bisect(self._made, lambda c: c.size <= wanted, extent, extent * 1e-12):
+            return found
+        raise SignalError(
+            f"a ratio of {self._asked.value:g} is out of reach: even at an error as large as the range the "
+            f"file is larger than the {raw / self._asked.value:.0f} bytes wanted"
+        )
 
 
 def encode_checked(
@@ -51,8 +180,8 @@ def encode_checked(
     bound: float,
     pointwise: bool,
     lattice: Lattice | None,
-) -> bytes:
-    """A block's payload, decoded again and checked: the bound holds, cells in `odd` are as they were, and no
+) -> tuple[bytes, NDArray[Any]]:
+    """A block's payload, and what it decodes to: the bound holds, cells in `odd` are as they were, and no
     other cell became what the variable calls missing or invalid (it is then kept aside as well).
 
     Raises:
@@ -70,5 +199,19 @@ def encode_checked(
             check(cells, odd, back, bound, pointwise)
             lost = missing.cells(back) & ~odd
         if not lost.any():
-            return payload
+            return payload, back
         odd = odd | lost  # grows at every turn, so this ends
+
+
+def _squared_error(x: NDArray[Any], y: NDArray[Any], special: NDArray[np.bool_]) -> float:
+    known = ~special
+    return float(np.square(np.subtract(x[known], y[known], dtype=np.float64)).sum())
+
+
+def _block_shape(axes: tuple[int, ...], cells: int) -> tuple[int, ...]:
+    """Halve the longest axis until a block has at most this many cells."""
+    shape = [max(1, n) for n in axes]
+    while math.prod(shape) > cells:
+        longest = max(range(len(shape)), key=lambda j: shape[j])
+        shape[longest] = -(-shape[longest] // 2)
+    return tuple(shape)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LATTICE_SAMPLE = 1 << 16
+from tersor.codecs.field.survey import Survey
+
+LATTICE_SAMPLE = 1 << 16  # G: cells looked at before all are
+LATTICE_SHARE = 0.999  # G: of the cells that must lie on the lattice; the rest are stored as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,26 +22,26 @@ class Lattice:
     step: float
 
 
-def find_lattice(x: NDArray[Any], special: NDArray[np.bool_], bound: float) -> Lattice | None:
+def find_lattice(cells: Survey, bound: float) -> Lattice | None:
     """What the values lie on, if coding its points is at least as good as rounding to bins: integers, packed
     data; the integers of a float's bits are not one.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return _lattice_of(x[~special], bound)
+        return _lattice_of(cells, bound)
 
 
-def _lattice_of(known: NDArray[Any], bound: float) -> Lattice | None:
-    if not known.size:
+def _lattice_of(cells: Survey, bound: float) -> Lattice | None:
+    count, low, _ = cells.extremes
+    if not count:
         return None
-    if known.dtype.kind in "iu":
+    if cells.dtype.kind in "iu":
         whole = math.floor(min(bound, float(1 << 40)))
-        low = int(known.min())
-        return Lattice(offset=float(low), step=float(2 * whole + 1)) if abs(low) < 1 << 53 else None
-    sample = np.unique(known[:: len(known) // LATTICE_SAMPLE + 1]).astype(np.float64)
+        return Lattice(offset=float(low), step=float(2 * whole + 1)) if abs(int(low)) < 1 << 53 else None
+    sample = _sample(cells, count // LATTICE_SAMPLE + 1)
     if len(sample) < 3:
         return None
     gaps = np.diff(sample)
-    gaps = gaps[gaps > 4 * float(np.finfo(known.dtype).eps) * float(np.abs(sample).max())]
+    gaps = gaps[gaps > 4 * float(np.finfo(low.dtype).eps) * float(np.abs(sample).max())]
     if not len(gaps) or float(gaps.min()) < 2 * bound:
         return None
     step = float(gaps.min())
@@ -49,10 +51,20 @@ def _lattice_of(known: NDArray[Any], bound: float) -> Lattice | None:
         if k[-1] < 1 or k[-1] > 1 << 30:
             return None
         step = float((k * (sample - sample[0])).sum() / (k * k).sum())
-    k = np.round((known.astype(np.float64) - sample[0]) / step)
-    near = np.abs((sample[0] + k * step) - known.astype(np.float64)) <= max(bound, 0.0)
-    same = (sample[0] + k * step).astype(known.dtype) == known
-    exact = bool(same.mean() > 0.999)
-    if exact or (bound > 0 and bool(near.mean() > 0.999)):
+    near = same = 0
+    for known in cells.stretches():
+        k = np.round((known.astype(np.float64) - sample[0]) / step)
+        near += int((np.abs((sample[0] + k * step) - known.astype(np.float64)) <= max(bound, 0.0)).sum())
+        same += int(((sample[0] + k * step).astype(known.dtype) == known).sum())
+    if same > LATTICE_SHARE * count or (bound > 0 and near > LATTICE_SHARE * count):
         return Lattice(offset=float(sample[0]), step=step)
     return None
+
+
+def _sample(cells: Survey, every: int) -> NDArray[np.float64]:
+    """Each value of every so many cells, sorted."""
+    taken, at = [], 0
+    for known in cells.stretches():
+        taken.append(known[-at % every :: every])
+        at += len(known)
+    return np.unique(np.concatenate(taken)).astype(np.float64)
