@@ -83,17 +83,17 @@ def run(args: argparse.Namespace) -> None:
     for i, path in enumerate(plan[first:], first):
         n, size = learn(state, path, args.frames, args.side, args.effort, random.Random(f"{args.seed} {i}"))
         save_file(state, checkpoint, {"clips": str(i + 1)})
+        seconds = time.monotonic() - began
         print(
-            f"{i + 1}/{len(plan)} {path.stem}: {8 * size / n:.3f} bits a luma sample, {time.monotonic() -
-            began:.0f} s",
+            f"{i + 1}/{len(plan)} {path.stem}: {8 * size / n:.3f} bits a luma sample, {seconds:.0f} s",
             flush=True,
         )
     target = folder / "video.safetensors"
     save_file(frozen(state, args.count_max), target)
     card = {
         "what": "initial state of the adaptive coder of the video codec, and its arithmetic tables",
-        "trained_by": f"python tools/train.py video --passes {args.passes} --frames {args.frames} --side {args.side} "
-        f"--effort {args.effort} --count-max {args.count_max} --seed {args.seed}",
+        "trained_by": f"python tools/train.py video --passes {args.passes} --frames {args.frames} "
+        f"--side {args.side} --effort {args.effort} --count-max {args.count_max} --seed {args.seed}",
         "data": f"{len(files)} clips",
     }
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")

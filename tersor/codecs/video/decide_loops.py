@@ -215,7 +215,7 @@ def score_mode(c, e, y, x, side, mode, left, up):  # pragma: no cover
     """Cost of a mode of luma whose references are gathered and smoothed."""
     n = 1 << side
     fill(c, c.frames[c.par[CURRENT], 0], y + MARGIN, x + MARGIN, n, side, mode, is_smoothed(n, mode))
-    bits = 2 if mode == left or mode == up else 6
+    bits = 2 if mode in (left, up) else 6
     return intra_difference(c, e, 0, y, x, n) + e.real[MOTION_WEIGHT] * bits
 
 
@@ -229,7 +229,7 @@ def rank_modes(c, e, y, x, side, cy, cx, width, left, up):  # pragma: no cover
     step = 1 if e.options[ALL_MODES] else 4
     for mode in range(INTRA_MODES):
         e.scores[mode] = 1e300
-        if mode < 2 or (mode - 2) % step == 0 or mode == left or mode == up:
+        if mode < 2 or (mode - 2) % step == 0 or mode in (left, up):
             e.scores[mode] = score_mode(c, e, y, x, side, mode, left, up)
     while step > 1:
         step >>= 1

@@ -30,6 +30,7 @@ from tersor.codecs.video.state import (
     WIDTH,
 )
 from tersor.codecs.video.tables import BETAS, TCS
+from tersor.codecs.video.wiener_loops import filter_frame
 
 
 @inlined
@@ -196,14 +197,28 @@ def extend(frame, height, width):  # pragma: no cover
             frame[MARGIN + height + y, x] = frame[MARGIN + height - 1, x]
 
 
-@entry
-def finish_frame(c):  # pragma: no cover
-    """Deblock, repeat the borders, and keep the motion with times instead of references."""
+@compiled
+def extend_planes(c):  # pragma: no cover
+    """Repeat the borders of all planes."""
     par = c.par
-    deblock(c)
     for plane in range(par[PLANES]):
         sy, sx = (par[SHIFT_Y], par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
         extend(c.frames[par[CURRENT], plane], par[HEIGHT] >> sy, par[WIDTH] >> sx)
+
+
+@compiled
+def smooth_frame(c):  # pragma: no cover
+    """Deblock a frame whose blocks are done, and repeat its borders."""
+    deblock(c)
+    extend_planes(c)
+
+
+@entry
+def finish_frame(c):  # pragma: no cover
+    """Filter, repeat the borders, and keep the motion with times instead of references."""
+    par = c.par
+    filter_frame(c)
+    extend_planes(c)
     past = c.motions[par[CURRENT]]
     for gy in range(c.grid.shape[0]):
         for gx in range(c.grid.shape[1]):

@@ -85,8 +85,7 @@ def interpolate(source, y, x, fy, fx, filters, taps, height, width, depth, work,
 
 @inlined
 def fetch(c, ref, plane, y, x, height, width, vy, vx, out):  # pragma: no cover
-    """What vector (vy, vx), quarter luma samples, of reference `ref` gives for a block of a plane at (y, x).
-    """
+    """What vector (vy, vx), quarter luma samples, of reference `ref` gives for a plane's block at (y, x)."""
     sy, sx = (c.par[SHIFT_Y], c.par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
     py = clip(y + (vy >> (2 + sy)), -height - REACH, (c.par[HEIGHT] >> sy) + REACH)
     px = clip(x + (vx >> (2 + sx)), -width - REACH, (c.par[WIDTH] >> sx) + REACH)
@@ -127,8 +126,7 @@ def fetch(c, ref, plane, y, x, height, width, vy, vx, out):  # pragma: no cover
 
 @compiled
 def predict_plane(c, plane, y, x, n, motion):  # pragma: no cover
-    """Predict a plane's part of the block of n luma samples at luma (y, x), in place; motion: int32 [MOTION].
-    """
+    """Predict a plane's part of the block of n luma samples at luma (y, x); motion: int64 [MOTION]."""
     sy, sx = (c.par[SHIFT_Y], c.par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
     y, x, height, width = y >> sy, x >> sx, n >> sy, n >> sx
     depth = c.par[DEPTH]
@@ -197,8 +195,7 @@ def add_candidate(out, count):  # pragma: no cover
 
 @inlined
 def past_motion(c, y, x, n):  # pragma: no cover
-    """Motion of the first reference at the middle of the block: (time it spans, vy, vx); a span of 0: none.
-    """
+    """Motion of the first reference at the block's middle: (time it spans, vy, vx); a span of 0: none."""
     slot = c.par[REF_FIRST]
     m = c.motions[slot, (y + n // 2) // UNIT + 1, (x + n // 2) // UNIT + 1]
     if m[0] == NO_TIME:

@@ -195,8 +195,7 @@ def vector_bits(v, p):  # pragma: no cover
 
 @compiled
 def try_whole(e, c, ref, y, x, n, vy, vx, best):  # pragma: no cover
-    """Cost of a vector of whole samples, in place of best = [vy, vx, cost] if it is less; -> whether it was.
-    """
+    """Cost of a vector of whole samples, into best = [vy, vx, cost] if it is less; -> whether it was."""
     par = c.par
     if abs(vy) > VECTOR_LIMIT or abs(vx) > VECTOR_LIMIT:
         return False
@@ -215,8 +214,7 @@ def try_whole(e, c, ref, y, x, n, vy, vx, best):  # pragma: no cover
 
 @compiled
 def search(c, e, y, x, bits, ref):  # pragma: no cover
-    """The best vector of a reference, into e.found[bits - 3, ref]; c.candidates holds what neighbours have.
-    """
+    """The best vector of a reference, into e.found[bits - 3, ref]; c.candidates: the neighbours'."""
     n = 1 << bits
     find_predictors(c, y, x, n, ref)
     best = e.found[bits - 3, ref]
@@ -260,8 +258,7 @@ def search(c, e, y, x, bits, ref):  # pragma: no cover
 
 @compiled
 def refine(c, e, y, x, n, motion, side, best):  # pragma: no cover
-    """Half and quarter samples around best = [vy, vx, cost] for one side of a motion whose other side stays.
-    """
+    """Half and quarter samples around best = [vy, vx, cost] for a side of a motion whose other stays."""
     weight = e.real[MOTION_WEIGHT]
     cy, cx = best[0], best[1]
     motion[2 + 2 * side], motion[3 + 2 * side] = cy, cx

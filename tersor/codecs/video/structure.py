@@ -40,8 +40,7 @@ def chain(frames: int) -> Iterator[Step]:
 
 
 def pyramid(frames: int) -> Iterator[Step]:
-    """Anchors PYRAMID apart (the last group of frames may be shorter), and what lies between them by halves.
-    """
+    """Anchors PYRAMID apart (the last group of frames may be shorter), and between them, by halves."""
     yield Step(0, (), 0)
     for first in range(0, frames - 1, PYRAMID):
         last = min(first + PYRAMID, frames - 1)

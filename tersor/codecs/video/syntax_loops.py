@@ -114,10 +114,7 @@ def code_vector(c, y, x, bits, side):  # pragma: no cover
     find_predictors(c, y, x, 1 << bits, cell[REF0 + side])
     which = (cell[PREDICTOR] >> side) & 1
     same = c.predictors[0, 0] == c.predictors[1, 0] and c.predictors[0, 1] == c.predictors[1, 1]
-    if same:
-        which = 0
-    else:
-        which = code_flag(k, K_PREDICTOR, side, bits, c.par[LAYER], which)
+    which = 0 if same else code_flag(k, K_PREDICTOR, side, bits, c.par[LAYER], which)
     around = min((left[DELTA] + up[DELTA] + 1) >> 1, 7)
     apart = min(
         bit_length(

@@ -36,8 +36,7 @@ def _transforms() -> np.ndarray:
 
 
 def _scans() -> tuple[np.ndarray, np.ndarray]:
-    """Diagonal scans, each diagonal from bottom left to top right: rows and columns of the i-th coefficient.
-    """
+    """Diagonal scans, each diagonal from bottom left to top right: rows, columns of the i-th level."""
     ys, xs = np.zeros((4, 1024), np.int64), np.zeros((4, 1024), np.int64)
     for i in range(4):
         n = 4 << i

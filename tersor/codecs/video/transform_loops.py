@@ -29,8 +29,7 @@ def clip(v, low, high):  # pragma: no cover
 
 @compiled
 def forward(x, work, out, kind, bits, depth):  # pragma: no cover
-    """Residuals x, int32 [n, n], to coefficients `out`; n = 2^bits, kind a row of TRANSFORMS; encoders only.
-    """
+    """Residuals x, int32 [n, n], to coefficients `out`; n = 2^bits, kind: of TRANSFORMS; encoders only."""
     n = 1 << bits
     shift = bits + depth - 9
     for k in range(n):
