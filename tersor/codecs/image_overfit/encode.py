@@ -31,6 +31,7 @@ from tersor.signals import Image
 
 STARTS, STARTS_FROM = 3, 1000  # G: starts at most; one more for so many iterations
 START_ITERATIONS, START_PIXELS = 60, 1 << 22  # G: of a start; larger pictures have one, for memory
+START_SHARE = 0.1  # G: of the time limit, after which no other start is tried
 NETWORK_BITS = 6000  # G: what networks take, for a target in bits before they are coded
 WATCH_EVERY = 10
 SMOOTHING = 0.9  # of the figures that lambda and watchers see
@@ -111,6 +112,8 @@ def _best_start(target: Floats, plan: Plan, shape: Shape, progress: Progress | N
             course.soft_phase(START_ITERATIONS)
         if best is None or course.loss < best.loss:
             best = course
+        if clock.way > START_SHARE:
+            break
     assert best is not None
     best.quiet = False
     return best
