@@ -141,16 +141,20 @@ def plain_conv(x: Tensor, k: Tensor, d: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("size", "first", "colours"), [((150, 203), 0, 3), ((149, 130), 1, 1), ((20, 9), 0, 3)]
+    ("size", "first", "colours", "tile"),
+    [((150, 203), 0, 3, 64), ((149, 130), 1, 1, 256), ((20, 9), 0, 3, 64)],
 )
-def test_the_fused_passes_are_the_plain_network(size: tuple[int, int], first: int, colours: int) -> None:
+def test_the_fused_passes_are_the_plain_network(
+    size: tuple[int, int], first: int, colours: int, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "LATENTS_A_PART", 3000)  # several parts, of whole tiles or not
     rng = np.random.default_rng(1)
     shape = Shape(around=12, features=4, hidden=16, colours=colours, first=first)
     parameters = initial(shape, rng, np.full(shape.colours, 0.5, np.float32))
     for v in parameters.values():
         v += (0.03 * rng.standard_normal(v.shape)).astype(np.float32)
     parameters["b3"][1] = 0
-    fit = Fit(rng.random((colours, *size), dtype=np.float32), 64, shape, parameters, rng)
+    fit = Fit(rng.random((colours, *size), dtype=np.float32), tile, shape, parameters, rng)
     for i in range(len(fit.grids)):
         fit.grids.view(fit.y, i)[:] = 0.1 * rng.standard_normal(fit.grids.view(fit.y, i).shape)
     result, gradients = fit.step(1e-3, 0.3, 0.2)

@@ -79,9 +79,11 @@ class Fit:
         self._reach = np.array(REACH[: shape.around], np.int64)
         parts = max(1, min(16, -(-g.cells // LATENTS_A_PART)))
         self._row_parts = edges(self.rows[:, 2], parts)
-        self._block_parts = edges(self._block_sizes, parts)
+        # Parts of whole tiles never touch the same latents, so one array takes the gradient of all of them.
+        tiles = self._segments[self._block_table[:, 0], 0] // g.count if parts <= len(tiling) else None
+        self._block_parts = edges(self._block_sizes, parts, tiles)
         self._picture_parts = edges(np.ones(height), min(parts, height))
-        self._gy = np.zeros((len(self._block_parts), g.size), np.float32)
+        self._gy = np.zeros((len(self._block_parts) if tiles is None else 1, g.size), np.float32)
         self._u = [np.zeros((colours, height + 2, width + 2), np.float32) for _ in range(2)]
         self._g = [np.zeros((colours, height + 4, width + 4), np.float32) for _ in range(2)]
 
@@ -263,7 +265,7 @@ class Fit:
         g = self.grids
         rate_loops.rate(
             *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach,
-            net, self._gy[part], grad, want, bits,
+            net, self._gy[part % len(self._gy)], grad, want, bits,
         )  # fmt: skip
 
     def _distortion(self, net: picture.Synthesis, slope: float) -> float:

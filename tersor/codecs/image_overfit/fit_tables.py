@@ -13,11 +13,16 @@ from tersor.codecs.image_overfit.fit_rate_loops import ALIGN, BLOCK
 from tersor.codecs.image_overfit.layout import Box, Grids
 
 
-def edges(weights: NDArray[Any], parts: int) -> list[tuple[int, int]]:
-    """Ranges of items with about equal sums of weights."""
+def edges(
+    weights: NDArray[Any], parts: int, groups: NDArray[np.int64] | None = None
+) -> list[tuple[int, int]]:
+    """Ranges of items with about equal sums of weights; with groups [items], rising, none is cut."""
     ends = np.cumsum(weights)
     cuts = np.searchsorted(ends, ends[-1] * np.arange(1, parts) / parts)
-    return list(itertools.pairwise([0, *np.unique(np.clip(cuts, 1, len(weights))).tolist(), len(weights)]))
+    if groups is not None:
+        cuts = np.searchsorted(groups, groups[np.clip(cuts, 0, len(groups) - 1)])
+    inside = np.unique(cuts[(cuts > 0) & (cuts < len(weights))]).tolist()
+    return list(itertools.pairwise([0, *inside, len(weights)]))
 
 
 def row_table(
