@@ -29,10 +29,10 @@ ARROWS = {
     "container": {"errors"},
     "entropy": {"errors", "container", "weights"},
     "files": GROUND,
-    "datasets": GROUND,
+    "datasets": GROUND | {"files", "api"},
     "models": GROUND | {"entropy"},
     "codecs": GROUND | {"entropy", "files", "models", "registry"},
-    "codecs/NAME": GROUND | {"entropy", "files", "models", "codecs"},
+    "codecs/NAME": GROUND | {"entropy", "files", "models", "codecs", "registry"},
     "api": GROUND | {"registry"},
     "interop": GROUND | {"files", "codecs", "codecs/NAME", "api"},
     "testing": GROUND | {"files", "datasets", "codecs/NAME", "api"},
@@ -137,6 +137,8 @@ def test_wire_ids_are_append_only() -> None:
         "audio": 4,
         "lossless": 5,
         "image-overfit": 7,
+        "tensor": 8,
+        "video": 6,
     }
 
 
