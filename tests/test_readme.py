@@ -14,7 +14,7 @@ from PIL import Image
 from tersor.cli import parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/python.md"]
+PAGES = ["README.md", "docs/python.md", "docs/codecs/tensor.md", "docs/codecs/video.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -37,7 +37,8 @@ def test_python_blocks_run(
 def test_shell_lines_parse() -> None:
     lines = [
         line
-        for block in blocks("README.md", "sh")
+        for page in PAGES
+        for block in blocks(page, "sh")
         for line in block.splitlines()
         if line.startswith("tersor ")
     ]

@@ -76,6 +76,15 @@ def parse() -> argparse.Namespace:
     q.add_argument("--count-max", type=int, default=60, help="how firmly the frozen slots stand")
     q.add_argument("--seed", type=int, default=0)
     q.add_argument("--speech", help="weights of the speech net, to go into the file")
+    q = sub.add_parser("video", help="what the video coder knows at the start")
+    q.add_argument("--data", nargs="+", required=True, help="folders of training clips, with subfolders")
+    q.add_argument("--out", default="runs/video", help="folder of state and frozen tables")
+    q.add_argument("--passes", type=int, default=2, help="over all clips, another piece of each")
+    q.add_argument("--frames", type=int, default=9, help="of a clip in a pass")
+    q.add_argument("--side", type=int, default=256, help="of the piece of the picture that is coded")
+    q.add_argument("--effort", type=int, default=4)
+    q.add_argument("--count-max", type=int, default=30, help="how firmly the frozen slots stand")
+    q.add_argument("--seed", type=int, default=0)
     q = sub.add_parser("speech", help="the net that decoders of speech run")
     q.add_argument(
         "--data",
@@ -336,6 +345,10 @@ if __name__ == "__main__":
     arguments = parse()
     if arguments.codec == "audio":
         from training.audio import run
+
+        run(arguments)
+    elif arguments.codec == "video":
+        from training.video import run
 
         run(arguments)
     elif arguments.codec == "speech":

@@ -11,7 +11,6 @@ from tersor.cli.kinds import KINDS, without_metadata
 from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, open_input, output_path
 from tersor.errors import SignalError, TersorError
-from tersor.files.atomic import prepared
 
 
 def parse_region(text: str) -> tuple[int, int, int, int]:
@@ -57,6 +56,13 @@ def decode(args: argparse.Namespace) -> int:
             options[name] = getattr(args, name)
     if args.salvage:
         options["salvage"] = True
+    if args.frames:
+        from tersor.codecs.video.options import parse_frames
+
+        options["frames"] = parse_frames(args.frames)
+    if args.no_audio:
+        options["no_audio"] = True
+    writing = {} if args.crf is None else {"crf": args.crf}
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
     outputs = Outputs(args.force)
@@ -75,11 +81,9 @@ def decode(args: argparse.Namespace) -> int:
                 if entry.name not in codecs:
                     codecs[entry.name] = Codec(entry.name, device=args.device, batch=args.batch)
                 codec = codecs[entry.name]
-                signal = (
-                    kind.decode_to(codec, reader, prepared(path), {**options, "progress": progress})
-                    if path
-                    else None
-                )
+                if writing and entry.signal != "video":
+                    raise SignalError(f"--{' --'.join(writing)} is for video; leave it out")
+                signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
                 lost: tuple[str, ...] = ()
                 if signal is None:
                     signal = codec.decode(reader, progress=progress, **options)

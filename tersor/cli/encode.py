@@ -19,12 +19,13 @@ from tersor.files.atomic import write_output
 FILES_AT_ONCE_BYTES = 64 << 20
 GUESSED = (
     "; it was taken for an image, since its name says nothing: "
-    "for sound give --codec audio, for arrays --codec field"
+    "for sound give --codec audio, for video --codec video, for arrays --codec field"
 )
 OPTIONS = (
     *("quality", "target_bpp", "target_psnr", "effort", "tile"),
     *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
     *("bitrate", "content", "segment"),
+    *("low_delay", "group", "no_audio", "audio", "audio_bitrate"),
 )
 
 
@@ -103,7 +104,10 @@ def encode(args: argparse.Namespace) -> int:
             path = output_path(name, relative, args.output, many, ".tsr")
             if path is not None and page is not None and many:
                 path = path.with_name(f"{path.stem}-{page}{path.suffix}")
-            signal = kind.read(read_input(name) if name == "-" else Path(name), name, variables, page)
+            source: Any = Path(name)
+            if name == "-":
+                source = sys.stdin.buffer if kind.streams else read_input(name)
+            signal = kind.read(source, name, variables, page)
             signal = without_metadata(signal) if args.strip else signal
             path = outputs.claim(path, name)  # what cannot be read claims no name
         except TersorError as e:

@@ -15,8 +15,14 @@ BENCHES = {
     "field": ("rel_error", "limit", "repeat"),
     "audio": ("quality", "limit", "repeat"),
 }
-RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates"}
-OPTIONS = {"image": ("device", "effort", "reference"), "field": (), "audio": ("device", "visqol")}
+RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates", "video": "qualities"}
+OPTIONS = {
+    "image": ("device", "effort", "reference"),
+    "field": (),
+    "audio": ("device", "visqol"),
+    "tensors": (),
+    "video": ("effort", "modes", "frames"),
+}
 
 
 def say(line: str) -> None:
@@ -36,7 +42,7 @@ def evaluate(args: argparse.Namespace) -> int:
         args.codec,
         args.data,
         None if args.anchors is None else [name for name in args.anchors.split(",") if name],
-        numbers(args, RATES[signal]),
+        numbers(args, RATES[signal]) if signal in RATES else None,
         limit=args.limit,
         say=say,
         **{name: getattr(args, name) for name in OPTIONS[signal]},

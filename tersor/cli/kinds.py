@@ -4,6 +4,8 @@ A new kind is added here.
 
 from __future__ import annotations
 
+import io
+import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
 from tersor.files.atomic import prepared, write_output
 from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
+from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
 
 
 class Kind(ABC):
@@ -21,11 +24,13 @@ class Kind(ABC):
         suffixes: of its files, lower case.
         codec: that codes it if none was asked for.
         at_once: whether several are coded in one call; not if they are read while they are coded.
+        streams: whether standard input is read as it comes, not whole.
     """
 
     suffixes: frozenset[str]
     codec: str
     at_once: bool = True
+    streams: bool = False
 
     @abstractmethod
     def read(
@@ -57,9 +62,17 @@ class Kind(ABC):
         """
         return None
 
-    def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
         """Decode straight into a file, for signals that need not fit in memory; the signal's description, or
-        None if the kind does not.
+        None if the kind does not, or not there.
+
+        Args:
+            codec, reader: what decodes, and what.
+            path: where to; None is standard output.
+            options: of the codec.
+            writing: of the writer: crf.
         """
         return None
 
@@ -170,10 +183,9 @@ class IntegersKind(Kind):
         return self._of(signal).write(signal, path, usual)
 
     def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import IMAGE8, IMAGE16, LosslessHeader
+        from tersor.codecs.lossless.header import read_header
 
-        kind = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind
-        return ".png" if kind in (IMAGE8, IMAGE16) else ".npy"
+        return ".png" if read_header(reader.header, len(reader.chunk_lengths)).image else ".npy"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
@@ -217,19 +229,18 @@ class AudioKind(Kind):
         )
 
     def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-        from tersor.files.atomic import atomic_file
+        return encode_to_file(codec, signal, path, options)
 
-        if path is None or (path.exists() and not path.is_file()):  # standard output, a device or a pipe
-            return None
-        with atomic_file(prepared(path)) as file:
-            return int(codec.encode_to(file, signal, **options))
-
-    def decode_to(self, codec: Any, reader: Any, path: Path, options: dict[str, Any]) -> Any | None:
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
         from tersor.files.atomic import atomic_file
         from tersor.files.audio import AudioWriter
 
+        if path is None:
+            return None
         sound = codec.open(reader, **options)
-        with atomic_file(path) as file:
+        with atomic_file(prepared(path)) as file:
             writer = AudioWriter(
                 file,
                 path.suffix,
@@ -245,6 +256,113 @@ class AudioKind(Kind):
             writer.close()
         sound.notes += writer.notes
         return sound
+
+
+class TensorsKind(Kind):
+    suffixes = frozenset({".safetensors", ".safetensors.index.json"})
+    codec = "tensor"
+    at_once = False
+
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        from tersor.files.tensors import read_tensors
+
+        if variables:
+            raise SignalError(f"{name}: tensors are coded together; leave out --variables")
+        return read_tensors(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.tensors import pieces
+
+        return b"".join(pieces(signal, suffix))
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.tensors import write_tensors
+
+        if path is None:
+            return super().write(signal, path, ".safetensors")
+        write_tensors(signal, prepared(path))
+        return ()
+
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.tensor.header import INDEX_KEY
+
+        # model.safetensors.index.tsr -> model.safetensors.index.json
+        return ".json" if any(k.startswith(INDEX_KEY) for k in reader.metadata) else ".safetensors"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        plural = "s" * (len(signal) != 1)
+        ratio = signal.nbytes / size
+        return (
+            f"{len(signal)} tensor{plural}  {signal.nbytes:,} bytes",
+            f"{size:,} bytes  {100 * size / max(1, signal.nbytes):.2f} %",
+            {"ratio": round(ratio, 3)},
+        )
+
+    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+        return encode_to_file(codec, signal, path, options)
+
+
+class VideoKind(Kind):
+    suffixes = VIDEO_SUFFIXES
+    codec = "video"
+    at_once = False
+    streams = True
+
+    def read(self, source: Any, name: str, variables: list[str] | None, page: int | None = None) -> Any:
+        from tersor.files.video import open_video
+
+        if variables:
+            raise SignalError(f"{name}: a video has no variables; leave out --variables")
+        return open_video(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.video_write import write_y4m
+
+        out = io.BytesIO()
+        write_y4m(signal, out)
+        return out.getvalue()
+
+    def usual_suffix(self, reader: Any) -> str:
+        return ".mkv"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        frames, seconds = len(signal.timing), signal.timing.seconds
+        kbps = 8 * size / max(seconds, 1e-9) / 1000
+        bpp = 8 * size / max(1, frames * signal.format.width * signal.format.height)
+        what = f"{frames} frames of {signal.format.width}x{signal.format.height}  {seconds:.2f} s"
+        facts = {"frames": frames, "seconds_of_video": round(seconds, 3), "bitrate_kbps": round(kbps, 3)}
+        return what, f"{size:,} bytes  {kbps:.1f} kbps  {bpp:.4f} bpp", {**facts, "bpp": round(bpp, 5)}
+
+    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+        return encode_to_file(codec, signal, path, options)
+
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
+        from tersor.files.video_write import check_suffix, write_video, write_y4m
+
+        if path is not None:
+            check_suffix(path.suffix)
+        video = codec.open(reader, **options)
+        if path is None:
+            lost = write_y4m(video, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            lost = write_video(video, prepared(path), **writing)
+        video.notes += lost  # what was damaged is known after the last frame
+        return video
+
+
+def encode_to_file(codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+    """Encode into a file part by part; None where the output is standard output, a device or a pipe."""
+    from tersor.files.atomic import atomic_file
+
+    if path is None or (path.exists() and not path.is_file()):
+        return None
+    with atomic_file(prepared(path)) as file:
+        return int(codec.encode_to(file, signal, **options))
 
 
 def without_metadata(signal: Any) -> Any:
@@ -266,11 +384,14 @@ KINDS: dict[str, Kind] = {
     "field": FieldKind(),
     "integers": IntegersKind(),
     "audio": AudioKind(),
+    "tensors": TensorsKind(),
+    "video": VideoKind(),
 }
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 
 def codec_of(name: str, asked: str | None) -> str:
     """The codec for an input: the one asked for, or by the suffix; image if that says nothing."""
-    suffix = Path(name).suffix.lower()
-    return asked or next((k.codec for k in KINDS.values() if suffix in k.suffixes), "image")
+    lower = name.lower()
+    fitting = (k.codec for k in KINDS.values() if any(lower.endswith(suffix) for suffix in k.suffixes))
+    return asked or next(fitting, "image")

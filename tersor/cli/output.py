@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+import time
 from typing import Any
 
 from tersor.errors import BitstreamError, MissingDependencyError, WeightsError
@@ -68,19 +69,30 @@ def say_when_compiling(quiet: bool) -> None:
 
 
 class Progress:
-    """A bar on stderr, if it is a terminal."""
+    """A bar on stderr, if it is a terminal; after a second with the speed and the time left."""
 
     def __init__(self, quiet: bool) -> None:
         self.on = sys.stderr.isatty() and not quiet
+        self._began, self._before = time.monotonic(), 0
 
     def __call__(self, done: int, total: int) -> None:
-        if self.on and total > 1:
-            print(
-                f"\r{'#' * (30 * done // total):<30} {100 * done // total} %",
-                end="" if done < total else "\r\033[K",
-                file=sys.stderr,
-                flush=True,
-            )
+        if not self.on or total < 2:
+            return
+        if done < self._before or not self._before:
+            self._began = time.monotonic()
+        self._before = done
+        print(self.line(done, total, time.monotonic() - self._began), end="", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def line(done: int, total: int, seconds: float) -> str:
+        """What the bar shows after so many seconds."""
+        if done >= total:
+            return "\r\033[K"
+        text = f"\r\033[K{'#' * (30 * done // total):<30} {100 * done // total} %"
+        if seconds < 1 or not done:
+            return text
+        left = round((total - done) * seconds / done)
+        return f"{text}  {done / seconds:.1f}/s  {left // 60}:{left % 60:02} left"
 
 
 def report(args: argparse.Namespace, line: str, facts: dict[str, Any], to_stdout: bool) -> None:

@@ -37,12 +37,12 @@ def parser() -> argparse.ArgumentParser:
         q.add_argument("--json", action="store_true", help="one JSON object a line")
         q.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
-    q = files("encode", "encode images, arrays and sound to .tsr files", encode)
+    q = files("encode", "encode images, arrays, sound and video to .tsr files", encode)
     writing(q)
     q.add_argument(
         "--codec",
         help="see 'tersor list' (default: by the suffix: field for .npy, .nc, .h5, .zarr and the like, "
-        "audio for .wav, .flac and the like, image for the rest)",
+        "audio for .wav, .flac and the like, video for .mp4, .mkv and the like, image for the rest)",
     )
     target = q.add_mutually_exclusive_group()
     target.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest (default 50)")
@@ -74,7 +74,12 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="fields and sound: every bit; for images --codec lossless",
     )
-    target.add_argument("--bitrate", type=float, metavar="KBPS", help="sound: kbit/s, within 3 %% over 10 s")
+    target.add_argument(
+        "--bitrate",
+        type=float,
+        metavar="KBPS",
+        help=("kbit/s; sound: within 3 %% over 10 s; video: of the pictures, within 2 %% over some groups"),
+    )
     q.add_argument(
         "--variables",
         metavar="A,B",
@@ -97,6 +102,19 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         metavar="1..9",
         help="images and speech: from 2, fit to what is encoded; above 3, slowly (default 3)",
+    )
+    q.add_argument(
+        "--low-delay",
+        action="store_true",
+        default=None,
+        help="video: code frames in the order they are shown",
+    )
+    q.add_argument("--group", type=int, metavar="N", help="video: frames that decode together (default 64)")
+    sound = q.add_mutually_exclusive_group()
+    sound.add_argument("--no-audio", action="store_true", default=None, help="video: leave the sound out")
+    sound.add_argument("--audio", choices=("lossless",), help="video: the sound bit by bit")
+    sound.add_argument(
+        "--audio-bitrate", type=float, metavar="KBPS", help="video: kbit/s of the sound (default: by quality)"
     )
     q.add_argument(
         "--pages",
@@ -128,9 +146,16 @@ def parser() -> argparse.ArgumentParser:
         dest="start",
         type=float,
         metavar="S",
-        help="sound: from this second, reading only the segments it needs",
+        help="sound and video: from this second, reading only what it needs",
     )
-    q.add_argument("--to", dest="stop", type=float, metavar="S", help="sound: up to this second")
+    q.add_argument("--to", dest="stop", type=float, metavar="S", help="sound and video: up to this second")
+    q.add_argument(
+        "--frames", metavar="A:B", help="video: only these frames, from only the groups they touch"
+    )
+    q.add_argument("--no-audio", action="store_true", help="video: leave the sound out")
+    q.add_argument(
+        "--crf", type=int, metavar="0..51", help="video to .mp4: x264's constant rate factor (default 18)"
+    )
     q.add_argument(
         "--strip",
         action="store_true",
@@ -139,7 +164,8 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument(
         "--salvage",
         action="store_true",
-        help="fill damaged tiles, make damaged segments of sound silent, and say which, instead of failing",
+        help="fill damaged tiles, make damaged segments of sound silent, let damaged video stand still, and "
+        "say which, instead of failing",
     )
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
@@ -161,12 +187,14 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="DIR",
-        help="folder of images, of .npy files for --codec field, or of sounds for --codec audio",
+        help="folder of images; of .npy files for --codec field, sounds for audio, videos for video, "
+        ".safetensors files for tensor",
     )
     q.add_argument(
         "--anchors",
         help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif); fields: sz3, sperr, zfp; "
-        "audio: opus, mp3, aac (all)",
+        "audio: opus, mp3, aac (all); video: x264, x265, svtav1, vp9 (all); "
+        "tensor: zstd, zipnn, pcodec (all)",
     )
     q.add_argument(
         "--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)"
@@ -177,7 +205,9 @@ def parser() -> argparse.ArgumentParser:
         help="audio: measure ViSQOL too, slowly (pip install 'visqol-python[lattice]')",
     )
     q.add_argument("--bitrates", help="audio: comma-separated kbit/s (default 6 to 128)")
-    q.add_argument("--qualities", help="images: comma-separated 1..100 (default 8 to 88)")
+    q.add_argument("--qualities", help="comma-separated 1..100 (default 8,18,...,88; video: 30,45,60,75)")
+    q.add_argument("--modes", help="video: low-delay, random-access (default both)")
+    q.add_argument("--frames", type=int, metavar="N", help="video: the first N frames of a clip (default 32)")
     q.add_argument("--effort", type=int, default=None)
     q.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spread")
     q.add_argument("--device", default="auto")

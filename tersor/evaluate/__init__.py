@@ -20,7 +20,13 @@ from tersor.evaluate.report import Report
 from tersor.registry import by_name
 
 __all__ = ["COMPARED", "Report", "compare"]
-COMPARED = ("image", "field", "audio")  # signals; each has a module here with `compare`, ANCHORS and RATES
+COMPARED = (
+    "image",
+    "field",
+    "audio",
+    "tensors",
+    "video",
+)  # signals; each has a module here with `compare`, ANCHORS and RATES
 
 
 def compare(
@@ -39,12 +45,15 @@ def compare(
         codec: its name, "image".
         paths: a folder, or files.
         anchors: other codecs by name; those usual for the signal if None (ANCHORS of tersor.evaluate.image,
-            .field, .audio).
-        rates: what to ask for: qualities of images, errors of fields relative to the range, kbit/s of sound;
+            .field, .audio, .tensors, .video).
+        rates: what to ask for: qualities of images and video, errors of fields relative to the range, kbit/s
+            of sound;
             usual ones if None.
         limit: only so many of the signals, evenly spread.
         say: called with every line of progress.
-        options: of the signal's `compare`: device, effort, reference (image); visqol (audio).
+        options: of the signal's `compare`: device, effort, reference (image); visqol (audio); effort, modes,
+            frames
+            (video).
 
     Raises:
         SignalError: nothing to measure, or an anchor that is not known.

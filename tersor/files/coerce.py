@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from tersor.errors import SignalError
 from tersor.signals.audio import Audio, AudioSource
+from tersor.signals.colour import RGB_CODED, Colour, Planes, from_rgb
 from tersor.signals.field import Field, FieldSet
 from tersor.signals.image import Image
+from tersor.signals.timing import Timing
+from tersor.signals.video import MAX_DEPTH, Video, VideoFormat, VideoSource
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr")
 
@@ -213,6 +217,106 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
         f"cannot make audio of {type(x).__name__}; allowed are paths and bytes of sound files, "
         "numpy arrays and torch tensors"
     )
+
+
+def video_source(x: Any, fps: float | None = None) -> VideoSource:
+    """A source of frames from a `Video`, a path or the bytes of a video file, an opened reader, a numpy array
+    or a torch tensor of RGB frames.
+
+    Raises:
+        SignalError: anything else.
+    """
+    if isinstance(x, Video) or (hasattr(x, "frames") and hasattr(x, "timing")):
+        return cast(VideoSource, x)
+    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
+        from tersor.files.video import open_video
+
+        return open_video(Path(x) if isinstance(x, (str, Path)) else bytes(x))
+    if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
+        x = x.detach().cpu().numpy()
+        x = x.transpose(0, 2, 3, 1) if x.ndim == 4 and x.shape[1] == 3 else x
+    if hasattr(x, "__array__"):
+        if fps is None:
+            raise SignalError("an array of frames has no frame rate; give it, such as fps=25")
+        x = np.asarray(x)
+        return video_of_rgb(x.astype(x.dtype.newbyteorder("="), copy=False), fps)
+    raise SignalError(
+        f"cannot make a video of {type(x).__name__}; allowed are paths and bytes of video "
+        "files, numpy arrays and torch tensors [T, H, W, 3]"
+    )
+
+
+def video_of_rgb(rgb: NDArray[Any], rate: Fraction | float, depth: int = 8) -> Video:
+    """A video from an array of RGB or grey frames, coded as Y, Cb, Cr 4:4:4 of full range.
+
+    Args:
+        rgb: uint8 (or uint16 of `depth` bits) [T, H, W, 3] or [T, H, W].
+        rate: frames a second.
+        depth: bits of a sample.
+
+    Raises:
+        SignalError: an array of another shape or type.
+    """
+    if rgb.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or (rgb.dtype == np.uint8) != (depth == 8):
+        raise SignalError(
+            f"frames are {rgb.dtype} of {depth} bits; allowed are uint8, or uint16 with depth= 9 "
+            f"to {MAX_DEPTH}"
+        )
+    if rgb.ndim not in (3, 4) or (rgb.ndim == 4 and rgb.shape[3] != 3):
+        raise SignalError(
+            f"frames have shape {list(rgb.shape)}; needed is [T, H, W, 3], or [T, H, W] for grey"
+        )
+    grey = rgb.ndim == 3
+    colour = Colour(range="full") if grey else RGB_CODED
+    planes: Planes = (
+        (rgb,) if grey else tuple(np.stack(p) for p in zip(*(from_rgb(x, depth) for x in rgb), strict=True))
+    )
+    if not grey and not len(rgb):
+        planes = tuple(rgb[..., i] for i in range(3))
+    form = VideoFormat(
+        width=rgb.shape[2],
+        height=rgb.shape[1],
+        depth=depth,
+        subsampling="400" if grey else "444",
+        colour=colour,
+    )
+    return Video(planes=planes, format=form, timing=Timing.constant(as_rate(rate), len(rgb)))
+
+
+def as_rate(rate: Any) -> Fraction:
+    """A frame rate as a fraction: 29.97 and the like become the 30000/1001 they stand for.
+
+    Raises:
+        SignalError: not a positive number.
+    """
+    try:
+        exact = Fraction(rate)
+    except (TypeError, ValueError, OverflowError):
+        raise SignalError(
+            f"the frame rate is {rate!r}; needed is a positive number of frames a second, such as 25"
+        ) from None
+    film = Fraction(round(exact * Fraction(1001, 1000)) * 1000, 1001)
+    if isinstance(rate, float) and exact > 0:
+        exact = (
+            film
+            if film and abs(film - exact) < Fraction(1, 200) and exact.denominator > 1
+            else exact.limit_denominator(100_000)
+        )
+    if exact <= 0:
+        raise SignalError(
+            f"the frame rate is {rate!r}; needed is a positive number of frames a second, such as 25"
+        )
+    return exact
+
+
+def as_video(x: Any, fps: float | None = None) -> Video:
+    """A `Video` in memory, from anything that `video_source` takes."""
+    source = video_source(x, fps)
+    if isinstance(source, Video):
+        return source
+    from tersor.files.video import in_memory
+
+    return in_memory(source)
 
 
 def as_integers(x: Any, page: int | None = None) -> Image | Field:

@@ -25,6 +25,16 @@ def weather(shape: tuple[int, ...] = (24, 180, 240)) -> NDArray[np.float32]:
     ).astype(np.float32)
 
 
+def clip(width: int = 96, height: int = 64, frames: int = 12) -> NDArray[np.uint8]:
+    """Moving pictures, RGB [T, H, W, 3]: `picture` panned two columns a frame, and a square crossing it."""
+    wide = picture(width + 2 * frames, height)
+    out = np.stack([wide[:, 2 * i : 2 * i + width] for i in range(frames)])
+    for i, frame in enumerate(out):
+        at = 3 * i % max(1, width - 16)
+        frame[height // 4 : height // 4 + 16, at : at + 16] = (230, 60, 40)
+    return out
+
+
 def sound(
     seconds: float, rate: int = 16000, channels: int = 1, dtype: Any = np.int16, seed: int = 0
 ) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tersor import container
-from tersor.codecs.image.alpha import decode_alpha, encode_alpha
+from tersor.codecs.alpha import decode_alpha, encode_alpha
 from tersor.codecs.image.codec import ImageCodec
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.tiles import Rect, TileGrid
@@ -344,12 +344,12 @@ def test_nonsense_with_valid_checksums_is_an_error(codec: ImageCodec, picture: n
 
 def test_alpha_plane() -> None:
     plane = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    area = Rect(0, 0, 3, 4)
+    area = (3, 4)
     np.testing.assert_array_equal(decode_alpha(encode_alpha(plane), area, False, "alpha"), plane)
     assert encode_alpha(np.full((3, 4), 255, np.uint8)) == b""
     assert (decode_alpha(b"", area, True, "alpha") == 65535).all()
     with pytest.raises(BitstreamError):
-        decode_alpha(encode_alpha(plane), Rect(0, 0, 4, 3), False, "alpha")
+        decode_alpha(encode_alpha(plane), (4, 3), False, "alpha")
     bomb = bytearray(encode_alpha(plane))
     bomb[16:24] = (30000).to_bytes(4, "big") * 2
     bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tersor.codecs.alpha import decode_alpha
 from tersor.codecs.assembly import Assembly
-from tersor.codecs.image.alpha import decode_alpha
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.options import ImageDecodeOptions
 from tersor.codecs.image.tiles import PATCH, Rect, Window
@@ -91,7 +91,9 @@ class ImageAssembly(Assembly[Image]):
     def plane(self, chunk: int, payload: bytes) -> NDArray[Any]:
         """The alpha plane of a tile."""
         area = self._pixels_of(chunk - len(self.header.grid))
-        return decode_alpha(payload, area, self.header.deep, f"chunk {chunk} ({self.called(chunk)})")
+        return decode_alpha(
+            payload, (area.height, area.width), self.header.deep, f"chunk {chunk} ({self.called(chunk)})"
+        )
 
     def gather(self, rect: Rect) -> Tensor:
         """Latents of any rectangle from the tiles decoded; damaged ones are 0."""

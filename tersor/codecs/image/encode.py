@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.device import exact_convolutions, parts
-from tersor.codecs.image.alpha import encode_alpha
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.hidden import filled
 from tersor.codecs.image.latents import LatentCoder

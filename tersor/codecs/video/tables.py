@@ -1,0 +1,100 @@
+"""The constants of the video codec's arithmetic: transforms, interpolation filters, intra angles, scans, steps, deblocking. All are part of the format (F).
+
+Sources: the integer matrices, filters, angles and thresholds are those of ITU-T H.265, sections 8.4.4.2 (intra), 8.5.3.3 (interpolation),
+8.6.4.2 (transforms) and 8.7.2 (deblocking).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# amplitude of cos(k pi / 64), k = 0..31, as H.265's 32-point matrix rounds it; entry 0 is the constant row's
+COSINES = (
+    *(64, 90, 90, 90, 89, 88, 87, 85, 83, 82, 80, 78, 75, 73, 70, 67),
+    *(64, 61, 57, 54, 50, 46, 43, 38, 36, 31, 25, 22, 18, 13, 9, 4),
+)
+SINES = ((29, 55, 74, 84), (74, 74, 0, -74), (84, -29, -74, 55), (55, -84, 74, -29))
+N_TRANSFORMS = 5  # DCT of 4, 8, 16, 32; DST of 4
+DST = 4
+
+
+def _cosine(k: int, n: int) -> int:
+    angle = k * (2 * n + 1) % 128
+    angle = min(angle, 128 - angle)
+    return -COSINES[64 - angle] if angle > 32 else COSINES[angle]
+
+
+def _transforms() -> np.ndarray:
+    out = np.zeros((N_TRANSFORMS, 32, 32), np.int32)
+    for i in range(4):
+        n = 4 << i
+        out[i, :n, :n] = [[_cosine(k * (32 // n), x) for x in range(n)] for k in range(n)]
+    out[DST, :4, :4] = SINES
+    return out
+
+
+def _scans() -> tuple[np.ndarray, np.ndarray]:
+    """Diagonal scans, each diagonal from bottom left to top right: rows and columns of the i-th coefficient."""
+    ys, xs = np.zeros((4, 1024), np.int64), np.zeros((4, 1024), np.int64)
+    for i in range(4):
+        n = 4 << i
+        order = [(d - x, x) for d in range(2 * n - 1) for x in range(n) if 0 <= d - x < n]
+        ys[i, : n * n], xs[i, : n * n] = zip(*order, strict=True)
+    return ys, xs
+
+
+TRANSFORMS = _transforms()
+SCAN_Y, SCAN_X = _scans()
+# class of the diagonal x + y for contexts
+DIAGONALS = np.array([0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, *[8] * 8, *[9] * 39], np.int64)
+
+LUMA_FILTER = np.array(
+    [
+        [0, 0, 0, 64, 0, 0, 0, 0],
+        [-1, 4, -10, 58, 17, -5, 1, 0],
+        [-1, 4, -11, 40, 40, -11, 4, -1],
+        [0, 1, -5, 17, 58, -10, 4, -1],
+    ],
+    np.int32,
+)
+CHROMA_FILTER = np.array(
+    [
+        [0, 64, 0, 0],
+        [-2, 58, 10, -2],
+        [-4, 54, 16, -2],
+        [-6, 46, 28, -4],
+        [-4, 36, 36, -4],
+        [-4, 28, 46, -6],
+        [-2, 16, 54, -4],
+        [-2, 10, 58, -2],
+    ],
+    np.int32,
+)
+
+PLANAR, DC, HORIZONTAL, VERTICAL, INTRA_MODES = 0, 1, 10, 26, 35
+_QUARTER = (32, 26, 21, 17, 13, 9, 5, 2)
+# displacement a row (or column) in 1/32 sample, of modes 2..34; entries 0 and 1 unused
+ANGLES = np.array(
+    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]], np.int64
+)
+# 8192 / angle, for the side that a negative angle reaches
+INVERSE_ANGLES = np.array([0 if a >= 0 else -round(8192 / -a) for a in ANGLES.tolist()], np.int64)
+
+STEP_BITS = 6
+STEPS_PER_OCTAVE = 12
+LEVELS = 128  # of quantisation: level n has step 2^(n / 12) of 8 bits
+_MANTISSAS = (64, 68, 72, 76, 81, 85, 91, 96, 102, 108, 114, 121)  # 64 2^(n / 12), rounded
+STEPS = np.array([_MANTISSAS[n % 12] << (n // 12) for n in range(LEVELS)], np.int64)
+
+BETAS = np.array([*[0] * 16, *range(6, 19), *range(20, 65, 2)], np.int64)
+TCS = np.array(
+    [
+        *[0] * 18,
+        *[1] * 9,
+        *[2] * 4,
+        *[3] * 4,
+        *[4] * 3,
+        *(5, 5, 6, 6, 7, 8, 9, 10, 11, 13, 14, 16, 18, 20, 22, 24),
+    ],
+    np.int64,
+)

@@ -1,0 +1,86 @@
+"""The video trainer behind `tools/train.py video`: the codec runs over pieces of the training clips and what its adaptive coder knows at the end is frozen.
+
+Coding is learning here: every slot and weight moves toward what it sees. So training is coding the training set at many qualities with one model that is never reset;
+what is saved is its state, with the counts cut so that a new clip can still move it. The state is saved after every clip and picked up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from tersor.codecs.video.group import GroupSettings, encode_and_rebuild
+from tersor.codecs.video.model import fresh_state, model_of
+from tersor.entropy.binary_tables import arithmetic_tables
+
+SUFFIXES = (".mkv", ".mp4", ".y4m")
+QUALITIES = (25, 72)
+
+
+def read_planes(path: Path, first: int, count: int) -> list[NDArray[np.uint8]]:
+    """Frames of a clip as 4:2:0 planes [T, H, W]."""
+    frames: list[list[NDArray[np.uint8]]] = []
+    with av.open(str(path)) as container:
+        for i, frame in enumerate(container.decode(video=0)):
+            if i < first:
+                continue
+            planes = frame.reformat(format="yuv420p").planes
+            rows = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy() for p in planes]
+            frames.append(rows)
+            if len(frames) == count:
+                break
+    return [np.stack([f[i] for f in frames]) for i in range(3)]
+
+
+def learn(state: dict[str, NDArray], path: Path, count: int, side: int, effort: int, rng: random.Random) -> tuple[int, int]:
+    """Code a piece of a clip at one quality; -> (luma samples, bytes)."""
+    planes = read_planes(path, rng.randrange(8), count)
+    _, height, width = planes[0].shape
+    y, x = (rng.randrange(max(n - side, 0) // 16 + 1) * 16 for n in (height, width))
+    planes = [np.ascontiguousarray(p[:, y >> s : (y + side) >> s, x >> s : (x + side) >> s]) for p, s in zip(planes, (0, 1, 1), strict=True)]
+    settings = GroupSettings(quality=rng.randint(*QUALITIES), effort=effort, low_delay=rng.random() < 0.5)
+    payload, _ = encode_and_rebuild(planes, depth=8, settings=settings, model=model_of(state))
+    return planes[0].size, len(payload)
+
+
+def frozen(state: dict[str, NDArray], count_max: int) -> dict[str, NDArray]:
+    return state | {"counts": np.minimum(state["counts"], count_max).astype(np.uint8)}
+
+
+def run(args: argparse.Namespace) -> None:
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = sorted(p for d in args.data for p in Path(d).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise SystemExit(f"{', '.join(args.data)}: no clips here; give folders with {', '.join(SUFFIXES)}")
+    plan = [p for n in range(args.passes) for p in random.Random(args.seed + n).sample(files, len(files))]
+    checkpoint = folder / "state.safetensors"
+    first, state = 0, fresh_state(arithmetic_tables())
+    if checkpoint.exists():
+        state = dict(load_file(checkpoint))
+        with safe_open(checkpoint, "np") as f:
+            first = int(f.metadata()["clips"])
+    began = time.monotonic()
+    for i, path in enumerate(plan[first:], first):
+        n, size = learn(state, path, args.frames, args.side, args.effort, random.Random(f"{args.seed} {i}"))
+        save_file(state, checkpoint, {"clips": str(i + 1)})
+        print(f"{i + 1}/{len(plan)} {path.stem}: {8 * size / n:.3f} bits a luma sample, {time.monotonic() - began:.0f} s", flush=True)
+    target = folder / "video.safetensors"
+    save_file(frozen(state, args.count_max), target)
+    card = {
+        "what": "initial state of the adaptive coder of the video codec, and its arithmetic tables",
+        "trained_by": f"python tools/train.py video --passes {args.passes} --frames {args.frames} --side {args.side} "
+        f"--effort {args.effort} --count-max {args.count_max} --seed {args.seed}",
+        "data": f"{len(files)} clips",
+    }
+    target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    print(f"{target}: {target.stat().st_size} bytes")
