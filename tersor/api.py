@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from tersor import registry
 from tersor.container import Reader
 from tersor.errors import SignalError
-from tersor.signals import Audio, Field, Image
+from tersor.signals import Audio, Field, Image, Video
 
 
 class Codec:
@@ -45,13 +45,16 @@ class Codec:
         self._check(options, self._codec.encode_options)
         return cast(list[bytes], self._codec.encode_batch(signals, **options))
 
-    def decode_batch(self, files: Sequence[bytes | Reader], **options: Any) -> list[Image | Field | Audio]:
+    def decode_batch(
+        self, files: Sequence[bytes | Reader], **options: Any
+    ) -> list[Image | Field | Audio | Video]:
         """One signal for each .tsr file."""
         self._check(options, self._codec.decode_options)
-        return cast(list[Image | Field | Audio], self._codec.decode_batch(files, **options))
+        return cast(list[Image | Field | Audio | Video], self._codec.decode_batch(files, **options))
 
     def encode_to(self, file: BinaryIO, signal: Any, **options: Any) -> int:
-        """Audio: encode one sound into an empty file that can be read and sought, in memory that depends on
+        """Audio, video: encode one signal into an empty file that can be read and sought, in memory that
+        depends on
         the segment; -> bytes written.
 
         Raises:
@@ -61,7 +64,8 @@ class Codec:
         return cast(int, self._part_by_part("encode_to")(file, signal, **options))
 
     def open(self, file: Reader, **options: Any) -> Any:
-        """Audio: a file to be decoded block by block; `.blocks()` yields samples [n, channels].
+        """Audio, video: a file to be decoded part by part; `.blocks()` yields samples [n, channels] of sound,
+        `.frames()` the planes [H, W] of each frame.
 
         Raises:
             SignalError: the codec codes whole signals only.
@@ -70,7 +74,8 @@ class Codec:
         return self._part_by_part("open")(file, **options)
 
     def stream(self, **options: Any) -> Any:
-        """Audio: encode sound as it comes; see `tersor.codecs.audio.stream.AudioStream`.
+        """Audio, video: encode what comes as it comes; see `tersor.codecs.audio.stream.AudioStream` and
+        `tersor.codecs.video.stream.VideoStream`.
 
         Raises:
             SignalError: the codec has no streams.
@@ -81,7 +86,7 @@ class Codec:
         if not hasattr(self._codec, name):
             raise SignalError(
                 f"the codec '{self.entry.name}' has no streams: it codes whole signals, "
-                f"with encode and decode; audio has {name}"
+                f"with encode and decode; audio and video have {name}"
             )
         return getattr(self._codec, name)
 
@@ -106,13 +111,15 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
     Args:
         x: "image": a path, the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch
             [C, H, W]; uint8 or uint16. "field": any numeric array. "audio": a path or the bytes of a sound
-            file, or an array [samples, channels] with rate=.
+            file, or an array [samples, channels] with rate=. "video": a path or the bytes of a video file, or
+            RGB frames [T, H, W, 3] with fps=.
         codec: name of the codec.
         device: "auto", "cpu" or "cuda".
         options: of the codec; for "image": quality (1..100), target_bpp, target_psnr, effort (1..9), tile;
             for "field": one of max_error, rel_error, pointwise_rel_error, target_psnr, target_ratio,
             lossless, and fill_value; for "audio": rate, one of quality, bitrate (kbit/s), lossless, and
-            segment (seconds).
+            segment (seconds); for "video": one of quality, bitrate (kbit/s), target_psnr; effort, low_delay,
+            group (frames), one of no_audio, audio="lossless", audio_bitrate (kbit/s); fps.
 
     Raises:
         SignalError: a signal or option that cannot be coded.
@@ -121,13 +128,16 @@ def encode(x: Any, *, codec: str = "image", device: str = "auto", **options: Any
 
 
 def decode(data: bytes | bytearray | memoryview, *, device: str = "auto", **options: Any) -> Any:
-    """Decode the bytes of a .tsr file to an Image, a Field or an Audio; `np.asarray(result)` is the samples.
+    """Decode the bytes of a .tsr file to an Image, a Field, an Audio or a Video; `np.asarray(result)` is the
+    samples.
 
     Args:
         data: the file.
         device: "auto", "cpu" or "cuda".
         options: of the codec; for "image": region (x, y, width, height), salvage; for "field": slices; for
-            "audio": start, stop (seconds), salvage.
+            "audio": start, stop (seconds), salvage; for "video": frames (a slice), or start and stop
+            (seconds),
+            no_audio, salvage.
 
     Raises:
         BitstreamError: a damaged or foreign file.
