@@ -1,4 +1,4 @@
-"""`tersor bench --codec video`: frames a second in and out, in both modes, and the time to one frame alone."""
+"""`tersor bench --codec video`: frames a second in and out, in both modes; the time to one frame alone."""
 
 from __future__ import annotations
 
