@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
-.PHONY: demo test slow check lint types bare results
+.PHONY: demo test slow check lint types bare results docs picture
 
 demo: $(SETUP)
 	$(BIN)/python tools/demo.py
@@ -15,14 +15,20 @@ test: $(SETUP) lint types
 slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow
 
-check: test bare
+check: test bare docs
 
 lint: $(SETUP)
-	$(BIN)/ruff check tersor tools tests
-	$(BIN)/ruff format --check tersor tools tests
+	$(BIN)/ruff check tersor tools tests examples
+	$(BIN)/ruff format --check tersor tools tests examples
 
 types: $(SETUP)
 	$(BIN)/mypy
+
+docs: $(SETUP)  # the site, into build/site; any warning is an error
+	$(BIN)/mkdocs build --strict
+
+picture:  # of the rooms, from the imports, into docs/architecture.md
+	$(PYTHON) tools/draw_rooms.py
 
 # The core alone: no extras, the newest torch and numpy 2, the wheel from another folder.
 bare: $(SETUP)

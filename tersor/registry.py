@@ -30,8 +30,8 @@ class CodecEntry:
         codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
         describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises
             BitstreamError on a bad header.
-        signal: what it codes, "image", "field", "integers", "audio" or "video"; the command line reads and
-            writes files of that kind.
+        signal: what it codes, "image", "field", "integers", "audio", "tensors" or "video"; the command line
+            reads and writes files of that kind.
     """
 
     name: str
@@ -81,6 +81,22 @@ BUILT_IN = (
         codec="tersor.codecs.lossless.codec:LosslessCodec",
         describe="tersor.codecs.lossless.header:describe",
         signal="integers",
+    ),
+    CodecEntry(
+        name="image-overfit",
+        wire_id=7,
+        summary="pictures at the best rate: networks fitted to each, minutes to encode; exact pixels",
+        codec="tersor.codecs.image_overfit.codec:ImageOverfitCodec",
+        describe="tersor.codecs.image_overfit.header:describe",
+    ),
+    CodecEntry(
+        name="tensor",
+        wire_id=8,
+        summary="weights, caches and embeddings of networks, bit by bit or with a bound "
+        "(pip install tersor[fields])",
+        codec="tersor.codecs.tensor.codec:TensorCodec",
+        describe="tersor.codecs.tensor.header:describe",
+        signal="tensors",
     ),
     CodecEntry(
         name="video",

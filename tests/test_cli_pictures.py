@@ -84,7 +84,7 @@ def test_failures_are_objects_too(
     assert main(["verify", str(file), str(damaged), "--json"]) == 3
     whole, broken = objects(capsys.readouterr().out)
     assert whole == {"file": str(file), "ok": True, "chunks": 1, "bytes": file.stat().st_size}
-    assert (broken["input"], broken["exit_code"]) == (str(damaged), 3)
+    assert (broken["file"], broken["exit_code"]) == (str(damaged), 3)
     assert main(["decode", str(damaged), "--json", "-o", str(tmp_path / "x.png")]) == 3
     assert objects(capsys.readouterr().out)[0]["exit_code"] == 3
     assert main(["info", str(damaged.parent / "missing.tsr"), "--json"]) == 1

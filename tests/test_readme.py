@@ -14,7 +14,7 @@ from PIL import Image
 from tersor.cli import parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/python.md", "docs/codecs/video.md"]
+PAGES = ["README.md", "docs/python.md", "docs/codecs/tensor.md", "docs/codecs/video.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -15,16 +15,14 @@ __all__ = ["main", "parser"]
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     say_when_compiling(getattr(args, "quiet", False))
+    as_json, to_stderr = getattr(args, "json", False), getattr(args, "output", None) == "-"
     try:
         code: int = args.run(args)
         return code
-    except TersorError as e:
-        return fail(e)
     except BrokenPipeError:
         return ERROR
-    except OSError as e:
-        print(f"tersor: {e}", file=sys.stderr)
-        return ERROR
+    except (TersorError, OSError) as e:
+        return fail(e, as_json=as_json, to_stderr=to_stderr)
     except KeyboardInterrupt:
         print("tersor: interrupted", file=sys.stderr)
         return 130

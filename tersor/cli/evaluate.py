@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -22,6 +21,7 @@ OPTIONS = {
     "image": ("device", "effort", "reference"),
     "field": (),
     "audio": ("device", "visqol"),
+    "tensors": (),
     "video": ("effort", "modes", "frames"),
 }
 
@@ -43,7 +43,7 @@ def evaluate(args: argparse.Namespace) -> int:
         args.codec,
         args.data,
         None if args.anchors is None else [name for name in args.anchors.split(",") if name],
-        numbers(args, RATES[signal]),
+        numbers(args, RATES[signal]) if signal in RATES else None,
         limit=args.limit,
         say=say,
         **{name: getattr(args, name) for name in OPTIONS[signal]},
@@ -72,5 +72,7 @@ def bench(args: argparse.Namespace) -> int:
         raise SignalError(f"'tersor bench' times {', '.join(BENCHES)}, not the codec '{args.codec}'")
     speed = import_module(f"tersor.evaluate.speed_{signal}")
     facts = speed.measure(args.data, **{name: getattr(args, name) for name in BENCHES[signal]})
-    print(json.dumps(facts) if args.json else "\n".join(speed.lines(facts)))
+    from tersor.evaluate.report import json_text
+
+    print(json_text(facts) if args.json else "\n".join(speed.lines(facts)))
     return 0

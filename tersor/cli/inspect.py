@@ -40,7 +40,7 @@ def info(args: argparse.Namespace) -> int:
                 raise file
             facts = {"file": name, **describe(Reader(file))}
         except TersorError as e:
-            codes.append(fail(e, name, args.json))
+            codes.append(fail(e, name, args.json, key="file"))
             continue
         if args.json:
             print(json.dumps(facts))
@@ -72,7 +72,7 @@ def verify(args: argparse.Namespace) -> int:
                     "'tersor decode --salvage' decodes the rest"
                 )
         except TersorError as e:
-            codes.append(fail(e, name, args.json))
+            codes.append(fail(e, name, args.json, key="file"))
             continue
         chunks = len(reader.chunk_lengths)
         if args.json:

@@ -183,10 +183,9 @@ class IntegersKind(Kind):
         return self._of(signal).write(signal, path, usual)
 
     def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import IMAGE8, IMAGE16, LosslessHeader
+        from tersor.codecs.lossless.header import read_header
 
-        kind = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths)).kind
-        return ".png" if kind in (IMAGE8, IMAGE16) else ".npy"
+        return ".png" if read_header(reader.header, len(reader.chunk_lengths)).image else ".npy"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
@@ -257,6 +256,52 @@ class AudioKind(Kind):
             writer.close()
         sound.notes += writer.notes
         return sound
+
+
+class TensorsKind(Kind):
+    suffixes = frozenset({".safetensors", ".safetensors.index.json"})
+    codec = "tensor"
+    at_once = False
+
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
+        from tersor.files.tensors import read_tensors
+
+        if variables:
+            raise SignalError(f"{name}: tensors are coded together; leave out --variables")
+        return read_tensors(source)
+
+    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+        from tersor.files.tensors import pieces
+
+        return b"".join(pieces(signal, suffix))
+
+    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+        from tersor.files.tensors import write_tensors
+
+        if path is None:
+            return super().write(signal, path, ".safetensors")
+        write_tensors(signal, prepared(path))
+        return ()
+
+    def usual_suffix(self, reader: Any) -> str:
+        from tersor.codecs.tensor.header import INDEX_KEY
+
+        # model.safetensors.index.tsr -> model.safetensors.index.json
+        return ".json" if any(k.startswith(INDEX_KEY) for k in reader.metadata) else ".safetensors"
+
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+        plural = "s" * (len(signal) != 1)
+        ratio = signal.nbytes / size
+        return (
+            f"{len(signal)} tensor{plural}  {signal.nbytes:,} bytes",
+            f"{size:,} bytes  {100 * size / max(1, signal.nbytes):.2f} %",
+            {"ratio": round(ratio, 3)},
+        )
+
+    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+        return encode_to_file(codec, signal, path, options)
 
 
 class VideoKind(Kind):
@@ -339,6 +384,7 @@ KINDS: dict[str, Kind] = {
     "field": FieldKind(),
     "integers": IntegersKind(),
     "audio": AudioKind(),
+    "tensors": TensorsKind(),
     "video": VideoKind(),
 }
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
@@ -346,5 +392,6 @@ SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 def codec_of(name: str, asked: str | None) -> str:
     """The codec for an input: the one asked for, or by the suffix; image if that says nothing."""
-    suffix = Path(name).suffix.lower()
-    return asked or next((k.codec for k in KINDS.values() if suffix in k.suffixes), "image")
+    lower = name.lower()
+    fitting = (k.codec for k in KINDS.values() if any(lower.endswith(suffix) for suffix in k.suffixes))
+    return asked or next(fitting, "image")

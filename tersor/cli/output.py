@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from tersor.errors import BitstreamError, MissingDependencyError, TersorError, WeightsError
+from tersor.errors import BitstreamError, MissingDependencyError, WeightsError
 
 OK, ERROR, USAGE, BAD_BITSTREAM, MISSING = 0, 1, 2, 3, 4
 
@@ -21,13 +21,23 @@ def code_of(error: Exception) -> int:
     return MISSING if isinstance(error, (WeightsError, MissingDependencyError)) else ERROR
 
 
-def fail(error: TersorError, name: str = "", as_json: bool = False, to_stderr: bool = False) -> int:
-    """Say it on stderr, and as an object where the others are; -> exit code."""
+def fail(
+    error: Exception, name: str = "", as_json: bool = False, to_stderr: bool = False, key: str = "input"
+) -> int:
+    """Say it on stderr, and as an object where the others of the command are; -> exit code.
+
+    Args:
+        error: what went wrong.
+        name: of the file.
+        as_json: whether objects were asked for.
+        to_stderr: whether they go there, since standard output has the file.
+        key: of the name in the object.
+    """
     text = str(error)
     print(f"tersor: {name + ': ' if name and name not in text else ''}{text}", file=sys.stderr)
     code = code_of(error)
     if as_json:
-        facts = {"input": name, "error": text, "kind": type(error).__name__, "exit_code": code}
+        facts = {key: name, "ok": False, "error": text, "kind": type(error).__name__, "exit_code": code}
         print(json.dumps(facts), file=sys.stderr if to_stderr else sys.stdout, flush=True)
     return code
 

@@ -187,12 +187,14 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="DIR",
-        help="folder of images, of .npy files for --codec field, of sounds for audio, of videos for video",
+        help="folder of images; of .npy files for --codec field, sounds for audio, videos for video, "
+        ".safetensors files for tensor",
     )
     q.add_argument(
         "--anchors",
         help="comma-separated: jpeg, webp, avif, jxl (default jpeg,webp,avif); fields: sz3, sperr, zfp; "
-        "audio: opus, mp3, aac (all); video: x264, x265, svtav1, vp9 (all)",
+        "audio: opus, mp3, aac (all); video: x264, x265, svtav1, vp9 (all); "
+        "tensor: zstd, zipnn, pcodec (all)",
     )
     q.add_argument(
         "--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tersor import container, registry
 from tersor.codecs.assembly import A, Coded, Job, Opened, S, Source, reading
 from tersor.codecs.options import Options
-from tersor.codecs.parallel import Progress, Team, shared_team
+from tersor.codecs.parallel import Progress, Team, shared_team, torch_threads
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
 
@@ -48,6 +48,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     encode_options: Options[E]
     decode_options: Options[D]
     usual_batch: ClassVar[int] = 1
+    opened_type: type[Opened[A]] = Opened
     torch_in_team: ClassVar[bool] = False  # whether torch runs inside the work that threads share
 
     def __init__(self, device: str = "auto", batch: int | None = None, threads: int | None = None) -> None:
@@ -55,6 +56,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         self.batch = self.usual_batch if batch is None else batch
         if self.batch < 1:
             raise SignalError(f"batch is {batch}; it must be at least 1")
+        self.threads = threads
         self._own_team = None if threads is None else Team(threads)
 
     @property
@@ -72,11 +74,15 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     # What a codec is
 
     @abstractmethod
-    def signal_of(self, x: Any, options: E) -> S:
-        """Anything people hold -> the signal, or a SignalError."""
+    def signal_of(self, x: Any, options: E) -> Any:
+        """Anything people hold -> what `chunks_of` takes: the signal, or a source that gives it bit by bit.
+
+        Raises:
+            SignalError: neither.
+        """
 
     @abstractmethod
-    def chunks_of(self, signal: S, options: E, progress: Progress | None) -> Coded:
+    def chunks_of(self, signal: Any, options: E, progress: Progress | None) -> Coded:
         """A signal -> a file, whose payloads are made as they are asked for."""
 
     @abstractmethod
@@ -155,7 +161,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         salvage = bool(cast(Mapping[str, object], asked).get("salvage"))
         with contextlib.ExitStack() as opened:
             readers = [opened.enter_context(reading(f, salvage)) for f in files]
-            assemblies = [self._assembly(r, asked, salvage) for r in readers]
+            assemblies = [self.opened(r, asked, salvage) for r in readers]
             for a, part, piece in self._walk(assemblies, salvage, progress):
                 a.keep(part, piece)
             return [a.finish() for a in assemblies]
@@ -169,12 +175,11 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         def walk(assembly: A) -> Iterator[NDArray[Any]]:
             return (piece for _, _, piece in self._walk([assembly], salvage, progress))
 
-        return Opened(lambda: self._assembly(reader, asked, salvage), walk)
+        return self.opened_type(lambda: self.opened(reader, asked, salvage), walk)
 
-    def _assembly(self, reader: Reader, options: D, salvage: bool) -> A:
-        if reader.codec != self.wire_id:
-            other = registry.by_wire_id(reader.codec).name
-            raise BitstreamError(f"the file's codec is '{other}', not '{self.name}'; use tersor.decode")
+    def opened(self, reader: Reader, options: D, salvage: bool = False) -> A:
+        """The assembly of a file, which must be of this codec and, but for salvage, of its full length."""
+        check_codec(reader, self.wire_id)
         if reader.fault and not salvage:
             raise reader.fault
         return self.assembly(reader, options)
@@ -190,7 +195,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
             plan.append(self.groups([Job(a, i) for (k, i), a in wanted.items() if (k, i) not in asked]))
             asked |= wanted.keys()
         done, total = 0, len(asked)
-        results = self.team.ahead(lambda g: self._decoded(g, salvage), itertools.chain.from_iterable(plan))
+        results = self.team.ahead(lambda g: self.decoded(g, salvage), itertools.chain.from_iterable(plan))
         for part, groups in enumerate(plan):
             with self._torch():
                 for group in groups:
@@ -208,8 +213,8 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
                 if part < a.parts:
                     yield a, part, a.piece(part)
 
-    def _decoded(self, group: Sequence[Job[A]], salvage: bool) -> list[Any]:
-        """What each chunk of a group decodes to; None for one that is damaged and to be filled."""
+    def decoded(self, group: Sequence[Job[A]], salvage: bool = False) -> list[Any]:
+        """Read and decode a group: what each chunk decodes to; None for what is damaged and to be filled."""
         read: dict[int, Job[A]] = {}
         for n, job in enumerate(group):
             try:
@@ -225,8 +230,15 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
             if not salvage:
                 raise
             if len(group) > 1:
-                return [x for job in group for x in self._decoded([job], salvage)]
+                return [x for job in group for x in self.decoded([job], salvage)]
         return out
 
     def _torch(self) -> contextlib.AbstractContextManager[None]:
-        return self.team.torch_threads(self.torch_in_team)
+        return torch_threads(1 if self.threads and self.torch_in_team else self.threads)
+
+
+def check_codec(reader: Reader, wire_id: int) -> None:
+    """Raises: BitstreamError if a file is of another codec than that of the wire id, naming both."""
+    if reader.codec != wire_id:
+        other, wanted = (registry.by_wire_id(w).name for w in (reader.codec, wire_id))
+        raise BitstreamError(f"the file's codec is '{other}', not '{wanted}'; use tersor.decode")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -37,13 +38,34 @@ def pick_device(name: str) -> str:
     return name
 
 
+_flags_lock = threading.Lock()
+_flags_users = 0
+_flags_stack = contextlib.ExitStack()
+
+
 @contextlib.contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Full float32 in convolutions: TF32 would move samples by more than the stated bound."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    """Full float32 in convolutions: TF32 would move samples by more than the stated bound. The flags belong
+    to the process; the last of several users at a time puts them back.
+    """
+    global _flags_users
+    with _flags_lock:
+        if not _flags_users:
+            _flags_stack.enter_context(
+                torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                )
+            )
+        _flags_users += 1
+    try:
         yield
+    finally:
+        with _flags_lock:
+            _flags_users -= 1
+            if not _flags_users:
+                _flags_stack.close()
 
 
-def _parts(batch: Tensor) -> tuple[Tensor, ...]:
+def parts(batch: Tensor) -> tuple[Tensor, ...]:
     """What the pixel filter takes at once: on a CPU a batch is no faster and needs all its memory at once."""
     return torch.split(batch, len(batch) if batch.is_cuda else 1)

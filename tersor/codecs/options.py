@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypedDict, TypeVar, Union, cast
+from typing import Annotated, Any, Generic, TypedDict, TypeVar, Union, cast
 
 from tersor.errors import SignalError
 
@@ -64,7 +64,7 @@ class Option:
     def allowed(self, whole: bool) -> str:
         """In words: "whole numbers from 1 to 100"."""
         if self.choices:
-            return ", ".join(self.choices)
+            return " and ".join(self.choices)
         kind = "whole numbers" if whole else "numbers"
         if self.multiple_of != 1:
             kind = f"multiples of {self.multiple_of}"
@@ -164,7 +164,7 @@ class Options(Generic[T]):
             values[name] = d.check(value) if value is not None else None if grouped else d.option.default
         return cast(T, values)
 
-    def asked(self, values: T, group: str) -> tuple[str, object]:
+    def asked(self, values: T, group: str) -> tuple[str, Any]:
         """(name, value) of the one option of a group that `check` left on; ("", None) if none is."""
         for name, d in self.declared.items():
             value = cast(Mapping[str, object], values)[name]

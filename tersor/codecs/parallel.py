@@ -56,7 +56,6 @@ class Team:
     def __init__(self, threads: int | None = None) -> None:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise SignalError(f"threads is {threads!r}; allowed are whole numbers from 1")
-        self.asked = threads
         self.threads = threads or default_threads()
         self._lock = threading.RLock()
         self._busy = 0
@@ -110,27 +109,6 @@ class Team:
             return
         edges = [rows * i // parts for i in range(parts + 1)]
         self.each(lambda span: work(*span), itertools.pairwise(edges))
-
-    @contextlib.contextmanager
-    def torch_threads(self, within_work: bool = False) -> Iterator[None]:
-        """torch's own threads bounded by what was asked for, if anything was; put back at the end.
-
-        Args:
-            within_work: whether torch runs in the threads of the team, and so with one of its own in each.
-
-        The number belongs to the process: calls at the same time should ask for the same.
-        """
-        torch = sys.modules.get("torch")
-        most = 1 if within_work else self.threads
-        if self.asked is None or torch is None or torch.get_num_threads() <= most:
-            yield
-            return
-        before = torch.get_num_threads()
-        torch.set_num_threads(most)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
     def _here(self, work: Callable[[A], B], item: A) -> B:
         with self._at_work():
@@ -190,3 +168,20 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
 def in_parts(work: Callable[[int, int], object], rows: int, points: int) -> None:
     """`Team.rows` in the team this thread works for."""
     (_running.get() or shared_team()).rows(work, rows, points)
+
+
+@contextlib.contextmanager
+def torch_threads(most: int | None) -> Iterator[None]:
+    """torch's own threads bounded, and put back at the end; as they are if None. The number belongs to the
+    process: calls at the same time should ask for the same.
+    """
+    torch = sys.modules.get("torch")
+    if most is None or torch is None or torch.get_num_threads() <= most:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(most)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

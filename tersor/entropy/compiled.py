@@ -2,8 +2,8 @@
 NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
 
 Machine code is kept on disk where there is a place for it: beside the package, in the user's cache, or else
-in a folder of the user's own among the temporary files. A cache that is damaged, full or not writable costs
-time, never a result: what cannot be read is compiled again.
+in a folder of the user's own among the temporary files. A damaged, full or read-only cache costs time,
+never a result: what cannot be read is compiled again.
 """
 
 from __future__ import annotations

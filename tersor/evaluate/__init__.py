@@ -24,6 +24,7 @@ COMPARED = (
     "image",
     "field",
     "audio",
+    "tensors",
     "video",
 )  # signals; each has a module here with `compare`, ANCHORS and RATES
 
@@ -44,7 +45,7 @@ def compare(
         codec: its name, "image".
         paths: a folder, or files.
         anchors: other codecs by name; those usual for the signal if None (ANCHORS of tersor.evaluate.image,
-            .field, .audio, .video).
+            .field, .audio, .tensors, .video).
         rates: what to ask for: qualities of images and video, errors of fields relative to the range, kbit/s
             of sound;
             usual ones if None.

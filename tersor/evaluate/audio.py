@@ -8,7 +8,6 @@ of that kind; of others, mono ones count as speech. One or two channels are meas
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from tersor.container import Reader
 from tersor.errors import SignalError
 from tersor.evaluate.anchors.audio import ANCHORS, Coded, modes, run_anchor
 from tersor.evaluate.lab import Paths, find, pyplot
-from tersor.evaluate.report import Curve, Report, percent
+from tersor.evaluate.report import Curve, Report, json_text, percent
 from tersor.files.audio import SUFFIXES, AudioReader, audio_bytes, read_audio
 from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol_api
 from tersor.metrics.audio import visqol as visqol_of
@@ -65,7 +64,7 @@ class AudioReport(Report):
         """One JSON object a line: the summary, then every point."""
         front = {"summary": self.summary, "lossless": self.without_loss, "speed": self.speed}
         rounded = [{k: _for_json(v) for k, v in r.items()} for r in self.rows]
-        (folder / "audio.json").write_text("\n".join(json.dumps(r) for r in [front, *rounded]) + "\n")
+        (folder / "audio.json").write_text("\n".join(json_text(r) for r in [front, *rounded]) + "\n")
 
     def plot(self, path: str | Path) -> None:
         """Quality over payload rate, a row of panels for each kind of sound, a panel for each metric."""

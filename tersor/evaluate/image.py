@@ -126,7 +126,7 @@ def compare(
     qualities = [int(r) for r in rates or RATES]
     encoders = {name: anchors_of.anchor(name) for name in (ANCHORS if anchors is None else anchors)}
     published = read_reference(reference) if reference else {}
-    images = load_images(paths, limit)
+    images = load_images(paths, limit, say)
     if not images:
         raise SignalError(f"{paths}: no images here")
     ours = Codec(codec, device=device)

@@ -68,12 +68,26 @@ def find(paths: Paths, suffixes: Collection[str], limit: int | None, what: str) 
     return every_nth(found, limit)
 
 
-def load_images(paths: Paths, limit: int | None) -> list[tuple[str, NDArray[np.uint8]]]:
-    """(name, uint8 [H, W, 3]) of each image of a folder, or of files."""
+def load_images(
+    paths: Paths, limit: int | None, say: Callable[[str], None] = lambda line: None
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """(name, uint8 [H, W, 3]) of the images of a folder, or of files; those that cannot be read are said."""
     from tersor.datasets.image import image_paths, load_rgb
 
-    found = image_paths([str(paths)]) if isinstance(paths, (str, Path)) else [Path(p) for p in paths]
-    return [(p.name, load_rgb(p).permute(1, 2, 0).numpy()) for p in every_nth(found, limit)]
+    if isinstance(paths, (str, Path)):
+        found = image_paths([str(paths)])
+        others = sum(p.is_file() for p in Path(paths).rglob("*")) - len(found)
+        if others:
+            say(f"left out: {others} other file{'s' * (others != 1)} of {paths}")
+    else:
+        found = [Path(p) for p in paths]
+    images = []
+    for path in every_nth(found, limit):
+        try:
+            images.append((path.name, load_rgb(path).permute(1, 2, 0).numpy()))
+        except SignalError as e:
+            say(f"left out: {e}")
+    return images
 
 
 def output_folder(path: str | Path) -> Path:

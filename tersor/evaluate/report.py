@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,22 @@ class Report(ABC):
         return out
 
 
+def json_text(content: Any, indent: int | None = None) -> str:
+    """JSON that every reader takes: what is not a finite number is null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {k: _finite(v) for k, v in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(v) for v in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    """A file of `json_text`."""
+    path.write_text(json_text(content, 1) + "\n")
 
 
 def percent(delta: float | None) -> str:

@@ -101,10 +101,10 @@ def as_field(x: Any) -> Field | FieldSet:
     """
     if isinstance(x, (Field, FieldSet)):
         return x
-    if isinstance(x, (str, Path)):
+    if (file := _file(x)) is not None:
         from tersor.files.field import read_field
 
-        return read_field(Path(x))
+        return read_field(file)
     packages = {c.__module__.split(".")[0] for c in type(x).__mro__}
     if "xarray" in packages:
         return _from_xarray(x)
@@ -180,10 +180,10 @@ def _from_xarray(x: Any) -> FieldSet:
 
 def audio_source(x: Any, rate: int | None = None) -> AudioSource | Audio:
     """As `as_audio`, but a path or the bytes of a sound file are opened, not read."""
-    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
+    if not hasattr(x, "blocks") and (file := _file(x)) is not None:
         from tersor.files.audio import AudioReader
 
-        return AudioReader(Path(x) if isinstance(x, (str, Path)) else bytes(x))
+        return AudioReader(file)
     if hasattr(x, "blocks"):
         return cast(AudioSource, x)
     return as_audio(x, rate)
@@ -201,10 +201,10 @@ def as_audio(x: Any, rate: int | None = None) -> Audio:
     """
     if isinstance(x, Audio):
         return x
-    if isinstance(x, (str, Path, bytes, bytearray, memoryview)):
+    if (file := _file(x)) is not None:
         from tersor.files.audio import read_audio
 
-        return read_audio(Path(x) if isinstance(x, (str, Path)) else bytes(x))
+        return read_audio(file)
     if "torch" in {c.__module__.split(".")[0] for c in type(x).__mro__}:
         x = x.detach().cpu().numpy()
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):

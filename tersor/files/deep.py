@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
 
-from tersor.errors import MissingDependencyError
 from tersor.files import tiff
 from tersor.files.fidelity import coded_colour, coded_depth
 
@@ -41,14 +40,21 @@ class Deep:
 def samples(im: Pil.Image, data: bytes, page: int) -> Deep | None:
     """All bits of a picture that Pillow would reduce, or None where nothing here can give them."""
     if im.format == "TIFF":
-        try:
-            found = tiff.read_colour(data, page)
-        except (MissingDependencyError, ValueError):  # not installed, or a compression that tifffile lacks
-            return None
-        return None if found is None else Deep(samples=found[0], notes=found[1], exact=found[2])
+        return of_tiff(data, page)
     if im.format == "PPM":
         return _pnm(data)
     return _avif(im, data) if im.format == "AVIF" and page == 1 else None
+
+
+def of_tiff(data: bytes, page: int) -> Deep | None:
+    """16-bit grey and colour of a page of a TIFF."""
+    try:
+        found = tiff.read_colour(data, page)
+    except (
+        Exception
+    ):  # not installed, a compression that tifffile lacks, or damage, which Pillow's reading tells of
+        return None
+    return None if found is None else Deep(samples=found[0], notes=found[1], exact=found[2])
 
 
 def way_out(im: Pil.Image) -> str:

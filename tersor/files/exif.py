@@ -120,12 +120,15 @@ def orientation_of_xmp(xmp: bytes | None) -> int | None:
     return int(match[1]) if match else None
 
 
-def without_orientation(metadata: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Metadata of a picture that was turned upright."""
+def without_orientation(metadata: Mapping[str, bytes], swap: bool = False) -> dict[str, bytes]:
+    """Metadata of a picture that was turned upright; its width and height swapped if so."""
     out = dict(metadata)
     exif = parsed(out["exif"]) if "exif" in out else None
     if exif is not None and ORIENTATION in exif:
         del exif[ORIENTATION]
+        size = exif.get_ifd(34665) if swap else {}
+        if 40962 in size and 40963 in size:
+            size[40962], size[40963] = size[40963], size[40962]
         if len(exif):
             out["exif"] = exif.tobytes()
         else:

@@ -183,7 +183,7 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
         return hdf5_bytes(signal)
     if suffix == ZARR:
         raise SignalError("a Zarr store is a folder, not a file; give -o a name that ends with .zarr")
-    if suffix not in (".npy", ".npz"):
+    if suffix not in (".npy", ".npz", *TIFF):
         raise SignalError(f"'{suffix}' is not a format for arrays; allowed are {', '.join(sorted(SUFFIXES))}")
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     out = io.BytesIO()
@@ -203,15 +203,19 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
         fields = [signal[signal.asked[0]]]
     if len(fields) != 1:
         raise SignalError(
-            f"a .npy file holds one array, not {len(fields)} variables "
+            f"a {suffix} file holds one array, not {len(fields)} variables "
             f"({', '.join(f.name for f in fields)}); write .nc, or choose one with --variables"
         )
+    if suffix in TIFF:
+        from tersor.files.tiff import array_bytes
+
+        return array_bytes(fields[0].values), _unkept(signal, suffix)
     np.save(out, fields[0].values, allow_pickle=False)
     return out.getvalue(), _unkept(signal, suffix)
 
 
 def _unkept(signal: Field | FieldSet, suffix: str) -> tuple[str, ...]:
-    """Files of NumPy hold numbers alone."""
+    """Files of NumPy and TIFF hold numbers alone."""
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     attributes = any(f.attributes for f in fields) or bool(getattr(signal, "attributes", None))
     return (f"a {suffix} file holds no attributes; .nc and .h5 do",) if attributes else ()

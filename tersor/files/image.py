@@ -4,7 +4,7 @@
     and a note
     samples first, metadata after them: a damaged picture is an error whatever guards its metadata
 
-Writing is in `image_write`.
+Pillow images of people's own are in `image_pillow`, writing is in `image_write`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from PIL import ImageFile, UnidentifiedImageError
 
 from tersor.errors import MissingDependencyError, SignalError
 from tersor.files import deep, png, tiff
-from tersor.files import exif as exif_blocks
 from tersor.files import image_metadata as meta
 from tersor.files.fidelity import coded_colour, shortfall
+from tersor.files.image_pillow import from_pil as from_pil
 from tersor.files.image_write import image_bytes as image_bytes
 from tersor.files.image_write import image_file as image_file
 from tersor.files.image_write import to_pil as to_pil
@@ -35,8 +35,6 @@ from tersor.files.image_write import write_image as write_image
 from tersor.signals import Field, Image
 from tersor.signals.image import MAX_PIXELS
 
-EXACT_MODES = ("1", "P", "PA", "RGBX")  # whose colours RGB or RGBA holds exactly
-DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
 SRGB = ((1, 2), (13, 2))  # F: H.273, primaries and transfer that say no more than readers assume
 # what a file calls its several pictures, and whether its first stands for all
 PARTS = {"TIFF": "pages", "MPO": "pictures", "PSD": "layers", "DCX": "pages", "ICNS": "sizes"}
@@ -84,8 +82,15 @@ def read_image(source: Path | bytes, page: int | None = None) -> Image:
     """
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     data = _bytes_of(source, name)
-    with _open(data, source, name) as im:
-        return _read_opened(im, data, name, page)
+    try:
+        with _open(data, source, name) as im:
+            return _read_opened(im, data, name, page)
+    except _NotForPillow:
+        found = deep.of_tiff(data, page or 1)
+        if found is None:
+            raise
+        note = "what this TIFF says besides its samples is left out, for Pillow cannot read it"
+        return Image(samples=found.samples, notes=(*found.notes, note), exact=found.exact)
 
 
 def page_count(source: Path | bytes) -> int:
@@ -97,6 +102,10 @@ def page_count(source: Path | bytes) -> int:
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     with _open(_bytes_of(source, name), source, name) as im:
         return _frames(im, name)
+
+
+class _NotForPillow(SignalError):
+    """A TIFF of a kind that Pillow does not know."""
 
 
 def picture_suffixes() -> frozenset[str]:
@@ -118,8 +127,11 @@ def read_pages(source: Path | bytes) -> Field | None:
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     data = _bytes_of(source, name)
     try:
-        with _open(data, source, name) as im:
+        with warnings.catch_warnings(), _open(data, source, name) as im:
+            warnings.simplefilter("ignore")
             count, parts = _frames(im, name), PARTS.get(im.format or "", "frames")
+            if im.format == "TIFF" and count > 1 and tiff.chain_is_broken(data):
+                raise SignalError(f"{name}: {tiff.BROKEN}")
             if im.format in FIRST_STANDS_FOR_ALL or not tiff.several(im, count):
                 return tiff.numbers(data, name) if tiff.is_numbers(im) else None
             pages = [_read_opened(im, data, name, n + 1) for n in range(count)]
@@ -181,7 +193,7 @@ def _open(data: bytes, source: Path | bytes, name: str) -> Pil.Image:
                 f"{name}: not a {what} file that Pillow can read (with the package {package})"
             ) from e
         if tiff.is_tiff(data):
-            raise SignalError(f"{name}: {tiff.UNREADABLE}") from e
+            raise _NotForPillow(f"{name}: {tiff.UNREADABLE}") from e
         raise SignalError(f"{name}: not an image that Pillow can read") from e
     except Exception as e:  # damaged headers raise whatever comes to a parser; bombs raise here too
         raise SignalError(f"{name}: not an image that Pillow can read ({e})") from e
@@ -214,6 +226,8 @@ def _read_opened(im: Pil.Image, data: bytes, name: str, page: int | None) -> Ima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             notes, complete = _select(im, name, page)
+            if im.format == "TIFF" and tiff.chain_is_broken(data):
+                notes, complete = [*notes, tiff.BROKEN], False
             image = _read_selected(im, data, page, tuple(notes))
             return image if complete else replace(image, exact=False)
     except SignalError as e:
@@ -282,121 +296,3 @@ def _image(im: Pil.Image, samples: NDArray[Any], whole: png.Png | None) -> Image
     im.load()  # metadata after the samples, and some of it stands behind them
     metadata, notes = meta.of_pillow(im, whole)
     return Image(samples=samples, metadata=metadata, notes=tuple(notes))
-
-
-def from_pil(
-    im: Pil.Image, data: bytes | None = None, whole: png.Png | None = None, why: str | None = None
-) -> Image:
-    """A Pillow image of any mode; palettes, CMYK and the like are converted, and the notes say so.
-
-    Args:
-        im: any; a file just opened is checked as `read_image` does.
-        data: its file, if that was checked.
-        whole: its chunks, if it is a PNG.
-        why: the samples are not all that the file holds.
-
-    Raises:
-        SignalError: damaged, or of a mode without a place in an image.
-    """
-    if data is None:
-        whole, why = _check_unloaded(im)
-    try:
-        im.load()
-    except Exception as e:  # damaged files raise whatever comes to Pillow's parsers
-        raise SignalError(f"the {im.format} data cannot be decoded ({e!r})") from e
-    metadata, found = meta.of_pillow(im, whole)
-    notes: tuple[str, ...] = tuple(found)
-    if not isinstance(im, ImageFile.ImageFile):
-        metadata, stale = _without_stale_orientation(im, metadata)
-        notes += stale
-    if why:
-        notes += (why,)
-    mode = im.mode
-    if mode.startswith("I;16"):
-        deep_grey = np.array(im).astype(np.uint16)[:, :, None]
-        return Image(samples=deep_grey, metadata=metadata, notes=notes, exact=not why)
-    if mode == "I":
-        values = np.array(im)
-        if values.min() < 0 or values.max() > 65535:
-            raise SignalError(
-                f"32-bit integer image with values {values.min()}..{values.max()}; allowed are 0..65535: "
-                "its array np.asarray(image) goes through the codecs lossless and field"
-            )
-        return Image(
-            samples=values.astype(np.uint16)[:, :, None], metadata=metadata, notes=notes, exact=not why
-        )
-    if mode == "F":
-        raise SignalError(
-            "float image; allowed are 8 and 16-bit integers: scale and round it first, or keep it as an "
-            "array of floats with --codec field"
-        )
-    transparent = "transparency" in im.info
-    if whole is not None and whole.transparent is not None and mode in ("1", "L", "RGB"):
-        samples = np.array(im.convert("L") if mode == "1" else im)
-        samples = png.with_alpha(samples[:, :, None] if samples.ndim == 2 else samples, whole)
-        notes += ("one transparent colour became alpha",)
-        return Image(samples=samples, metadata=metadata, notes=notes, exact=not why)
-    if mode not in DIRECT_MODES or transparent:
-        if mode == "1" and not transparent:
-            target = "L"
-        elif transparent or mode in ("PA", "La", "RGBa"):
-            target = "LA" if mode in ("1", "L", "La") else "RGBA"
-        else:
-            target = "RGB"
-        if mode == "CMYK":
-            metadata.pop("icc", None)
-            notes += ("CMYK converted to RGB without its ICC profile",)
-        else:
-            notes += (f"{'palette' if mode in ('P', 'PA') else mode} converted to {target}",)
-            if "icc" in metadata and not meta.profile_fits(metadata["icc"], len(target)):
-                del metadata["icc"]
-                notes += (f"the ICC profile for {mode} does not fit {target} and is left out",)
-        im = im.convert("L").convert(target) if mode == "1" and transparent else im.convert(target)
-    samples = np.array(im)
-    return Image(
-        samples=samples[:, :, None] if samples.ndim == 2 else samples,
-        metadata=metadata,
-        notes=notes,
-        exact=mode in (*DIRECT_MODES, *EXACT_MODES) and not why,
-    )
-
-
-def _check_unloaded(im: Pil.Image) -> tuple[png.Png | None, str | None]:
-    """A file that somebody opened with Pillow: whole? and all of it in the samples to come?"""
-    file = getattr(im, "fp", None)
-    if not getattr(im, "tile", None) or file is None:
-        return None, None
-    try:
-        at = file.tell()
-        file.seek(0)
-        data = file.read()
-        file.seek(at)
-    except (OSError, ValueError, AttributeError):  # no file to go back in
-        return None, None
-    first = getattr(im, "tell", lambda: 0)() == 0
-    return (png.parse(data) if data[:8] == png.MAGIC and first else None), shortfall(im, data)
-
-
-def _without_stale_orientation(
-    im: Pil.Image, metadata: dict[str, bytes]
-) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """An image that Pillow made from another carries that one's EXIF, also after `transpose`. Its orientation
-    holds where the size of the camera's picture, which the EXIF states, lies as that of the samples does.
-    """
-    stated = exif_blocks.canonical(im.info.get("exif"))
-    turn = exif_blocks.orientation(metadata)
-    if (
-        turn == 1
-        or (stated is None and "xmp" not in metadata)
-        or im.getexif().get(exif_blocks.ORIENTATION)
-        != (exif_blocks.orientation({"exif": stated} if stated else {"xmp": metadata["xmp"]}))
-    ):
-        return metadata, ()  # upright, or set by hand on this very image
-    exif = exif_blocks.parsed(stated) if stated else None
-    size = exif.get_ifd(34665) if exif is not None else {}
-    width, height = size.get(40962), size.get(40963)
-    if isinstance(width, int) and isinstance(height, int) and turn >= 5 and width != height:  # noqa: SIM102
-        if (width > height) == (im.width > im.height):
-            return metadata, ()
-    note = f"EXIF orientation {turn} is left out: Pillow made this image from another, and may have turned it"
-    return exif_blocks.without_orientation(metadata), (note,)

@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -34,6 +34,8 @@ HARMLESS_RESOURCES = {
     0x0424,
     0x0425,
 }  # copies of what is kept, digests
+# blocks that ImageMagick writes into text, and that are read as what they are
+READ_PROFILES = ("Raw profile type exif", "Raw profile type iptc", "Raw profile type xmp")
 CM_PER_INCH = Fraction(254, 100)
 
 
@@ -50,6 +52,7 @@ def of_pillow(im: Pil.Image, png: Png | None) -> tuple[dict[str, bytes], list[st
     if icc := info.get("icc_profile"):
         found["icc"] = bytes(icc)
     xmp = info.get("xmp") or info.get(XMP_KEYWORD)
+    xmp = xmp or _raw_profile(info, "xmp", rb".+")
     if xmp:
         found["xmp"] = xmp if isinstance(xmp, bytes) else str(xmp).encode()
     block, left_out = exif_blocks.of_pillow(im, exif_blocks.orientation_of_xmp(found.get("xmp")))
@@ -57,12 +60,12 @@ def of_pillow(im: Pil.Image, png: Png | None) -> tuple[dict[str, bytes], list[st
         found["exif"] = block
     if left_out:
         notes.append(f"TIFF tags {', '.join(map(str, left_out))} are left out")
-    if iptc := _iptc(im):
+    if iptc := _guarded(_iptc, im, notes):
         found["iptc"] = iptc
     comment = info.get("comment")
     if isinstance(comment, (bytes, str)) and comment:
         found["comment"] = comment if isinstance(comment, bytes) else comment.encode()
-    if resolution := _resolution(im):
+    if resolution := _guarded(_resolution, im, notes):
         found["resolution"] = resolution
     found |= _of_chunks(png) if png else _colour_of_info(info)
     if text := _text(im):
@@ -71,6 +74,15 @@ def of_pillow(im: Pil.Image, png: Png | None) -> tuple[dict[str, bytes], list[st
         notes.append(f"PNG chunks {', '.join(others)} are left out")
     notes += _segments(im)
     return found, notes
+
+
+def _guarded(read: Callable[[Pil.Image], bytes | None], im: Pil.Image, notes: list[str]) -> bytes | None:
+    """Damaged metadata lose no picture: its samples are loaded."""
+    try:
+        return read(im)
+    except Exception:  # Pillow reads tags when they are asked for, and raises whatever comes to a parser
+        notes.append(f"{read.__name__.removeprefix('_')} is damaged and left out")
+        return None
 
 
 def _iptc(im: Pil.Image) -> bytes | None:
@@ -181,7 +193,7 @@ def _text(im: Pil.Image) -> list[list[str]]:
     """[keyword, text] or [keyword, text, language, keyword in it] of a PNG file."""
     out = []
     for key, value in (getattr(im, "text", None) or {}).items() if im.format == "PNG" else ():
-        if key == XMP_KEYWORD or key.startswith("Raw profile type "):
+        if key == XMP_KEYWORD or key in READ_PROFILES:
             continue
         extra = [str(getattr(value, a, None) or "") for a in ("lang", "tkey")]
         out.append([key, str(value), *(extra if any(extra) else [])])
@@ -236,7 +248,7 @@ def upright(image: Image) -> Image:
     turn = exif_blocks.orientation(image.metadata)
     if turn == 1:
         return image
-    metadata = exif_blocks.without_orientation(image.metadata)
+    metadata = exif_blocks.without_orientation(image.metadata, swap=turn >= 5)
     if turn >= 5 and (size := re.fullmatch(rb"(\S+) (\S+)( \w+)?", metadata.get("resolution", b""))):
         metadata["resolution"] = size[2] + b" " + size[1] + (size[3] or b"")
     return Image(

@@ -8,11 +8,8 @@ upright where it cannot say which way is up.
 from __future__ import annotations
 
 import io
-import json
 import struct
 import warnings
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,8 +19,9 @@ from PIL import Image as Pil
 from tersor.errors import SignalError
 from tersor.files import exif as exif_blocks
 from tersor.files import image_metadata as meta
-from tersor.files import png
+from tersor.files import png, tiff
 from tersor.files.atomic import write_atomically
+from tersor.files.image_options import IPTC_FRAME, OPTIONS, SEGMENT, png_chunks, texts
 from tersor.signals import Image
 
 # what a format holds of the metadata of a .tsr file, as Pillow and this file write it
@@ -39,13 +37,13 @@ KEEPS: dict[str, frozenset[str]] = {
     "BMP": frozenset(["resolution"]),
     "JPEG2000": frozenset(["comment"]),
 }
+# whose readers follow EXIF; those of JPEG XL and HEIC follow boxes of their own
+TURNED_BY_READERS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF")
 WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC"}
-SEGMENT = 65533  # F: most bytes of a segment of JPEG after its length
-IPTC_FRAME = b"Photoshop 3.0\x008BIM\x04\x04\0\0"  # F: resource 0x0404 without a name
 LOSSY = ("JPEG", "AVIF", "HEIF")
 PLUGIN_OF = {".jxl": "pillow_jxl", ".heic": "pillow_heif", ".heif": "pillow_heif"}
 KINDS_16_GREY = ("PNG", "TIFF", "PPM", "JPEG2000")
-KINDS_16_COLOUR = ("PNG", "PPM")
+KINDS_16_COLOUR = ("PNG", "PPM", "TIFF")
 
 
 def to_pil(image: Image) -> Pil.Image:
@@ -91,12 +89,16 @@ def image_file(image: Image, suffix: str) -> tuple[bytes, tuple[str, ...]]:
     """
     kind = _format(suffix)
     notes: list[str] = []
-    if "exif" not in KEEPS.get(kind, ()) and exif_blocks.orientation(image.metadata) != 1:
+    keeps = KEEPS.get(kind, frozenset())
+    turns = kind in TURNED_BY_READERS
+    if kind == "TIFF" and image.samples.dtype == np.uint16 and image.samples.shape[2] > 1:
+        keeps, turns = keeps - {"exif"}, False  # written by tifffile
+    if not turns and exif_blocks.orientation(image.metadata) != 1:
         image = meta.upright(image)
         notes.append(f"turned upright, for a {suffix} file holds no orientation")
     metadata, damaged = _sound(image.metadata, image.samples.shape[2])
     notes += damaged
-    lost = [k for k in metadata if k not in KEEPS.get(kind, ())]
+    lost = [k for k in metadata if k not in keeps]
     held = {k: v for k, v in metadata.items() if k not in lost}
     held, too_long = _fitting(kind, held)
     if words := _words(lost, metadata):
@@ -200,34 +202,30 @@ def _words(lost: list[str], metadata: dict[str, bytes]) -> list[str]:
     return words
 
 
-def texts(metadata: Any) -> list[list[str]]:
-    """[keyword, text] or [keyword, text, language, keyword in it]."""
-    try:
-        found = json.loads(metadata.get("text", b"[]"))
-    except ValueError:
-        return []
-    good = isinstance(found, list) and all(
-        isinstance(t, list) and len(t) in (2, 4) and all(isinstance(v, str) for v in t) for t in found
-    )
-    return found if good else []
-
-
 def _encoded(image: Image, held: dict[str, bytes], kind: str, suffix: str) -> bytes:
     s = image.samples
     if s.dtype == np.uint16:
         kinds = KINDS_16_GREY if s.shape[2] == 1 else KINDS_16_COLOUR
         if kind not in kinds or (kind == "PPM" and s.shape[2] in (2, 4)):
             raise SignalError(f"{kind} output cannot hold this 16-bit image; write .png")
+        if kind == "TIFF" and s.shape[2] > 1:
+            return tiff.colour_bytes(s, held)
     if kind == "PNG":
         deep = s.dtype == np.uint16
         data = png.write_deep(s) if deep else _saved(to_pil(Image(samples=s)), "PNG", {})
-        return png.insert(data, _png_chunks(held))
+        return png.insert(data, png_chunks(held))
     if kind == "PPM" and s.dtype == np.uint16:
         head = f"P{5 if s.shape[2] == 1 else 6}\n{image.width} {image.height}\n65535\n"
         return head.encode() + s.astype(">u2").tobytes()
     options = OPTIONS[kind](held) if kind in OPTIONS else {}
+    im = to_pil(Image(samples=s))
     try:
-        return _saved(to_pil(Image(samples=s)), kind, options)
+        if im.mode not in ("L", "LA"):
+            return _saved(im, kind, options)
+        try:
+            return _saved(im, kind, options)
+        except (OSError, ValueError):  # a format without grey, or without its alpha
+            return _saved(im.convert("RGB" if im.mode == "L" else "RGBA"), kind, options)
     except Exception as e:  # limits of the format
         raise SignalError(f"{kind} output cannot hold this image ({e!r}); write .png") from e
 
@@ -236,113 +234,6 @@ def _saved(im: Pil.Image, kind: str, options: dict[str, Any]) -> bytes:
     out = io.BytesIO()
     im.save(out, kind, **options)
     return out.getvalue()
-
-
-def _png_chunks(held: dict[str, bytes]) -> list[tuple[str, bytes]]:
-    chunks = [(k, held[k]) for k in png.COLOUR_CHUNKS if k in held]
-    if "icc" in held:
-        chunks = [c for c in chunks if c[0] != "sRGB"]  # F: the two exclude each other
-        chunks.append(("iCCP", meta.compressed(held["icc"])))
-    if found := meta.resolution_of(held, "metre") or meta.resolution_of(held, ""):
-        unit = 0 if meta.resolution_of(held, "") else 1
-        x, y = (min(round(v if unit else v * _whole(found)), 2**31 - 1) for v in found)
-        if x and y:
-            chunks.append(("pHYs", struct.pack(">IIB", x, y, unit)))
-    if "exif" in held:
-        chunks.append(("eXIf", held["exif"].removeprefix(exif_blocks.PREFIX)))
-    if "xmp" in held:
-        chunks.append(("iTXt", meta.XMP_KEYWORD.encode() + b"\0\0\0\0\0" + held["xmp"]))
-    known = texts(held)
-    if "comment" in held and not any(t[0] == "Comment" for t in known):
-        known = [*known, ["Comment", _decoded(held["comment"])]]
-    return chunks + [c for t in known for c in _text_chunk(t)]
-
-
-def _whole(fractions: tuple[Fraction, Fraction]) -> int:
-    return fractions[0].denominator * fractions[1].denominator
-
-
-def _text_chunk(text: list[str]) -> list[tuple[str, bytes]]:
-    keyword = text[0].encode("latin-1", "replace")[:79].replace(b"\0", b" ")
-    if not keyword:
-        return []
-    value = text[1].replace("\0", " ")
-    if len(text) == 2 and all(ord(c) < 256 for c in value):
-        return [("tEXt", keyword + b"\0" + value.encode("latin-1"))]
-    language, translated = (v.replace("\0", "").encode() for v in (text[2:] or ("", "")))
-    return [("iTXt", keyword + b"\0\0\0" + language + b"\0" + translated + b"\0" + value.encode())]
-
-
-def _decoded(comment: bytes) -> str:
-    try:
-        return comment.decode()
-    except UnicodeDecodeError:
-        return comment.decode("latin-1")
-
-
-def _blocks(held: dict[str, bytes]) -> dict[str, Any]:
-    """What WebP, AVIF and others take under the same names."""
-    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-    return {name: held[k] for k, name in names.items() if k in held}
-
-
-def _jpeg_options(held: dict[str, bytes]) -> dict[str, Any]:
-    options = _blocks(held) | {"quality": 95, "subsampling": 0}
-    if found := meta.resolution_of(held, "inch"):
-        options["dpi"] = tuple(min(round(v), 65535) for v in found)
-    if "comment" in held:
-        options["comment"] = held["comment"]
-    if "iptc" in held:
-        records = held["iptc"]
-        body = IPTC_FRAME + struct.pack(">I", len(records)) + records + b"\0" * (len(records) % 2)
-        options["extra"] = b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
-    return options
-
-
-def _tiff_options(held: dict[str, bytes]) -> dict[str, Any]:
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    tags = ImageFileDirectory_v2()
-    for key, tag in (("xmp", 700), ("iptc", 33723)):
-        if key in held:
-            tags.tagtype[tag] = 1 if tag == 700 else 7
-            tags[tag] = held[key]
-    options: dict[str, Any] = {"tiffinfo": tags} if len(tags) else {}
-    if "icc" in held:
-        options["icc_profile"] = held["icc"]
-    if "exif" in held and (exif := exif_blocks.parsed(held["exif"])) is not None:
-        kept = Pil.Exif()
-        kept.endian = "<"
-        for tag in set(exif) & (exif_blocks.OF_PICTURE | {exif_blocks.ORIENTATION}):
-            kept[tag] = exif.get_ifd(tag) if tag in (34665, 34853) else exif[tag]
-        options["exif"] = kept
-    cm = held.get("resolution", b"").endswith(b" cm")
-    if found := meta.resolution_of(held, "cm" if cm else "inch") or meta.resolution_of(held, ""):
-        unit = 1 if meta.resolution_of(held, "") else 3 if cm else 2
-        options |= {"resolution_unit": unit, "x_resolution": float(found[0]), "y_resolution": float(found[1])}
-    return options
-
-
-def _bmp_options(held: dict[str, bytes]) -> dict[str, Any]:
-    found = meta.resolution_of(held, "inch")
-    return {"dpi": tuple(float(v) for v in found)} if found else {}
-
-
-def _comment(held: dict[str, bytes]) -> dict[str, Any]:
-    return {"comment": held["comment"]} if "comment" in held else {}
-
-
-OPTIONS: dict[str, Callable[[dict[str, bytes]], dict[str, Any]]] = {
-    "JPEG": _jpeg_options,
-    "TIFF": _tiff_options,
-    "WEBP": lambda held: _blocks(held) | {"lossless": True, "exact": True},
-    "AVIF": lambda held: _blocks(held) | {"quality": 95, "subsampling": "4:4:4"},
-    "HEIF": lambda held: _blocks(held) | {"quality": 95},
-    "JXL": lambda held: _blocks(held) | {"lossless": True},
-    "GIF": _comment,
-    "JPEG2000": _comment,
-    "BMP": _bmp_options,
-}
 
 
 def _changed(data: bytes, image: Image, kind: str, suffix: str) -> list[str]:
@@ -355,7 +246,7 @@ def _changed(data: bytes, image: Image, kind: str, suffix: str) -> list[str]:
         with Pil.open(io.BytesIO(data)) as im:
             im.load()
             if im.size != (image.width, image.height):
-                return [f"reduced to {im.width}x{im.height}, for a {suffix} file holds no more"]
+                return [f"resized to {im.width}x{im.height}, for a {suffix} file holds no other size"]
             mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.samples.shape[2]]
             deep = image.samples.dtype == np.uint16
             back = np.array(im).astype(np.uint16) if deep else np.array(im.convert(mode))

@@ -5,6 +5,9 @@ tifffile (the extra `pictures`), whose arrays are the file's own numbers.
 from __future__ import annotations
 
 import io
+import logging
+import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ UNREADABLE = (
     f"--codec field ({EXTRA})"
 )
 MOST_INFLATED = 5000  # G: of bytes a byte; deflate reaches 1032, LZW 1365
+BROKEN = "a page of this TIFF lies outside the file, which is damaged or cut short"
 REDUCED, MASK = 1, 4  # F: bits of NewSubfileType
 CAMERA_RAW = (32803, 34892)  # F: photometric senses CFA and LinearRaw
 GREY_FROM_WHITE, GREY, RGB = 0, 1, 2
@@ -28,6 +32,23 @@ GREY_FROM_WHITE, GREY, RGB = 0, 1, 2
 
 def is_tiff(data: bytes) -> bool:
     return data[:4] in PREFIXES
+
+
+def chain_is_broken(data: bytes) -> bool:
+    """Whether the directory of a page lies outside the file: it is damaged, or pages were cut off."""
+    order, big = ("<" if data[:2] == b"II" else ">"), 43 in data[2:4]
+    word, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    at, seen = struct.unpack_from(f"{order}{word}", data + bytes(16), 8 if big else 4)[0], set[int]()
+    while at and at not in seen:
+        seen.add(at)
+        size = struct.calcsize(f"<{count}")
+        if at + size > len(data):
+            return True
+        end = at + size + entry * struct.unpack_from(order + count, data, at)[0]
+        if end + struct.calcsize(f"<{word}") > len(data):
+            return True
+        at = struct.unpack_from(order + word, data, end)[0]
+    return False
 
 
 def others_are_copies(im: Pil.Image) -> bool:
@@ -64,6 +85,9 @@ def _tifffile() -> Any:
         import tifffile
     except ImportError as e:
         raise MissingDependencyError(f"this TIFF needs tifffile: {EXTRA}") from e
+    log = logging.getLogger("tifffile")
+    if not log.handlers:  # it tells of damage on stderr, where nobody has asked for logs
+        log.addHandler(logging.NullHandler())
     return tifffile
 
 
@@ -137,6 +161,8 @@ def read_array(data: bytes) -> NDArray[Any]:
         SignalError: damaged, or pages of several sizes.
     """
     tifffile = _tifffile()
+    if chain_is_broken(data):
+        raise SignalError(BROKEN)
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             series = [s for s in file.series if not s.keyframe.is_reduced] or file.series
@@ -156,3 +182,57 @@ def read_array(data: bytes) -> NDArray[Any]:
         if "imagecodecs" in str(e):
             raise MissingDependencyError(f"this TIFF's compression needs imagecodecs: {EXTRA}") from e
         raise SignalError(f"the TIFF data cannot be decoded ({e!r})") from e
+
+
+def array_bytes(values: NDArray[Any]) -> bytes:
+    """A TIFF of an array, a page for each of its pictures; `read_array` gives the same.
+
+    Raises:
+        MissingDependencyError: tifffile is not installed.
+        SignalError: a type that TIFF has not, or no values.
+    """
+    tifffile = _tifffile()
+    out = io.BytesIO()
+    colour = values.ndim >= 3 and values.shape[-1] in (3, 4) and values.dtype in (np.uint8, np.uint16)
+    alpha = ["unassalpha"] if colour and values.shape[-1] == 4 else None
+    try:
+        sense = "rgb" if colour else "minisblack"
+        tifffile.imwrite(out, values, photometric=sense, extrasamples=alpha, compression="zlib")
+    except Exception as e:  # whatever a writer says of types and shapes
+        raise SignalError(
+            f"a TIFF file cannot hold {values.dtype} {list(values.shape)} ({e}); write .npy"
+        ) from e
+    return out.getvalue()
+
+
+def colour_bytes(samples: NDArray[np.uint16], held: Mapping[str, bytes]) -> bytes:
+    """A TIFF of 16-bit samples [H, W, C], with ICC profile, XMP, IPTC and resolution.
+
+    Raises:
+        MissingDependencyError: tifffile is not installed.
+    """
+    from tersor.files.image_metadata import resolution_of
+
+    tifffile = _tifffile()
+    colours = 3 if samples.shape[2] >= 3 else 1
+    options: dict[str, Any] = {
+        "photometric": "rgb" if colours == 3 else "minisblack",
+        "planarconfig": "contig",
+    }
+    if samples.shape[2] > colours:
+        options["extrasamples"] = ["unassalpha"]
+    if "icc" in held:
+        options["iccprofile"] = held["icc"]
+    if found := resolution_of(held, "inch"):
+        options |= {"resolution": tuple(float(v) for v in found), "resolutionunit": "inch"}
+    tags = [
+        (tag, 7 if tag == 33723 else 1, held[key])
+        for key, tag in (("xmp", 700), ("iptc", 33723))
+        if key in held
+    ]
+    options["extratags"] = [(tag, kind, len(body), body, True) for tag, kind, body in tags]
+    out = io.BytesIO()
+    tifffile.imwrite(
+        out, samples, compression="zlib", predictor=True, metadata=None, software=False, **options
+    )
+    return out.getvalue()

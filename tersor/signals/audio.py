@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
+from tersor.signals.compare import fingerprint, same, same_array
 
 MIN_RATE, MAX_RATE = 1000, 768_000
 MAX_CHANNELS = 8
 AUDIO_TYPES = tuple(np.dtype(t) for t in ("i2", "i4", "f4", "f8", "u1"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audio:
     """Sound; `np.asarray(audio)` is its samples.
 
@@ -80,6 +81,19 @@ class Audio:
             if copy or dtype not in (None, self.samples.dtype)
             else self.samples
         )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether samples, rate, bits, layout and tags are the same."""
+        if not isinstance(other, Audio):
+            return NotImplemented
+        return (
+            (self.rate, self.bits, self.layout) == (other.rate, other.bits, other.layout)
+            and same_array(self.samples, other.samples)
+            and same(self.tags, other.tags)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.rate, fingerprint(self.samples)))
 
     def __repr__(self) -> str:
         n, channels = self.samples.shape

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.signals.compare import fingerprint, same, same_array
+
 
 @dataclass(frozen=True, slots=True)
 class Empty:
@@ -17,7 +19,7 @@ class Empty:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Field:
     """A numeric array; `np.asarray(field)` is its values.
 
@@ -47,6 +49,19 @@ class Field:
             if copy or dtype not in (None, self.values.dtype)
             else self.values
         )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether values, name, axes and attributes are the same."""
+        if not isinstance(other, Field):
+            return NotImplemented
+        return (
+            (self.name, self.dims) == (other.name, other.dims)
+            and same_array(self.values, other.values)
+            and same(self.attributes, other.attributes)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.dims, fingerprint(self.values)))
 
     def __repr__(self) -> str:
         return f"Field({self.name!r}, shape={self.values.shape}, {self.values.dtype})"
@@ -119,7 +134,7 @@ def describes(name: str, dims: Sequence[str], attributes: Mapping[str, Any]) -> 
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldSet:
     """Fields of one file, by name.
 
@@ -140,6 +155,15 @@ class FieldSet:
 
     def __getitem__(self, name: str) -> Field:
         return self.fields[name]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether fields and attributes are the same."""
+        if not isinstance(other, FieldSet):
+            return NotImplemented
+        return same(self.fields, other.fields) and same(self.attributes, other.attributes)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.fields.items()))
 
     def __repr__(self) -> str:
         return f"FieldSet({', '.join(f'{n}: {list(f.values.shape)}' for n, f in self.fields.items())})"

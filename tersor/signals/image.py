@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SignalError
+from tersor.signals.compare import fingerprint, same, same_array
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -89,15 +89,10 @@ class Image:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Image):
             return NotImplemented
-        return (
-            self.samples.dtype == other.samples.dtype
-            and np.array_equal(self.samples, other.samples)
-            and dict(self.metadata) == dict(other.metadata)
-        )
+        return same_array(self.samples, other.samples) and same(self.metadata, other.metadata)
 
     def __hash__(self) -> int:
-        s = self.samples
-        return hash((s.shape, s.dtype.str, zlib.crc32(np.ascontiguousarray(s).data)))
+        return fingerprint(self.samples)
 
     def __repr__(self) -> str:
         h, w, channels = self.samples.shape

@@ -164,10 +164,41 @@ def audio_cases() -> Cases:
     return {name: ("audio", sound, options) for name, (sound, options) in sounds.items()}
 
 
+def tensor_cases() -> Cases:
+    """Every kind of chunk, layout and bound, small."""
+    from tersor.signals.tensors import Tensor
+
+    rng = np.random.default_rng(0)
+    scale = np.exp2(rng.normal(0, 1, (24, 1)) + rng.normal(0, 2, 96))
+    x = (rng.standard_normal((24, 96)) * scale).astype(np.float32)
+    half = x.astype(np.float16)
+    bits = Tensor(dtype="BF16", shape=x.shape, words=(x.view(np.uint32) >> 16).astype(np.uint16).reshape(-1))
+    eight = Tensor(dtype="F8_E4M3", shape=(2000,), words=rng.integers(0, 99, 2000).astype(np.uint8))
+    mixed = np.where(np.arange(24)[:, None] % 3 == 0, half, x).astype(np.float32)
+    cache = np.cumsum(rng.normal(0, 0.2, (2, 3, 40, 16)), 2).astype(np.float32)
+    exact: dict[str, Any] = {"f4": x, "f2": half, "f8": x.astype(np.float64), "b2": bits, "e4m3": eight}
+    exact |= {"mixed": mixed, "rounded": half.astype(np.float32), "ids": np.arange(900)}
+    exact |= {"again": np.tile(x[0], 40), "zero": np.zeros(7), "empty": np.zeros((0, 3))}
+    exact |= {"scalar": np.float32(-0.0), "tied": mixed.copy()}
+    channels = {"rel_error": 0.02, "groups": "channel"}
+    return {
+        "exact": ("tensor", exact, {}),
+        "max-error-anchors": ("tensor", {"k": cache}, {"max_error": 0.01, "anchor": 10}),
+        "rel-error-channels": ("tensor", {"k": cache.astype(np.float16)}, channels),
+        "cosine": ("tensor", {"k": cache, "b": bits}, {"cosine_error": 1e-3}),
+    }
+
+
 def image_integers(file: bytes, batch: int = 4, device: str = "cpu") -> Iterable[NDArray[Any]]:
     from tersor.codecs.image.symbols import latents
 
     return (y.cpu().numpy().astype("<i4") for y in latents(file, device=device, batch=batch))
+
+
+def tensor_integers(file: bytes) -> Iterable[NDArray[Any]]:
+    for name, t in decode(file, device="cpu").entries.items():
+        yield np.frombuffer(f"{name} {t.dtype} {list(t.shape)}".encode(), np.uint8)
+        yield t.words
 
 
 def audio_integers(file: bytes) -> Iterable[NDArray[Any]]:
@@ -224,6 +255,9 @@ FAMILIES: dict[str, Family] = {
         suffix="",
         cases=field_cases,
         integers=lambda file: [np.asarray(decode(file, device="cpu"))],
+    ),
+    "tensors": Family(
+        folder="tensors", digests="values.json", suffix="", cases=tensor_cases, integers=tensor_integers
     ),
     "audio": Family(
         folder="audio", digests="symbols.json", suffix=".npy", cases=audio_cases, integers=audio_integers

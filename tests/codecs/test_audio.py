@@ -233,7 +233,7 @@ def test_streams(codec: AudioCodec, options: dict[str, Any]) -> None:
         forgetful.finish()
     with pytest.raises(BitstreamError, match="checksum"):
         stream.decoder().push(sent[0][:-1])
-    with pytest.raises(SignalError, match="due"):
+    with pytest.raises(BitstreamError, match="due"):
         PacketDecoder(stream.header.pack()).push(sent[1])
     with pytest.raises(SignalError, match="finished"):
         stream.push(x)
@@ -267,7 +267,7 @@ def test_stereo_of_one_voice_costs_little_more(codec: AudioCodec) -> None:
     ("options", "words"),
     [
         ({"quality": 0}, "quality is 0"),
-        ({"quality": "much"}, "a number is needed"),
+        ({"quality": "much"}, "quality is 'much'; allowed are numbers from 1 to 100"),
         ({"bitrate": 0}, "bitrate is 0"),
         ({"bitrate": float("nan")}, "bitrate is nan"),
         ({"bitrate": 8, "lossless": True}, "exclude each other"),
@@ -293,7 +293,7 @@ def test_bad_sounds(codec: AudioCodec) -> None:
     for bad in (np.zeros((5, 9), np.int16), np.zeros((5, 1), np.int64), np.zeros((2, 2, 2), np.int16)):
         with pytest.raises(SignalError):
             codec.encode_batch([bad], rate=RATE)
-    with pytest.raises(SignalError, match="sample rate"):
+    with pytest.raises(SignalError, match="rate is 10; allowed are .* samples a second"):
         codec.encode_batch([sound(0.1)], rate=10)
     with pytest.raises(SignalError, match="CPU"):
         AudioCodec("cuda")
@@ -354,5 +354,3 @@ def test_front_door(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(f.read(start=0.25, stop=0.5)), np.asarray(decoded)[4000:8000])
     with pytest.raises(SignalError, match="no streams"):
         tersor.Codec("image", device="cpu").stream()
-    with pytest.raises(SignalError, match="audio has encode_to"):
-        tersor.Codec("image", device="cpu").encode_to(io.BytesIO(), x)

@@ -180,7 +180,7 @@ def test_effort_and_content() -> None:
     with pytest.raises(SignalError, match="speech and music"):
         codec.encode_batch([sound], content="noise")
     for effort in (0, 10, 2.5):
-        with pytest.raises(SignalError, match="allowed are 1 to 9"):
+        with pytest.raises(SignalError, match="allowed are whole numbers from 1 to 9"):
             codec.encode_batch([sound], effort=effort)
 
 

@@ -160,7 +160,7 @@ def test_cut_files_are_salvaged_and_only_then() -> None:
 
 
 def test_a_foreign_file_is_named_for_what_it_is() -> None:
-    with pytest.raises(BitstreamError, match="codec is 'field', not 'toy'; use tersor.decode"):
+    with pytest.raises(BitstreamError, match="codec is 'field', not 'image'; use tersor.decode"):
         Toy().decode_batch([container.write(3, bytes([1, 1]), {}, [b""])])
 
 

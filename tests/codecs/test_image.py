@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tersor import container
-from tersor.codecs.image.alpha import decode_alpha, encode_alpha
+from tersor.codecs.alpha import decode_alpha, encode_alpha
 from tersor.codecs.image.codec import ImageCodec
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.tiles import Rect, TileGrid
@@ -121,14 +121,18 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     """
     (file,) = codec.encode_batch([picture], quality=60, tile=128)
     (tiled,) = codec.decode_batch([file])
-    from tersor.codecs.image.decode import DecodeJob
+    from tersor.codecs.image.options import DECODE
+    from tersor.codecs.image.symbols import latents
     from tersor.codecs.image.tiles import Window
 
-    job = DecodeJob(container.Reader(file))
-    codec._decode_latents([job], [(0, t) for t in range(len(job.header.grid))])
-    whole = job.header.grid.whole
-    codec._synthesise([job], [Window(image=0, tile=0, inner=whole, outer=whole)])
-    difference = np.abs(job.finish().samples.astype(int) - tiled.samples)
+    assembly = codec.assembly(container.Reader(file), DECODE.check({}))
+    for t, y_hat in enumerate(latents(file)):
+        plain = assembly.reader.chunk(t)[:1] == b"\1"
+        assembly.place(t, (plain, y_hat))
+    grid = assembly.header.grid
+    window = Window(image=0, tile=0, inner=grid.whole, outer=grid.whole)
+    whole = codec._synthesised([assembly], [window])[0][: grid.height, : grid.width]
+    difference = np.abs(np.rint(whole.clip(0, 255)).astype(int) - tiled.samples)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
 
@@ -340,12 +344,12 @@ def test_nonsense_with_valid_checksums_is_an_error(codec: ImageCodec, picture: n
 
 def test_alpha_plane() -> None:
     plane = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    area = Rect(0, 0, 3, 4)
+    area = (3, 4)
     np.testing.assert_array_equal(decode_alpha(encode_alpha(plane), area, False, "alpha"), plane)
     assert encode_alpha(np.full((3, 4), 255, np.uint8)) == b""
     assert (decode_alpha(b"", area, True, "alpha") == 65535).all()
     with pytest.raises(BitstreamError):
-        decode_alpha(encode_alpha(plane), Rect(0, 0, 4, 3), False, "alpha")
+        decode_alpha(encode_alpha(plane), (4, 3), False, "alpha")
     bomb = bytearray(encode_alpha(plane))
     bomb[16:24] = (30000).to_bytes(4, "big") * 2
     bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")

@@ -4,7 +4,9 @@ in all modes, and over TIFF, PNM and JPEG 2000 of depths that Pillow reduces.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from PIL import features
 from tersor.errors import SignalError, TersorError
 from tersor.files import exif as exif_blocks
 from tersor.files.coerce import as_field, as_image, as_integers
+from tersor.files.field import field_file
 from tersor.files.image import image_file, read_image
 from tersor.signals import Field, Image
 
@@ -273,3 +276,72 @@ def test_truncated_images_switched_on_is_no_exact_reading(monkeypatch: pytest.Mo
     assert "LOAD_TRUNCATED_IMAGES" in as_image(out.getvalue()).notes[0]
     with pytest.raises(SignalError, match="LOAD_TRUNCATED_IMAGES"):
         as_integers(out.getvalue())
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_pages_that_were_cut_off_are_missed(compression: str | None) -> None:
+    frames = [picture("RGB") for _ in range(5)]
+    out = io.BytesIO()
+    frames[0].save(out, "TIFF", save_all=True, append_images=frames[1:], compression=compression)
+    data = out.getvalue()
+    whole = as_integers(data)
+    assert isinstance(whole, Field)
+    assert whole.values.shape == (5, 12, 16, 3)
+    for cut in range(20, len(data) - 100, 97):
+        with pytest.raises(TersorError):
+            as_integers(data[:-cut])
+
+
+def test_damaged_files_are_an_error_or_a_picture_in_every_reader() -> None:
+    rng = np.random.default_rng(1)
+    deep = RNG.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    files = [
+        tiff(deep, photometric="rgb"),
+        tiff(deep[..., 1].view(np.int16)),
+        tiff(deep[..., 0].astype("f4")),
+    ]
+    for kind in ("BMP", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "SGI", "QOI"):
+        out = io.BytesIO()
+        picture("RGB").save(out, kind)
+        files.append(out.getvalue())
+    for data in files:
+        for _ in range(25):
+            damaged = bytearray(data)
+            for at in rng.integers(0, min(len(data), 400), 4):
+                damaged[at] = rng.integers(0, 256)
+            for read in (read_image, as_integers):
+                with warnings.catch_warnings(), contextlib.suppress(TersorError):
+                    warnings.simplefilter("ignore")
+                    read(bytes(damaged))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_are_written_to_tiff(channels: int) -> None:
+    samples = RNG.integers(0, 65536, (12, 16, channels), dtype=np.uint16)
+    metadata = {"resolution": b"300 200 inch", "xmp": b"<x/>", "iptc": b"\x1c\x02\x69\x00\x03Top"}
+    data, notes = image_file(Image(samples=samples, metadata=metadata), ".tif")
+    assert notes == ()
+    image = read_image(data)
+    assert image.exact
+    np.testing.assert_array_equal(image.samples, samples)
+    if channels != 2:  # grey and alpha of 16 bits are beyond Pillow, and with them what it would say
+        assert dict(image.metadata) == metadata
+
+
+def test_arrays_are_written_to_tiff() -> None:
+    for shape, dtype in (
+        ((4, 12, 16, 3), "u1"),
+        ((4, 12, 16), "i2"),
+        ((12, 16), "f8"),
+        ((2, 3, 12, 16), "f4"),
+        ((3, 4, 4), "u1"),
+        ((1, 4, 4, 1), "u2"),
+    ):
+        values = (RNG.normal(size=shape) * 90 + 120).clip(0).astype(dtype)
+        data, _ = field_file(Field(values=values), ".tif")
+        back = as_field(data)
+        assert isinstance(back, Field)
+        assert back.values.dtype == values.dtype
+        np.testing.assert_array_equal(back.values, values)
+    with pytest.raises(SignalError, match="cannot hold"):
+        field_file(Field(values=np.zeros(7, np.int64)), ".tif")

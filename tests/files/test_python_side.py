@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from PIL import Image as Pil
 
 import tersor
 from tersor.errors import SignalError
-from tersor.files.coerce import as_audio, as_image
-from tersor.signals import Image
+from tersor.files.coerce import as_audio, as_field, as_image
+from tersor.signals import Audio, Field, FieldSet, Image
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
 
@@ -33,6 +34,32 @@ def test_images_compare_and_hash_by_what_they_hold() -> None:
         assert a != other
 
 
+def test_arrays_and_sounds_compare_and_hash_too() -> None:
+    values = np.array([1.0, np.nan, -0.5])
+    a = Field(values=values, name="t", attributes={"range": np.array([0, 1]), "unit": "K", "fill": np.nan})
+    b = Field(
+        values=values.copy(), name="t", attributes={"range": np.array([0, 1]), "unit": "K", "fill": np.nan}
+    )
+    assert a == b
+    assert hash(a) == hash(b)
+    assert FieldSet(fields={"t": a}) == FieldSet(fields={"t": b})
+    assert len({FieldSet(fields={"t": a}), FieldSet(fields={"t": b})}) == 1
+    others = (
+        replace(a, values=values.astype(np.float32)),
+        replace(a, values=values[:2]),
+        replace(a, name="u"),
+        replace(a, attributes={"range": np.array([0, 2]), "unit": "K", "fill": np.nan}),
+        FieldSet(fields={"t": a}),
+    )
+    assert all(a != other for other in others)
+    assert FieldSet(fields={"t": a}) != FieldSet(fields={"t": others[1]})
+    sound = np.arange(12, dtype=np.int16)[:, None]
+    assert Audio(samples=sound, rate=8000) == Audio(samples=sound.copy(), rate=8000)
+    assert len({Audio(samples=sound, rate=8000), Audio(samples=sound.copy(), rate=8000)}) == 1
+    assert Audio(samples=sound, rate=8000) != Audio(samples=sound, rate=16000)
+    assert Audio(samples=sound, rate=8000) != Audio(samples=sound[::-1], rate=8000)
+
+
 def test_open_files_and_paths_go_in(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     assert Image(samples=SAMPLES).save(str(path)) == ()
@@ -49,6 +76,9 @@ def test_open_files_and_paths_go_in(tmp_path: Path) -> None:
     assert tersor.encode(io.BytesIO(path.read_bytes()), codec="lossless") == tersor.encode(
         path, codec="lossless"
     )
+    array, out = np.arange(12.0).reshape(3, 4), io.BytesIO()
+    np.save(out, array)
+    assert as_field(io.BytesIO(out.getvalue())) == Field(values=array)
     with path.open(encoding="latin-1") as file, pytest.raises(SignalError, match="'rb'"):
         as_image(file)
 

@@ -1,69 +1,92 @@
-"""From segments back to sound, block by block."""
+"""From segments back to sound: a part is a segment, without the overlap that waits for the next."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor import container
+from tersor.codecs.assembly import Assembly, Opened
 from tersor.codecs.audio.bands import block_length
-from tersor.codecs.audio.header import WIRE_ID, AudioHeader
+from tersor.codecs.audio.header import AudioHeader
 from tersor.codecs.audio.mdct import BORDER, Floats, fold_border
-from tersor.codecs.audio.options import unpack_layout, unpack_tags
+from tersor.codecs.audio.options import AudioDecodeOptions
+from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.samples import from_floats, from_pcm
 from tersor.codecs.audio.segment import decode_frames
-from tersor.codecs.parallel import Progress
+from tersor.codecs.audio.source import unpack_layout, unpack_tags
+from tersor.container import Reader
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
-from tersor.errors import BitstreamError, ChecksumError, SignalError
-
-if TYPE_CHECKING:
-    from tersor.codecs.audio.codec import AudioCodec
+from tersor.errors import SignalError
+from tersor.signals import Audio
 
 
-class OpenedAudio:
-    """Sound in a .tsr file: a source of blocks; memory depends on the segment."""
+class AudioAssembly(Assembly[Audio]):
+    """One file, or the span of it that was asked for; a part is a segment.
 
-    def __init__(
-        self,
-        codec: AudioCodec,
-        reader: container.Reader,
-        start: float | None,
-        stop: float | None,
-        salvage: bool,
-        progress: Progress | None,
-    ) -> None:
-        self._codec, self._reader, self._start, self._stop, self._progress = (
-            codec,
-            reader,
-            start,
-            stop,
-            progress,
+    Raises:
+        BitstreamError: not an audio header. WeightsError: its tables are not installed.
+        SignalError: a span that does not fit.
+    """
+
+    def __init__(self, reader: Reader, options: AudioDecodeOptions) -> None:
+        self.header = h = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
+        self._tables = adaptive_tables(h.digest)
+        self.tags, self.layout = unpack_tags(reader.metadata), unpack_layout(reader.metadata)
+        self._first, self._last = first, last = span(h, options.get("start"), options.get("stop"))
+        margin = h.segment // 16 if h.mode == "transform" else 0
+        self._segments = (
+            range(
+                max(0, first - margin) // h.segment,
+                min(h.n_segments - 1, (last - 1 + margin) // h.segment) + 1,
+            )
+            if first < last
+            else range(0)
         )
-        self._damaged: set[int] | None = set() if salvage else None
-        self.notes: tuple[str, ...] = ()
-        self.header = open_header(reader)
-        first, last = span(self.header, start, stop)
-        self.rate, self.channels, self.dtype, self.bits = (
-            self.header.rate,
-            self.header.channels,
-            self.header.dtype,
-            self.header.bits,
-        )
-        self.tags = unpack_tags(reader.metadata)
-        self.layout = unpack_layout(reader.metadata)
-        self.length = last - first
+        self._decoder = TransformDecoder(h, self._tables) if h.mode == "transform" else None
+        self._next: NDArray[Any] | None = None
+        self._position = self._segments.start * h.segment
+        super().__init__(reader, len(self._segments), (last - first, h.channels))
 
     @property
-    def seconds(self) -> float:
-        return self.length / self.rate
+    def length(self) -> int:
+        """Samples of each channel."""
+        return self._last - self._first
 
-    def _damage(self) -> tuple[str, ...]:
-        """Which seconds were damaged, of the blocks decoded so far."""
+    def decode(self, segment: int, payload: bytes) -> NDArray[Any]:
+        """A segment with folded borders, or its samples; calls are independent of each other."""
+        if self._decoder:
+            return self._decoder.read(segment, payload)
+        h, name = self.header, f"segment {segment}"
+        return from_pcm(decode_pcm(payload, h.length(segment), h.channels, self._tables, name), h)
+
+    def needs(self, part: int) -> tuple[int]:
+        return (self._segments[part],)
+
+    def place(self, chunk: int, x: NDArray[Any]) -> None:
+        self._next = x
+
+    def fill(self, chunk: int) -> None:
+        self._next = silence(self.header, chunk)
+
+    def piece(self, part: int) -> NDArray[Any]:
+        assert self._next is not None
+        x = self._decoder.push(self._next) if self._decoder else self._next
+        if self._decoder and part == self.parts - 1:
+            x = np.concatenate([x, self._decoder.finish()])
+        inside = x[max(0, self._first - self._position) : max(0, self._last - self._position)]
+        self._position += len(x)
+        return inside
+
+    def called(self, chunk: int) -> str:
+        return f"segment {chunk}, from {chunk * self.header.segment / self.header.rate:.3f} s"
+
+    def notes(self) -> tuple[str, ...]:
+        """Which seconds are silent."""
         runs: list[list[int]] = []
-        for i in sorted(self._damaged or ()):
+        for i in sorted(self.damaged):
             if runs and runs[-1][1] == i:
                 runs[-1][1] = i + 1
             else:
@@ -72,28 +95,57 @@ class OpenedAudio:
         seconds = [[min(i * h.segment, h.samples) / h.rate for i in run] for run in runs]
         return tuple(f"{a:.3f} s to {b:.3f} s are damaged and silent" for a, b in seconds)
 
-    def blocks(self) -> Iterator[NDArray[Any]]:
-        """Samples [n, channels], in order; then notes say what was damaged."""
-        yield from self._codec.blocks(
-            self._reader, self.header, self._start, self._stop, self._progress, self._damaged
+    def finish(self) -> Audio:
+        h = self.header
+        samples = self.whole() if self.parts else np.empty(self.shape, h.dtype)
+        return Audio(
+            samples=samples,
+            rate=h.rate,
+            bits=h.bits,
+            tags=self.tags,
+            layout=self.layout,
+            notes=self.notes(),
         )
-        self.notes = self._damage()
 
 
-def open_header(reader: container.Reader) -> AudioHeader:
-    """The header of a file that the installed tables decode.
+class OpenedAudio(Opened[AudioAssembly]):
+    """Sound in a .tsr file: a source of blocks [n, channels]; memory depends on the segment."""
 
-    Raises:
-        BitstreamError: not an audio header.
-        WeightsError: its tables are not installed.
-    """
-    if reader.codec != WIRE_ID:
-        raise BitstreamError(
-            f"the file's codec is {reader.codec}, not the audio codec ({WIRE_ID}); use tersor.decode"
-        )
-    header = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
-    adaptive_tables(header.digest)
-    return header
+    @property
+    def rate(self) -> int:
+        """Samples a second."""
+        return self.assembly.header.rate
+
+    @property
+    def channels(self) -> int:
+        return self.assembly.header.channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.assembly.header.dtype
+
+    @property
+    def bits(self) -> int:
+        """Significant bits of an integer sample."""
+        return self.assembly.header.bits
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return self.assembly.tags
+
+    @property
+    def layout(self) -> str:
+        """Of the channels; empty if it is the usual one."""
+        return self.assembly.layout
+
+    @property
+    def length(self) -> int:
+        """Samples of each channel."""
+        return self.assembly.length
+
+    @property
+    def seconds(self) -> float:
+        return self.length / self.rate
 
 
 def span(header: AudioHeader, start: float | None, stop: float | None) -> tuple[int, int]:
@@ -113,17 +165,6 @@ def span(header: AudioHeader, start: float | None, stop: float | None) -> tuple[
     return min(round(begin * header.rate), header.samples), header.samples if end >= seconds else round(
         end * header.rate
     )
-
-
-def read_chunk(reader: container.Reader, header: AudioHeader, index: int) -> bytes:
-    """A chunk, its error naming the segment."""
-    try:
-        return reader.chunk(index)
-    except ChecksumError as e:
-        first = index * header.segment / header.rate
-        raise ChecksumError(
-            f"segment {index}, from {first:.3f} s: {e}; decode --salvage makes it silent and decodes the rest"
-        ) from e
 
 
 def silence(header: AudioHeader, index: int) -> NDArray[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +22,8 @@ from tersor.codecs.audio.pcm import encode_pcm
 from tersor.codecs.audio.samples import to_floats, to_pcm
 from tersor.codecs.audio.segment import Frames, Shaping, encode_frames, estimated_bits, prepare
 from tersor.codecs.audio.transform import analysis, choose_splits, speech_power
+from tersor.codecs.parallel import Team
+from tersor.codecs.rate_control import narrow
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
 from tersor.timing import stage
 
@@ -47,7 +48,7 @@ class TransformEncoder:
         header: of the file; its number of samples is not used.
         target: quality or bit rate.
         group: segments that share a gain; a stream has 1.
-        pool: threads for the segments of a group.
+        team: threads for the segments of a group.
     """
 
     def __init__(
@@ -55,10 +56,10 @@ class TransformEncoder:
         header: AudioHeader,
         target: Target,
         group: int = GROUP,
-        pool: ThreadPoolExecutor | None = None,
+        team: Team | None = None,
         tables: AdaptiveTables | None = None,
     ) -> None:
-        self._rate, self._target, self._group, self._pool = header.rate, target, group, pool
+        self._rate, self._target, self._group, self._team = header.rate, target, group, team
         self._folder = Folder(header.rate, header.segment)
         self._tables = tables or adaptive_tables(header.digest)
         self._waiting: list[Frames] = []
@@ -77,7 +78,7 @@ class TransformEncoder:
         return self._take(self._folder.push(to_floats(x)), last=False)
 
     def finish(self) -> list[bytes]:
-        """The rest."""
+        """The payloads of what is left, when the sound has ended."""
         return self._take(self._folder.finish(), last=True)
 
     def _take(self, segments: Iterator[Floats], last: bool) -> list[bytes]:
@@ -132,7 +133,9 @@ class TransformEncoder:
         )
 
     def _each(self, function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
-        return list((self._pool.map if self._pool else map)(function, *arguments))
+        if not self._team:
+            return list(map(function, *arguments))
+        return self._team.each(lambda given: function(*given), zip(*arguments, strict=True))
 
     def _shaping(self, gain: int) -> Shaping:
         return Shaping(gain=gain, profile=self.profile)
@@ -141,22 +144,28 @@ class TransformEncoder:
         """Gain and payloads whose bits come nearest to `wanted`: an estimate from the envelopes names the
         gain, what coding gives corrects the estimate.
         """
-        tried: dict[int, list[bytes]] = {}
-        low, high = SEARCH_GAINS
-        gain = self._gain_for(frames, wanted, low, high)
-        for _ in range(SEARCH_STEPS):
-            tried[gain] = self._at(frames, gain)
-            off = math.log(_bits(tried[gain]) / wanted)
-            self._bias = _bits(tried[gain]) / self._estimate(frames, gain)
-            low, high = (gain + 1, high) if off > 0 else (low, gain - 1)
-            if abs(off) < SEARCH_PRECISION or low > high:
-                break
-            gain = self._gain_for(frames, wanted, low, high)
-        return min(tried.items(), key=lambda t: abs(math.log(_bits(t[1]) / wanted)))
+
+        def encode(gain: int) -> list[bytes]:
+            payloads = self._at(frames, gain)
+            self._bias = _bits(payloads) / self._estimate(frames, gain)
+            return payloads
+
+        def judge(payloads: list[bytes]) -> int:
+            off = math.log(_bits(payloads) / wanted)
+            return 0 if abs(off) < SEARCH_PRECISION else 1 if off > 0 else -1
+
+        tried = narrow(
+            encode,
+            judge,
+            *SEARCH_GAINS,
+            guess=lambda low, high: self._gain_for(frames, wanted, low, high),
+            steps=SEARCH_STEPS,
+        )
+        return min(tried, key=lambda t: abs(math.log(_bits(t[1]) / wanted)))
 
     def _refined_search(self, frames: list[Frames], wanted: float) -> list[bytes]:
-        """The same of refined frames. Refining suits one gain and costs a little, so the search aims that
-        much lower; once more, if it cost more than before.
+        """Payloads of refined frames whose bits come nearest to `wanted`. Refining suits one gain and costs
+        a little, so the search aims that much lower; once more, if it cost more than before.
         """
         tried = []
         for _ in range(REFINEMENTS):

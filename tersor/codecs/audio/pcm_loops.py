@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.audio.pcm_least_squares import WEIGHT_BITS, add_products, bit_length, dot, fade, solve
+from tersor.entropy.binarise import HALF, clip, code_escape
 from tersor.entropy.binary import code_bit, code_mixed
 from tersor.entropy.compiled import compiled, inlined
 
@@ -65,12 +66,6 @@ def level_of(v):  # pragma: no cover
     return 1 + 4 * octave + (((v << 2) >> octave) & 3)
 
 
-@compiled
-def clip(v, low, high):  # pragma: no cover
-    """v, or the end of the range that it lies beyond."""
-    return min(max(v, low), high)
-
-
 @inlined
 def rounded(total):  # pragma: no cover
     """Sum of weights times values, in units of the values."""
@@ -88,32 +83,6 @@ def adapt(weights, history, row, at, taps, error, power):  # pragma: no cover
             + ((np.int64(step) * np.int64(history[row, np.uintp(at - taps + i)]) + (1 << 19)) >> 20)
         )
         weights[row, i] = np.int32(min(max(w, np.int32(-WEIGHT_LIMIT)), np.int32(WEIGHT_LIMIT)))
-
-
-@compiled
-def code_escape(io, buffer, model, slots, value):  # pragma: no cover
-    """Code an integer >= 0, mostly small, in Exp-Golomb form."""
-    exponent = 0
-    while exponent < ESCAPE_BITS:
-        slots[0] = ESCAPE_FIRST + exponent
-        if not code_mixed(
-            io,
-            buffer,
-            model,
-            slots,
-            1,
-            ROW_SINGLE,
-            ROW_SINGLE,
-            0,
-            COUNT_MAX,
-            1 if (value + 1) >> (exponent + 1) else 0,
-        ):
-            break
-        exponent += 1
-    out = np.int64(1)
-    for i in range(exponent - 1, -1, -1):
-        out = (out << 1) | code_bit(io, buffer, 32768, ((value + 1) >> i) & 1)
-    return out - 1
 
 
 @compiled
@@ -219,7 +188,10 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                         break
                     got += 1
                 if got == UNARY:
-                    got += code_escape(io, buffer, model, slots, upper - UNARY)
+                    beyond = upper - UNARY
+                    got += code_escape(
+                        io, buffer, model, slots, ESCAPE_FIRST, ROW_SINGLE, ESCAPE_BITS, COUNT_MAX, beyond
+                    )
                 coded = got
                 if k:
                     bit = (size >> (k - 1)) & 1
@@ -229,11 +201,11 @@ def code_pcm(io, buffer, model, x, bits):  # pragma: no cover
                             io, buffer, model, slots, 1, ROW_SINGLE, ROW_SINGLE, 0, COUNT_MAX, bit
                         )
                     else:
-                        bit = code_bit(io, buffer, 32768, bit)
+                        bit = code_bit(io, buffer, HALF, bit)
                     coded = 2 * got + bit
                 for i in range(k - 2, -1, -1):
-                    coded = 2 * coded + code_bit(io, buffer, 32768, (size >> i) & 1)
-                residual = -coded if coded and code_bit(io, buffer, 32768, 1 if wanted < 0 else 0) else coded
+                    coded = 2 * coded + code_bit(io, buffer, HALF, (size >> i) & 1)
+                residual = -coded if coded and code_bit(io, buffer, HALF, 1 if wanted < 0 else 0) else coded
                 # learn
                 value = clip(prediction + residual, low, high)
                 x[t, c] = value

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.entropy.binarise import HALF, clip, code_escape
 from tersor.entropy.binary import code_bit, code_mixed
 from tersor.entropy.compiled import compiled
 
@@ -46,38 +47,6 @@ ROW_SINGLE = ROW_ENVELOPE_FIRST + ENVELOPE_ROWS
 N_ROWS = ROW_SINGLE + 1
 RATE, ENVELOPE_RATE = 3, 3
 COUNT_MAX = 200
-
-
-@compiled
-def clip(x, low, high):  # pragma: no cover
-    return low if x < low else high if x > high else x
-
-
-@compiled
-def code_escape(io, buffer, model, slots, value):  # pragma: no cover
-    """Exp-Golomb, the exponent under adaptive contexts."""
-    exponent = 0
-    while exponent < ESCAPE_BITS:
-        slots[0] = ESCAPE_FIRST + exponent
-        more = code_mixed(
-            io,
-            buffer,
-            model,
-            slots,
-            1,
-            ROW_SINGLE,
-            ROW_SINGLE,
-            0,
-            COUNT_MAX,
-            1 if (value + 1) >> (exponent + 1) else 0,
-        )
-        if not more:
-            break
-        exponent += 1
-    out = 1
-    for i in range(exponent - 1, -1, -1):
-        out = (out << 1) | code_bit(io, buffer, 32768, ((value + 1) >> i) & 1)
-    return out - 1
 
 
 @compiled
@@ -324,9 +293,12 @@ def code_coefficients(io, buffer, model, tables, exponents, heights, splits, q, 
                             break
                         got += 1
                     if got == UNARY:
-                        got += code_escape(io, buffer, model, slots, size - UNARY)
+                        beyond = size - UNARY
+                        got += code_escape(
+                            io, buffer, model, slots, ESCAPE_FIRST, ROW_SINGLE, ESCAPE_BITS, COUNT_MAX, beyond
+                        )
                     current[k] = min(got << 4, MAGNITUDE_MAX)
                     sizes[c, now, k] = got
-                    if got and code_bit(io, buffer, 32768, 1 if value < 0 else 0):
+                    if got and code_bit(io, buffer, HALF, 1 if value < 0 else 0):
                         got = -got
                     q[c, t, k - PAD] = got

@@ -19,12 +19,13 @@ from tersor.codecs.audio.decode import TransformDecoder
 from tersor.codecs.audio.encode import PcmEncoder, TransformEncoder
 from tersor.codecs.audio.header import WIRE_ID, AudioHeader
 from tersor.codecs.audio.mdct import BORDER
-from tersor.codecs.audio.options import Options, check_finite
+from tersor.codecs.audio.options import AudioEncodeOptions, Target
 from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.samples import from_pcm
+from tersor.codecs.audio.source import check_finite
 from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.binary_tables import adaptive_tables
-from tersor.errors import ChecksumError, SignalError
+from tersor.errors import BitstreamError, ChecksumError, SignalError
 
 
 class AudioStream:
@@ -40,17 +41,17 @@ class AudioStream:
 
     Args:
         header: of the sound.
-        options: what is asked for.
+        options: that were checked.
         keep: packets for `finish`; without, memory depends on the segment alone.
     """
 
-    def __init__(self, header: AudioHeader, options: Options, keep: bool = True) -> None:
+    def __init__(self, header: AudioHeader, options: AudioEncodeOptions, keep: bool = True) -> None:
         self.header = header
         self._keep, self._packets = keep, 0
         self._encoder = (
             PcmEncoder(header)
             if header.mode == "lossless"
-            else TransformEncoder(header, options.target(), group=1)
+            else TransformEncoder(header, Target.of(options), group=1)
         )
         self._payloads: list[bytes] = []
         self._samples = 0
@@ -138,7 +139,7 @@ class PacketDecoder:
         r = ByteReader(body, f"packet {self._next}")
         index, length = r.uvarint(1 << 40, "number"), r.uvarint(self.header.segment, "length")
         if index != self._next:
-            raise SignalError(
+            raise BitstreamError(
                 f"packet {index} came where packet {self._next} was due; give all packets in order"
             )
         self._next += 1

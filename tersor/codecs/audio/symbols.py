@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.audio.bands import block_length
-from tersor.codecs.audio.decode import open_header
+from tersor.codecs.audio.header import WIRE_ID, AudioHeader
 from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.segment import read_symbols
+from tersor.codecs.base import check_codec
 from tersor.container import Reader
 from tersor.entropy.binary_tables import adaptive_tables
 
@@ -26,7 +27,8 @@ def symbols(file: bytes | Reader) -> Iterator[list[NDArray[np.integer[Any]]]]:
         BitstreamError: a damaged file. WeightsError: its tables are not installed.
     """
     reader = file if isinstance(file, Reader) else Reader(file)
-    header = open_header(reader)
+    check_codec(reader, WIRE_ID)
+    header = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
     tables = adaptive_tables(header.digest)
     for i in range(header.n_segments):
         payload, name = reader.chunk(i), f"segment {i}"

@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, TypedDict
 
 from tersor.codecs.options import DecodeOptions, Option, Options
 from tersor.errors import SignalError
@@ -120,7 +120,7 @@ class Bound:
     def of(cls, options: FieldEncodeOptions) -> Bound:
         """Of options that were checked; an error of 0 is lossless."""
         mode, value = ENCODE.asked(options, "target")
-        number = 0.0 if mode == "lossless" else float(cast(float, value))
+        number = 0.0 if mode == "lossless" else float(value)
         return cls(mode=mode, value=number) if number else LOSSLESS
 
     def resolve(self, low: float, high: float) -> float:

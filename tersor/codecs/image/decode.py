@@ -1,36 +1,38 @@
-"""One image file on its way through the decoder: which tiles it needs, their latents, the samples so far."""
+"""One image file on its way through the decoder: which tiles it needs, their latents, a row of samples."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tersor import container
-from tersor.codecs.image.alpha import decode_alpha
-from tersor.codecs.image.header import WIRE_ID, ImageHeader
+from tersor.codecs.alpha import decode_alpha
+from tersor.codecs.assembly import Assembly
+from tersor.codecs.image.header import ImageHeader
+from tersor.codecs.image.options import ImageDecodeOptions
 from tersor.codecs.image.tiles import PATCH, Rect, Window
-from tersor.errors import BitstreamError, ChecksumError, SignalError, WeightsError
+from tersor.codecs.options import checked_region
+from tersor.container import Reader
+from tersor.errors import BitstreamError, WeightsError
 from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
 
+Decoded = tuple[bool, Tensor]
+"""Whether a tile is shown without the filter, and its latents, int32 [M, h, w], Q8."""
 
-class DecodeJob:
-    """One file on its way to an image."""
 
-    def __init__(
-        self,
-        reader: container.Reader,
-        region: tuple[int, int, int, int] | None = None,
-        salvage: bool = False,
-        device: str = "cpu",
-    ) -> None:
-        if reader.codec != WIRE_ID:
-            raise BitstreamError(
-                f"the file's codec is {reader.codec}, not the image codec ({WIRE_ID}); use tersor.decode"
-            )
-        self.reader = reader
+class ImageAssembly(Assembly[Image]):
+    """One file; a part is a row of tiles, of the region that was asked for.
+
+    Raises:
+        BitstreamError: not an image header. WeightsError: its weights are not installed.
+        SignalError: a region outside the image.
+    """
+
+    def __init__(self, reader: Reader, options: ImageDecodeOptions, device: str) -> None:
         self.header = h = ImageHeader.unpack(reader.header, len(reader.chunk_lengths))
         self.released = load_image_model(h.digest, device)
         if self.released.version != h.model:
@@ -38,143 +40,147 @@ class DecodeJob:
                 f"the file needs image model {h.model}, but its digest is that of {self.released.name}; "
                 "it is damaged"
             )
-        self.halo = self.released.model.config.synthesis_halo
-        grid = h.grid
-        self.region = _checked_region(region, h)
-        x, y, w, height = self.region
-        self.target = Rect(y // PATCH, x // PATCH, -(-(y + height) // PATCH), -(-(x + w) // PATCH))
-        self.tiles = grid.touching(self.target)
-        self.tiles_of_row: dict[int, list[int]] = {}
-        for t in self.tiles:
-            self.tiles_of_row.setdefault(t // grid.columns, []).append(t)
-        self.salvage = salvage
-        self.damaged: list[int] = []
-        self.latents: dict[int, Tensor] = {}
+        x, y, w, height = checked_region(options.get("region"), h.width, h.height)
+        self._wanted = Rect(y, x, y + height, x + w)
+        self._target = Rect(y // PATCH, x // PATCH, -(-(y + height) // PATCH), -(-(x + w) // PATCH))
+        self._rows: dict[int, list[int]] = {}
+        for t in h.grid.touching(self._target):
+            self._rows.setdefault(t // h.grid.columns, []).append(t)
+        self._first = min(self._rows)
+        self._device = device
+        self._halo = self.released.model.config.synthesis_halo
+        self._latents: dict[int, Tensor] = {}
+        self._alpha: dict[int, NDArray[Any]] = {}
         self.plain: set[int] = set()
-        dtype = np.uint16 if h.deep else np.uint8
-        self.samples = np.zeros((height, w, h.channels), dtype)
+        self._row: NDArray[Any] | None = None
+        super().__init__(reader, len(self._rows), (height, w, h.channels))
 
-    @property
-    def last_row(self) -> int:
-        return self.tiles[-1] // self.header.grid.columns
+    def is_alpha(self, chunk: int) -> bool:
+        return chunk >= len(self.header.grid)
 
-    def windows(self, image: int, row: int) -> list[Window]:
-        grid = self.header.grid
-        out = []
-        for t in self.tiles_of_row.get(row, ()):
-            if inner := grid.rect(t).overlap(self.target):
-                out.append(Window(image=image, tile=t, inner=inner, outer=inner.grown(self.halo, grid.whole)))
+    def windows(self, image: int, part: int) -> list[Window]:
+        """What synthesis makes of a part; `image` is the number of this file in its call."""
+        grid, out = self.header.grid, []
+        for t in self._rows[self._first + part]:
+            if inner := grid.rect(t).overlap(self._target):
+                outer = inner.grown(self._halo, grid.whole)
+                out.append(Window(image=image, tile=t, inner=inner, outer=outer))
         return out
 
-    def payload(self, tile: int) -> bytes | None:
-        """The tile's code; None if it is damaged and to be salvaged. Notes whether it is decoded without the
-        filter.
-        """
-        try:
-            chunk = self.reader.chunk(tile)
-            if chunk[:1] not in (b"\0", b"\1"):
-                raise BitstreamError(
-                    f"chunk {tile} (tile {tile}): it begins with {chunk[:1].hex() or 'nothing'}, "
-                    "allowed are 00 and 01; the file is damaged"
-                )
-            if chunk[0]:
-                self.plain.add(tile)
-            return chunk[1:]
-        except ChecksumError as e:
-            if not self.salvage:
-                raise ChecksumError(
-                    f"tile {tile} of {len(self.header.grid)}: {e}; "
-                    "decode --salvage fills it and decodes the rest"
-                ) from e
-            if tile not in self.damaged:
-                self.damaged.append(tile)
-            return None
+    def needs(self, part: int) -> list[int]:
+        grid = self.header.grid
+        tiles = sorted({t for w in self.windows(0, part) for t in grid.touching(w.outer)})
+        alpha = [len(grid) + t for t in self._rows[self._first + part]] if self.header.alpha else []
+        return tiles + alpha
 
-    def gather(self, rect: Rect, device: str, channels: int) -> Tensor:
+    def place(self, chunk: int, x: Decoded | NDArray[Any]) -> None:
+        if isinstance(x, np.ndarray):
+            self._alpha[chunk - len(self.header.grid)] = x
+            return
+        plain, self._latents[chunk] = x
+        if plain:
+            self.plain.add(chunk)
+
+    def fill(self, chunk: int) -> None:
+        """Grey, and opaque: latents that are not there are 0, alpha that is not there is full."""
+
+    def called(self, chunk: int) -> str:
+        tiles = len(self.header.grid)
+        return f"alpha of tile {chunk - tiles}" if self.is_alpha(chunk) else f"tile {chunk}"
+
+    def plane(self, chunk: int, payload: bytes) -> NDArray[Any]:
+        """The alpha plane of a tile."""
+        area = self._pixels_of(chunk - len(self.header.grid))
+        return decode_alpha(
+            payload, (area.height, area.width), self.header.deep, f"chunk {chunk} ({self.called(chunk)})"
+        )
+
+    def gather(self, rect: Rect) -> Tensor:
         """Latents of any rectangle from the tiles decoded; damaged ones are 0."""
-        y_hat = torch.zeros((channels, rect.height, rect.width), dtype=torch.int32, device=device)
+        channels = self.released.model.config.latent
+        y_hat = torch.zeros((channels, rect.height, rect.width), dtype=torch.int32, device=self._device)
         for t in self.header.grid.touching(rect):
             tile = self.header.grid.rect(t)
             part = tile.overlap(rect)
-            if part is None or t not in self.latents:
+            if part is None or t not in self._latents:
                 continue
-            to, source = (
-                (slice(None), *part.relative_to(rect).slices()),
-                (slice(None), *part.relative_to(tile).slices()),
-            )
-            y_hat[to] = self.latents[t][source]
+            to, source = part.relative_to(rect).slices(), part.relative_to(tile).slices()
+            y_hat[(slice(None), *to)] = self._latents[t][(slice(None), *source)]
         return y_hat
 
-    def place(self, inner: Rect, pixels: NDArray[np.float32]) -> None:
+    def paint(self, part: int, inner: Rect, pixels: NDArray[np.float32]) -> None:
         """Round and store the pixels of a window's inner part, cut to the region."""
-        x, y, w, height = self.region
-        wanted = Rect(y, x, y + height, x + w)
+        row = self._rect_of(part)
+        if self._row is None:
+            dtype = np.uint16 if self.header.deep else np.uint8
+            self._row = np.zeros((row.height, row.width, self.header.channels), dtype)
         area = inner.scaled(PATCH)
-        part = area.overlap(wanted)
-        if part is None:
+        common = area.overlap(row)
+        if common is None:
             return
-        rows, columns = part.relative_to(area).slices()
-        values = pixels[rows, columns].clip(0, 255)
+        values = pixels[common.relative_to(area).slices()].clip(0, 255)
         if not self.header.colour:
             values = values.mean(2, keepdims=True)
-        to_rows, to_columns = part.relative_to(wanted).slices()
         colour = 3 if self.header.colour else 1
-        self.samples[to_rows, to_columns, :colour] = np.rint(values * 257 if self.header.deep else values)
+        to_rows, to_columns = common.relative_to(row).slices()
+        self._row[to_rows, to_columns, :colour] = np.rint(values * 257 if self.header.deep else values)
 
-    def forget_before(self, row: int) -> None:
+    def piece(self, part: int) -> NDArray[Any]:
+        assert self._row is not None
+        samples, self._row = self._row, None
+        row, tiles = self._rect_of(part), self._rows[self._first + part]
+        grey, opaque = (0x8080, 65535) if self.header.deep else (0x80, 255)
+        damaged = set(self.damaged)
+        for t in tiles:
+            area = self._pixels_of(t)
+            common = area.overlap(row)
+            if common is None:
+                continue
+            to, source = common.relative_to(row).slices(), common.relative_to(area).slices()
+            if t in damaged:
+                samples[to] = grey
+            if self.header.alpha:
+                plane = self._alpha.pop(t, None)
+                samples[..., -1][to] = opaque if plane is None else plane[source]
+        self._forget_before(self._first + part)
+        return samples
+
+    def _forget_before(self, row: int) -> None:
         """Drop latents that no later row of tiles can see."""
         columns = self.header.grid.columns
-        reach = -(-self.halo * PATCH // self.header.tile)
-        for t in [t for t in self.latents if t // columns < row + 1 - reach]:
-            del self.latents[t]
+        reach = -(-self._halo * PATCH // self.header.tile)
+        for t in [t for t in self._latents if t // columns < row + 1 - reach]:
+            del self._latents[t]
 
     def finish(self) -> Image:
-        h = self.header
-        x, y, w, height = self.region
-        wanted = Rect(y, x, y + height, x + w)
-        for t in self.damaged:
-            if part := _pixel_rect(h.grid.rect(t), h).overlap(wanted):
-                self.samples[part.relative_to(wanted).slices()] = 0x8080 if h.deep else 0x80
-        if h.alpha:
-            self._place_alpha(wanted)
-        notes = tuple(f"tile {t} is damaged and was filled" for t in sorted(set(self.damaged)))
-        return Image(samples=self.samples, metadata=self.reader.metadata, notes=notes)
+        return Image(samples=self.whole(), metadata=self.reader.metadata, notes=self.notes())
 
-    def _place_alpha(self, wanted: Rect) -> None:
-        opaque = 65535 if self.header.deep else 255
-        for t in self.tiles:
-            area = _pixel_rect(self.header.grid.rect(t), self.header)
-            part = area.overlap(wanted)
-            if part is None:
-                continue
-            chunk = len(self.header.grid) + t
-            try:
-                plane = decode_alpha(
-                    self.reader.chunk(chunk), area, self.header.deep, f"chunk {chunk} (alpha of tile {t})"
-                )
-            except BitstreamError:
-                if not self.salvage:
-                    raise
-                self.damaged.append(t)
-                plane = np.full((area.height, area.width), opaque, self.samples.dtype)
-            self.samples[..., -1][part.relative_to(wanted).slices()] = plane[part.relative_to(area).slices()]
+    def _rect_of(self, part: int) -> Rect:
+        """Pixels of the region that a part gives."""
+        top = (self._first + part) * self.header.tile
+        rows = Rect(top, self._wanted.left, top + self.header.tile, self._wanted.right)
+        rect = rows.overlap(self._wanted)
+        assert rect is not None
+        return rect
+
+    def _pixels_of(self, tile: int) -> Rect:
+        """Pixels of a tile that exist."""
+        p = self.header.grid.rect(tile).scaled(PATCH)
+        return Rect(p.top, p.left, min(p.bottom, self.header.height), min(p.right, self.header.width))
 
 
-def _checked_region(region: tuple[int, int, int, int] | None, h: ImageHeader) -> tuple[int, int, int, int]:
-    if region is None:
-        return 0, 0, h.width, h.height
-    if len(region) != 4 or not all(isinstance(v, (int, np.integer)) for v in region):
-        raise SignalError(f"region is {region!r}; it must be four whole numbers: x, y, width, height")
-    x, y, w, height = region
-    if x < 0 or y < 0 or w < 1 or height < 1 or x + w > h.width or y + height > h.height:
-        raise SignalError(
-            f"region {x},{y},{w},{height} does not lie inside the image of {h.width}x{h.height} pixels; "
-            "give x,y,width,height"
+def split_payload(payload: bytes, chunk: int) -> tuple[bool, bytes]:
+    """Whether a tile is shown without the filter, and its code.
+
+    Raises:
+        BitstreamError: it says neither.
+    """
+    if payload[:1] not in (b"\0", b"\1"):
+        raise BitstreamError(
+            f"chunk {chunk} (tile {chunk}): it begins with {payload[:1].hex() or 'nothing'}, "
+            "allowed are 00 and 01; the file is damaged",
+            section=f"chunk {chunk}",
+            chunk=chunk,
+            offset=0,
         )
-    return region
-
-
-def _pixel_rect(rect: Rect, h: ImageHeader) -> Rect:
-    """Pixels of a tile that exist."""
-    p = rect.scaled(PATCH)
-    return Rect(p.top, p.left, min(p.bottom, h.height), min(p.right, h.width))
+    return payload[:1] == b"\1", payload[1:]

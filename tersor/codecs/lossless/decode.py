@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.field.decode import ArrayBlocks, Blocks
-from tersor.codecs.field.header import Variable
 from tersor.codecs.lossless.colour import backward
-from tersor.codecs.lossless.header import ARRAY, IMAGE8, IMAGE16, LosslessHeader
+from tersor.codecs.lossless.header import ARRAY, LosslessHeader
 from tersor.codecs.lossless.options import LosslessDecodeOptions
 from tersor.codecs.options import checked_region
 from tersor.container import Reader
@@ -34,12 +33,8 @@ class LosslessAssembly(Assembly[Image | Field]):
         self.header = header = LosslessHeader.unpack(reader.header, len(reader.chunk_lengths))
         tables = magnitude_tables(header.field.digest)
         (v,) = header.field.variables
-        region, slices = options.get("region"), options.get("slices")
-        self._image = header.kind in (IMAGE8, IMAGE16)
-        if region is not None and not self._image:
-            raise SignalError("the file holds an array; give slices instead of a region")
-        if slices is not None and self._image:
-            raise SignalError("the file holds an image; give a region instead of slices")
+        region, slices = asked_of(header.image, options)
+        self._image = header.image
         self._array: ArrayBlocks | None = None
         self._channels = slice(None)
         shape: tuple[int, ...] = ()
@@ -47,7 +42,7 @@ class LosslessAssembly(Assembly[Image | Field]):
             self._array = ArrayBlocks(v, 0, slices, None, tables)
             self._blocks: Blocks = self._array
         else:
-            rows, columns, self._channels = _window(v, region, slices)
+            rows, columns, self._channels = window_of(v.shape, region, slices)
             self._blocks = Blocks(v, 0, (slice(0, v.shape[0]), rows, columns), FILL, tables, axis=1)
             shape = (*self._blocks.shape[1:], len(range(v.shape[0])[self._channels]))
         self._type = np.dtype(np.uint8 if header.bytes_per_sample == 1 else np.uint16)
@@ -101,19 +96,37 @@ class LosslessAssembly(Assembly[Image | Field]):
         return Field(values=samples, notes=notes)
 
 
-def _window(v: Variable, region: object, slices: Any) -> tuple[slice, slice, slice]:
-    """Rows, columns and channels of planes [C, H, W] that were asked for."""
-    height, width = v.shape[1:]
+def asked_of(image: bool, options: LosslessDecodeOptions) -> tuple[object, Any]:
+    """Region and slices.
+
+    Raises:
+        SignalError: the one that the file does not take.
+    """
+    region, slices = options.get("region"), options.get("slices")
+    if region is not None and not image:
+        raise SignalError("the file holds an array; give slices instead of a region")
+    if slices is not None and image:
+        raise SignalError("the file holds an image; give a region instead of slices")
+    return region, slices
+
+
+def window_of(shape: tuple[int, ...], region: object, slices: Any) -> tuple[slice, slice, slice]:
+    """Rows, columns and channels of planes [C, H, W] that were asked for.
+
+    Raises:
+        SignalError: they do not lie inside.
+    """
+    count, height, width = shape
     if region is not None:
         x, y, w, h = checked_region(region, width, height)
         return slice(y, y + h), slice(x, x + w), slice(None)
     given = () if slices is None else slices if isinstance(slices, tuple) else (slices,)
     if len(given) > 3 or not all(isinstance(s, slice) and s.step in (None, 1) for s in given):
         raise SignalError(
-            f"slices {slices!r} do not fit an array of shape {(height, width, v.shape[0])}; "
+            f"slices {slices!r} do not fit an array of shape {(height, width, count)}; "
             "give slice(start, stop) for its leading axes"
         )
     full = [*given, *[slice(None)] * (3 - len(given))]
-    starts = [s.indices(n)[:2] for s, n in zip(full, (height, width, v.shape[0]), strict=True)]
+    starts = [s.indices(n)[:2] for s, n in zip(full, (height, width, count), strict=True)]
     rows, columns, channels = (slice(a, max(a, b)) for a, b in starts)
     return rows, columns, channels

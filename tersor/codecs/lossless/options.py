@@ -8,6 +8,7 @@ from tersor.codecs.options import DecodeOptions, Option, Options, parse_region
 
 LEAST_BLOCK, MOST_BLOCK = 4096, 1 << 22
 BLOCK_CELLS = 1 << 21
+PICTURES_FROM = 3  # effort at which pictures.py codes what it can
 
 
 class LosslessEncodeOptions(TypedDict, total=False):
@@ -15,7 +16,21 @@ class LosslessEncodeOptions(TypedDict, total=False):
 
     block: Annotated[
         int | None,
-        Option("most cells of a block", low=LEAST_BLOCK, high=MOST_BLOCK, default=BLOCK_CELLS, unit="cells"),
+        Option(
+            "most samples of a block or tile, if not what suits the signal",
+            low=LEAST_BLOCK,
+            high=MOST_BLOCK,
+            unit="samples",
+        ),
+    ]
+    effort: Annotated[
+        int | None,
+        Option(
+            f"from {PICTURES_FROM}, pictures take a tenth less space and ten times as long",
+            low=1,
+            high=9,
+            default=3,
+        ),
     ]
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from tersor.codecs.image.tiles import Rect
 from tersor.errors import BitstreamError
 
 
@@ -23,18 +22,22 @@ def encode_alpha(plane: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def decode_alpha(chunk: bytes, area: Rect, deep: bool, name: str) -> NDArray[Any]:
-    """Raises: BitstreamError if it is no PNG plane of this size and depth."""
+def decode_alpha(chunk: bytes, size: tuple[int, int], deep: bool, name: str) -> NDArray[Any]:
+    """The plane of a tile of size (height, width).
+
+    Raises:
+        BitstreamError: it is no PNG plane of this size and depth.
+    """
     dtype = np.uint16 if deep else np.uint8
     if not chunk:
-        return np.full((area.height, area.width), np.iinfo(dtype).max, dtype)
+        return np.full(size, np.iinfo(dtype).max, dtype)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with PIL.Image.open(io.BytesIO(chunk), formats=["PNG"]) as im:
-                if im.size != (area.width, area.height) or im.mode != ("I;16" if deep else "L"):
+                if im.size != size[::-1] or im.mode != ("I;16" if deep else "L"):
                     raise BitstreamError(
-                        f"{name}: a plane of {im.size} {im.mode}, needed is {area.width}x{area.height}; "
+                        f"{name}: a plane of {im.size} {im.mode}, needed is {size[1]}x{size[0]}; "
                         "the file is damaged"
                     )
                 return np.array(im).astype(dtype)

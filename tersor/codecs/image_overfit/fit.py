@@ -1,0 +1,382 @@
+"""Fitting latents and networks to one picture: one iteration of gradient descent, on all cores.
+
+    y --soft rounding, noise--> q --entropy network--> bits
+                                q --upsampling, synthesis--> x, squared error
+    loss = mean squared error + lambda * bits / pixels (samples in 0..1)
+
+The work is cut into parts that depend on the picture alone, and their sums are added in order: the result
+does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.codecs.image_overfit import fit_picture_loops as picture
+from tersor.codecs.image_overfit import fit_rate_loops as rate_loops
+from tersor.codecs.image_overfit.layout import LEVELS, PAD, Grids, Tiling, level_size
+from tersor.codecs.image_overfit.network import ENTROPY, REACH, SYNTHESIS, Floats, Parameters, Shape
+from tersor.codecs.parallel import side_by_side
+
+GAIN = 16.0  # G: latents are stored as y / 16: one learning rate suits them and the networks (Cool-Chic 5)
+NOISE_POOL = 1 << 20  # G: random numbers that rows draw from, each at a random place
+LATENT_LIMIT = 127  # F: latents are bytes
+LATENTS_A_PART = 1 << 17  # G
+BAND = 16  # rows of a sampled band
+
+
+@dataclass(slots=True)
+class Result:
+    """One evaluation.
+
+    Attributes:
+        bits: of the latents, by level.
+        mse: mean squared error, samples in 0..1.
+    """
+
+    bits: NDArray[np.float64]
+    mse: float
+
+    def loss(self, lam: float, pixels: int) -> float:
+        return self.mse + lam * float(self.bits.sum()) / pixels
+
+
+def _edges(weights: NDArray[Any], parts: int) -> list[tuple[int, int]]:
+    """Ranges of items with about equal sums of weights."""
+    ends = np.cumsum(weights)
+    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, parts) / parts)
+    return list(itertools.pairwise([0, *np.unique(np.clip(cuts, 1, len(weights))).tolist(), len(weights)]))
+
+
+class Fit:
+    """A picture, its latents and networks on the way to each other.
+
+    Args:
+        target: float32 [C, H, W], 0..1; C is 1 or 3.
+        tile: side of a tile, a multiple of 64 pixels.
+        shape: of the networks.
+        parameters: of the networks; changed in place.
+        rng: of the noise.
+    """
+
+    def __init__(
+        self, target: Floats, tile: int, shape: Shape, parameters: Parameters, rng: np.random.Generator
+    ) -> None:
+        self.target, self.shape, self.parameters, self.rng = target, shape, parameters, rng
+        colours, height, width = target.shape
+        self.pixels = height * width
+        self.tiling = tiling = Tiling(width, height, tile)
+        self.boxes = [tiling.box(t) for t in range(len(tiling))]
+        self.grids = g = Grids([(b - t, r - x) for t, x, b, r in self.boxes], shape.first)
+        self.y, self.m, self.v, self.q, self.dq = (np.zeros(g.size, np.float32) for _ in range(5))
+        self.steps = 0
+        self._noise = rng.standard_normal(NOISE_POOL + max(width, 64), dtype=np.float32)
+        self._planes()
+        self._rows()
+        self._blocks()
+        parts = max(1, min(16, -(-g.cells // LATENTS_A_PART)))
+        self._row_parts = _edges(self.rows[:, 2], parts)
+        self._block_parts = _edges(self._block_sizes, parts)
+        self._picture_parts = _edges(np.ones(height), min(parts, height))
+        self._gy = np.zeros((len(self._block_parts), g.size), np.float32)
+        self._u = [np.zeros((colours, height + 2, width + 2), np.float32) for _ in range(2)]
+        self._g = [np.zeros((colours, height + 4, width + 4), np.float32) for _ in range(2)]
+
+    def _planes(self) -> None:
+        """Levels as planes [channels, h, w] in one flat array: a level's own plane, then those of all coarser
+        ones, upsampled.
+        """
+        _, height, width = self.target.shape
+        shapes = [
+            (LEVELS - max(v, self.shape.first), level_size(height, v), level_size(width, v))
+            for v in range(LEVELS)
+        ]
+        shapes[0] = (8, height, width)
+        starts = [0, *np.cumsum([c * h * w for c, h, w in shapes]).tolist()]
+        flat, gradient = (np.zeros(starts[-1], np.float32) for _ in range(2))
+        cuts = list(zip(starts, starts[1:], shapes, strict=False))
+        self.plane_starts = starts
+        self.flat, self.gflat = flat, gradient
+        self.stack = [flat[a:b].reshape(s) for a, b, s in cuts]
+        self.gstack = [gradient[a:b].reshape(s) for a, b, s in cuts]
+        self.scratch = [
+            np.zeros((s.shape[0], d.shape[1], s.shape[2]), np.float32)
+            for d, s in itertools.pairwise(self.stack)
+        ]
+
+    def _rows(self) -> None:
+        """Where each row of each grid lies in the padded array and in its level's plane."""
+        rows = []
+        for i in range(len(self.grids)):
+            tile, level = i // self.grids.count, int(self.grids.level[i])
+            top, left = self.boxes[tile][0] >> level, self.boxes[tile][1] >> level
+            w = self.stack[level].shape[2]
+            for r in range(int(self.grids.height[i])):
+                a = int(self.grids.offset[i] + r * self.grids.stride[i])
+                rows.append((a, self.plane_starts[level] + (top + r) * w + left, int(self.grids.width[i])))
+        self.rows = np.array(rows, np.int64)
+
+    def _blocks(self) -> None:
+        """Blocks of up to 256 latents of one grid, as segments of its rows."""
+        segments: list[tuple[int, int, int, int]] = []
+        blocks: list[tuple[int, int]] = []
+        sizes: list[int] = []
+        for i in range(len(self.grids)):
+            begin, room = len(segments), rate_loops.BLOCK
+            for r in range(int(self.grids.height[i])):
+                c, w = 0, int(self.grids.width[i])
+                while c < w:
+                    n = min(w - c, room)
+                    if n < w - c:
+                        n -= n % rate_loops.ALIGN
+                    if n:
+                        segments.append((i, r, c, n))
+                    c, room = c + n, room - n
+                    if c < w or not room:
+                        blocks.append((begin, len(segments)))
+                        sizes.append(rate_loops.BLOCK - room)
+                        begin, room = len(segments), rate_loops.BLOCK
+            if begin < len(segments):
+                blocks.append((begin, len(segments)))
+                sizes.append(rate_loops.BLOCK - room)
+        self._segments, self._block_table = np.array(segments, np.int64), np.array(blocks, np.int64)
+        self._block_sizes = np.array(sizes)
+        self._parents = self.grids.count - 1 - np.arange(len(self.grids), dtype=np.int64) % self.grids.count
+        self._reach = np.array(REACH[: self.shape.around], np.int64)
+
+    def _padded(self, source: Parameters) -> tuple[rate_loops.Entropy, picture.Synthesis]:
+        """The networks with the sides the loops want."""
+        sides = {
+            "wf": (self.shape.levels, self.shape.features, 8),
+            "w3": (4, self.shape.width),
+            "s": (4, self.shape.width),
+            "b3": (4,),
+        }
+        sides |= {"v1": (self.shape.hidden, 8), "v2": (4, self.shape.hidden), "c2": (4,), "t": (4, 8)}
+
+        def pad(name: str) -> Floats:
+            if name not in sides:
+                return np.ascontiguousarray(source[name])
+            out = np.zeros(sides[name], np.float32)
+            out[tuple(slice(n) for n in source[name].shape)] = source[name]
+            return out
+
+        return rate_loops.Entropy(*map(pad, ENTROPY)), picture.Synthesis(*map(pad, SYNTHESIS))
+
+    def step(self, lam: float, temperature: float, deviation: float) -> tuple[Result, Parameters]:
+        """One soft-rounded, noisy forward and backward pass; -> (result, gradient of the networks). `move`
+        uses that of the latents.
+
+        Args:
+            temperature: of soft rounding; 0 rounds, and gives latents no gradient.
+        """
+        self._quantise(temperature, deviation)
+        entropy, synthesis = self._padded(self.parameters)
+        self._upsample(0)
+        grads = [(np.zeros(LEVELS), _zeros(entropy)) for _ in self._block_parts]
+        finest = len(self.stack[1])
+
+        def work(i: int) -> None:  # planes of the finest level, then the rate: independent of each other
+            if i < finest:
+                self._up(0, i, i + 1)
+            else:
+                part = i - finest
+                self._rate(self._block_table, self._block_parts[part], entropy, part, *grads[part], True)
+
+        side_by_side(work, range(finest + len(grads)))
+        bits = sum((g[0] for g in grads), np.zeros(LEVELS))
+        result = Result(bits, self._distortion(synthesis, 2 / self.target.size))
+        ends = [_zeros(synthesis) for _ in self._picture_parts]
+        self._back(synthesis, ends)
+        out = self._sum_up([g[1] for g in grads], ENTROPY, lam / self.pixels) | self._sum_up(
+            ends, SYNTHESIS, 1
+        )
+        out["k"] = self._up_back(self.parameters["k"])
+        if not temperature:
+            self._gy.fill(0)
+        return result, out
+
+    def evaluate(self) -> Result:
+        """Rounded latents, pixels of 8 bits."""
+        self.round()
+        return Result(self.rate(), self.distortion())
+
+    def round(self) -> None:
+        """Set q to the rounded latents, for `rate` and `distortion`."""
+        self._quantise(0, 0)
+
+    def rate(self, every: int = 1) -> NDArray[np.float64]:
+        """Bits of q by level, of every so many blocks."""
+        entropy, _ = self._padded(self.parameters)
+        blocks = np.ascontiguousarray(self._block_table[::every])
+        none = _zeros(entropy)
+        parts = _edges(np.ones(len(blocks)), len(self._block_parts))
+
+        def part(edge: tuple[int, int]) -> NDArray[np.float64]:
+            bits = np.zeros(LEVELS)
+            self._rate(blocks, edge, entropy, 0, bits, none, False)
+            return bits
+
+        return np.asarray(sum(side_by_side(part, parts)))
+
+    def distortion(self, upsample: bool = True, every: int = 1) -> float:
+        """Mean squared error of pixels of 8 bits; of every so many bands of 16 rows, and with the planes of
+        the last call unless `upsample`.
+        """
+        _, synthesis = self._padded(self.parameters)
+        if upsample:
+            self._upsample(0)
+            side_by_side(lambda c: self._up(0, c, c + 1), range(len(self.stack[1])))
+        if every == 1:
+            return self._distortion(synthesis, 0)
+        height = self.target.shape[1]
+        u, w = self._u
+
+        def band(top: int) -> float:
+            bottom = min(top + BAND, height)
+            picture.pointwise(max(top - 2, 0), min(bottom + 2, height), self.stack[0], synthesis, u)
+            picture.first_end(max(top - 1, 0), min(bottom + 1, height), u, synthesis, w)
+            return picture.second_end(top, bottom, w, synthesis, self.target, np.float32(0), self._g[0]) / (
+                bottom - top
+            )
+
+        bands = side_by_side(band, range(0, height, BAND * every))
+        return sum(bands) / len(bands) / (self.target.size / height)
+
+    def move(self, lam: float, rate: float, b1: float, b2: float) -> None:
+        """Adam on the latents."""
+        self.steps += 1
+        root = np.float32(1 / (1 - b2**self.steps) ** 0.5)
+        step = np.float32(rate / (1 - b1**self.steps))
+        factor, limit = np.float32(lam / self.pixels), np.float32(LATENT_LIMIT / GAIN)
+        one, two = np.float32(b1), np.float32(b2)
+
+        def part(edge: tuple[int, int]) -> None:
+            picture.adam(
+                *edge,
+                self.rows,
+                self.y,
+                self.m,
+                self.v,
+                self.dq,
+                self._gy,
+                factor,
+                self.gflat,
+                one,
+                two,
+                step,
+                root,
+                limit,
+            )
+
+        side_by_side(part, self._row_parts)
+
+    def _quantise(self, temperature: float, deviation: float) -> None:
+        start = (
+            self.rng.integers(0, NOISE_POOL, len(self.rows))
+            if temperature
+            else np.zeros(len(self.rows), np.int64)
+        )
+        soft = 0.0 if not temperature else 0.5 / np.tanh(0.5 / temperature)
+        twice = 0.0 if not temperature else 2 * 1.4426950408889634 / temperature
+        slope = 0.0 if not temperature else (soft / temperature) ** 2 * GAIN
+        numbers = [np.float32(v) for v in (GAIN, deviation, soft, twice, slope)]
+
+        def part(edge: tuple[int, int]) -> None:
+            picture.quantise(
+                *edge, self.rows, self.y, self._noise, start, *numbers, self.q, self.dq, self.flat
+            )
+
+        side_by_side(part, self._row_parts)
+
+    def _upsample(self, last: int) -> None:
+        """Planes of all levels but `last`, from the coarsest on."""
+        for level in range(LEVELS - 2, last, -1):
+            self._up(level, 0, len(self.stack[level + 1]))
+
+    def _rate(
+        self, blocks: Any, edge: tuple[int, int], net: Any, part: int, bits: Any, grad: Any, want: bool
+    ) -> None:
+        g = self.grids
+        rate_loops.rate(
+            *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach,
+            net, self._gy[part], grad, want, bits,
+        )  # fmt: skip
+
+    def _distortion(self, net: picture.Synthesis, slope: float) -> float:
+        """Mean squared error, from the planes at full resolution; keeps what the way back needs."""
+        u, w = self._u
+        s = np.float32(slope)
+        self._over_rows(lambda a, b: picture.pointwise(a, b, self.stack[0], net, u))
+        self._over_rows(lambda a, b: picture.first_end(a, b, u, net, w))
+        squares = self._over_rows(lambda a, b: picture.second_end(a, b, w, net, self.target, s, self._g[0]))
+        return float(sum(squares)) / self.target.size
+
+    def _over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
+        return side_by_side(lambda edge: work(*edge), self._picture_parts)
+
+    def _back(self, net: picture.Synthesis, grads: list[picture.Synthesis]) -> None:
+        """Through the 3x3 ends and the pointwise synthesis, to the gradient of the finest planes."""
+        (u, w), (g2, g1) = self._u, self._g
+        jobs = list(zip(self._picture_parts, grads, strict=True))
+        side_by_side(lambda j: picture.conv_back(*j[0], w, net.k2, g2, j[1].k2, j[1].d2, True, g1), jobs)
+        side_by_side(lambda j: picture.conv_back(*j[0], u, net.k1, g1, j[1].k1, j[1].d1, False, g2), jobs)
+        side_by_side(
+            lambda j: picture.pointwise_back(*j[0], self.stack[0], net, g2, self.gstack[0], j[1]), jobs
+        )
+
+    def _own(self, level: int) -> int:
+        """Planes of a level that are not upsampled."""
+        return int(level >= self.shape.first)
+
+    def _up(self, level: int, first: int, last: int) -> None:
+        """Upsample channels first..last of the next coarser level's planes."""
+        source = self.stack[level + 1]
+        to = self.stack[level][self._own(level) : self._own(level) + len(source)]
+        picture.up(first, last, source, self.parameters["k"][level], to, self.scratch[level])
+
+    def _up_back(self, kernels: Floats) -> Floats:
+        gradient = np.zeros_like(kernels)
+        for level in range(LEVELS - 1):
+            source, own = self.stack[level + 1], self._own(level)
+            g, gx = self.gstack[level][own : own + len(source)], self.gstack[level + 1]
+            parts = [np.zeros(4, np.float32) for _ in source]
+
+            def back(
+                c: int,
+                level: int = level,
+                source: Floats = source,
+                g: Floats = g,
+                gx: Floats = gx,
+                parts: list[Floats] = parts,
+            ) -> None:
+                picture.up_back(c, c + 1, source, kernels[level], self.scratch[level], g, gx, parts[c])
+
+            if level < 2:
+                side_by_side(back, range(len(source)))
+            else:
+                for c in range(len(source)):
+                    back(c)
+            gradient[level] = sum(parts)
+        return gradient
+
+    def _sum_up(self, parts: list[Any], names: tuple[str, ...], factor: float) -> Parameters:
+        """Gradients of all parts, without the padding."""
+        out = {}
+        for i, name in enumerate(names):
+            total = np.float32(factor) * sum(p[i] for p in parts)
+            out[name] = total[tuple(slice(n) for n in self.parameters[name].shape)]
+        return out
+
+
+def _zeros(net: Any) -> Any:
+    return type(net)(*(np.zeros_like(v) for v in net))
+
+
+assert max(max(-r, abs(c)) for r, c in REACH) < PAD

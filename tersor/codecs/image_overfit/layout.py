@@ -1,0 +1,115 @@
+"""Where the latents of a picture lie: levels, tiles, and one padded array that holds every grid.
+
+A picture of W x H pixels has grids of integers at 1:1, 1:2, 1:4 ... of its resolution (levels 0, 1, 2 ...),
+each half the one before, rounded up. Tiles cut all levels at the same places: a tile's side is a multiple of
+64 pixels, so that its part of every level begins on a whole latent. The entropy network never looks across a
+tile's border.
+
+    grid (tile, level): rows of `width` latents, PAD zeros around them on three sides, at `offset` of one flat
+    array
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.errors import BitstreamError
+
+PAD = 4  # F: causal contexts reach 3 rows up and 3 columns to either side; one more keeps rows apart
+LEVELS = 7  # F: the coarsest level is 1:64
+TILE_UNIT = 1 << (LEVELS - 1)  # F
+Box = tuple[int, int, int, int]  # top, left, bottom, right; half open
+
+
+def level_size(n: int, level: int) -> int:
+    """Latents along a side of n pixels at a level: n / 2^level, rounded up."""
+    return -(-n >> level)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tiles of `tile` pixels, numbered row by row; the last of a row or column may be smaller.
+
+    Attributes:
+        width, height: of the picture, in pixels.
+        tile: side of a tile in pixels, a multiple of 64.
+    """
+
+    width: int
+    height: int
+    tile: int
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.tile)
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.tile)
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def box(self, index: int) -> Box:
+        """Pixels of a tile."""
+        row, column = divmod(index, self.columns)
+        top, left = row * self.tile, column * self.tile
+        return top, left, min(top + self.tile, self.height), min(left + self.tile, self.width)
+
+    def touching(self, box: Box) -> list[int]:
+        """Tiles that share a pixel with a box inside the picture."""
+        top, left, bottom, right = box
+        rows = range(top // self.tile, -(-bottom // self.tile))
+        return [r * self.columns + c for r in rows for c in range(left // self.tile, -(-right // self.tile))]
+
+
+class Grids:
+    """Grids of some tiles, fine to coarse within each tile, in one padded flat array.
+
+    Args:
+        sizes: (height, width) of each tile in pixels.
+        first: the finest level, 0 or 1.
+
+    Attributes:
+        count: levels of a tile.
+        level, height, width, stride, offset: int64 [grids]; grid `tile * count + i` is level `first + i` of a
+            tile. `offset` is where its first latent lies, `stride` the distance of two rows.
+        size: of the flat array.
+    """
+
+    def __init__(self, sizes: list[tuple[int, int]], first: int) -> None:
+        self.first, self.count = first, LEVELS - first
+        levels = range(first, LEVELS)
+        self.level = np.array([v for _ in sizes for v in levels], np.int64)
+        self.height = np.array([level_size(h, v) for h, _ in sizes for v in levels], np.int64)
+        self.width = np.array([level_size(w, v) for _, w in sizes for v in levels], np.int64)
+        self.stride = self.width + 2 * PAD
+        spans = (self.height + PAD) * self.stride
+        starts = np.concatenate([[0], np.cumsum(spans)])
+        self.offset = starts[:-1] + PAD * self.stride + PAD
+        self.size = int(starts[-1]) + PAD
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+    @cached_property
+    def cells(self) -> int:
+        """Latents in all, without padding."""
+        return int((self.height * self.width).sum())
+
+    def view(self, flat: NDArray[Any], grid: int) -> NDArray[Any]:
+        """One grid of a flat array, [height, width], not copied."""
+        h, w, s, o = (int(v[grid]) for v in (self.height, self.width, self.stride, self.offset))
+        return np.lib.stride_tricks.as_strided(flat[o:], (h, w), (s * flat.itemsize, flat.itemsize))
+
+
+def check_box(box: Box, what: str) -> Box:
+    """Raises: BitstreamError if a box is empty."""
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise BitstreamError(f"{what}: an empty box {box}; the file is damaged")
+    return box
