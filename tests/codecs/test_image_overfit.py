@@ -313,9 +313,7 @@ def test_weights_too_large_are_tamed_before_they_are_frozen() -> None:
 
 
 def test_the_largest_latents_and_large_weights_do_not_overflow() -> None:
-    """Weights of one half, latents at their limit: what comes back is what went in (and numpy warns of
-    overflow).
-    """
+    """Weights of one half, latents at their limit: what comes back is what went in."""
     rng = np.random.default_rng(8)
     network = random_network(SMALL, rng, 0.3)
     for g, e in network.steps.items():
