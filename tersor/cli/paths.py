@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from tersor.errors import SignalError
+from tersor.files.kinds import FOLDER
 
-FOLDER = ".zarr"  # stores that are folders but count as files
 MOST_NAMED = 10  # G: file names in one line
 # packages that teach Pillow a format
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}

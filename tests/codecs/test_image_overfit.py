@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +141,20 @@ def plain_conv(x: Tensor, k: Tensor, d: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("size", "first", "colours"), [((150, 203), 0, 3), ((149, 130), 1, 1), ((20, 9), 0, 3)]
+    ("size", "first", "colours", "tile"),
+    [((150, 203), 0, 3, 64), ((149, 130), 1, 1, 256), ((20, 9), 0, 3, 64)],
 )
-def test_the_fused_passes_are_the_plain_network(size: tuple[int, int], first: int, colours: int) -> None:
+def test_the_fused_passes_are_the_plain_network(
+    size: tuple[int, int], first: int, colours: int, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "LATENTS_A_PART", 3000)  # several parts, of whole tiles or not
     rng = np.random.default_rng(1)
     shape = Shape(around=12, features=4, hidden=16, colours=colours, first=first)
     parameters = initial(shape, rng, np.full(shape.colours, 0.5, np.float32))
     for v in parameters.values():
         v += (0.03 * rng.standard_normal(v.shape)).astype(np.float32)
     parameters["b3"][1] = 0
-    fit = Fit(rng.random((colours, *size), dtype=np.float32), 64, shape, parameters, rng)
+    fit = Fit(rng.random((colours, *size), dtype=np.float32), tile, shape, parameters, rng)
     for i in range(len(fit.grids)):
         fit.grids.view(fit.y, i)[:] = 0.1 * rng.standard_normal(fit.grids.view(fit.y, i).shape)
     result, gradients = fit.step(1e-3, 0.3, 0.2)
@@ -198,15 +203,15 @@ def test_a_fit_ends_when_it_is_told_to(codec: ImageOverfitCodec, photo: NDArray[
 
     def watch(status: Status) -> bool:
         seen.append(status)
-        return status.iteration >= 40
+        return status.iteration >= 100
 
     file = codec.encode_batch([photo], effort=9, preset="fast", watch=watch)[0]
-    assert seen[-1].iteration == 40
+    assert seen[-1].iteration == 100
     assert codec.decode_batch([file])[0].samples.shape == photo.shape
-    seen.clear()
-    codec.encode_batch([photo], effort=9, preset="fast", time_limit=1.0, watch=lambda s: seen.append(s))
-    assert seen[-1].iteration < 5000
-    assert seen[-1].seconds < 10
+    began = time.monotonic()
+    file = codec.encode_batch([photo], effort=9, preset="fast", time_limit=1.0)[0]
+    assert time.monotonic() - began < 60  # 40 000 iterations would take many minutes
+    assert codec.decode_batch([file])[0].samples.shape == photo.shape
 
 
 def test_rate_and_quality_stay_where_they_are(

