@@ -126,7 +126,8 @@ class Codec:
         return cast(Opened, self._can("open")(file, progress=progress, **options))
 
     def stream(self, **options: Any) -> Any:
-        """Encode a signal as it comes; of sound see `tersor.codecs.audio.stream.AudioStream`.
+        """Encode a signal as it comes; see `tersor.codecs.audio.stream.AudioStream` and
+        `tersor.codecs.video.stream.VideoStream`.
 
         Raises:
             SignalError: the codec has no streams.
@@ -174,7 +175,8 @@ def encode(
         x: a path of a picture, sound or array file; an Image, Audio, Field, FieldSet or dict of arrays. For
             "image" also the bytes of an image file, a Pillow image, numpy [H, W] or [H, W, C], or torch
             [C, H, W], uint8 or uint16; for "field" and "lossless" any numeric array; for "audio" the bytes of
-            a sound file, or an array [samples, channels] with rate=.
+            a sound file, or an array [samples, channels] with rate=; for "video" RGB frames [T, H, W, 3] with
+            fps=.
         codec: name of the codec; None for that of the signal's type or the file's suffix, else image.
         device: "auto", "cpu" or "cuda".
         threads: at work at a time; all cores if None.
@@ -196,8 +198,8 @@ def decode(
     progress: Progress | None = None,
     **options: Unpack[AnyDecodeOptions],
 ) -> Any:
-    """Decode the bytes of a .tsr file to an Image, a Field, a FieldSet or an Audio; `np.asarray(result)` is
-    the samples.
+    """Decode the bytes of a .tsr file to an Image, a Field, a FieldSet, an Audio, a Video or Tensors;
+    `np.asarray(result)` is the samples.
 
     Args:
         data: the file.

@@ -130,11 +130,11 @@ def parser() -> argparse.ArgumentParser:
         help="time encoding and decoding, with the split by stage",
         description="Time encoding and decoding; medians.",
     )
-    q.add_argument("--codec", default="image", help="image, field or audio (default image)")
+    q.add_argument("--codec", default="image", help="image, field, audio or video (default image)")
     q.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of images, of .npy files or of sounds; default: some that the command makes",
+        help="folder of images, of .npy files, sounds or videos; default: some that the command makes",
     )
     q.add_argument(
         "--rel-error",

@@ -441,7 +441,8 @@ def in_memory(source: VideoSource, *, audio: bool = True) -> Video:
 def whole_sound(sound: AudioSource) -> Audio:
     """All blocks of a sound, joined."""
     parts = list(sound.blocks()) or [np.zeros((0, sound.channels), sound.dtype)]
-    return Audio(samples=np.ascontiguousarray(np.concatenate(parts)), rate=sound.rate, bits=sound.bits)
+    samples, layout = np.ascontiguousarray(np.concatenate(parts)), getattr(sound, "layout", "")
+    return Audio(samples=samples, rate=sound.rate, bits=sound.bits, layout=layout)
 
 
 def sound_start(source: Path | bytes) -> Fraction | None:

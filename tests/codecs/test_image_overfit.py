@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tersor.codecs.image_overfit import encode as encoder
 from tersor.codecs.image_overfit import fit as fitting
 from tersor.codecs.image_overfit.codec import ImageOverfitCodec
 from tersor.codecs.image_overfit.fit import Fit
-from tersor.codecs.image_overfit.frozen import GROUPS, STEP_MAX, Quantised, bounds, used
+from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, Quantised, bounds, tame, used
 from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.laplace import FRACTIONS, SCALES, TOTAL, tables
 from tersor.codecs.image_overfit.latents import LatentCoder
@@ -140,16 +141,20 @@ def plain_conv(x: Tensor, k: Tensor, d: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("size", "first", "colours"), [((150, 203), 0, 3), ((149, 130), 1, 1), ((20, 9), 0, 3)]
+    ("size", "first", "colours", "tile"),
+    [((150, 203), 0, 3, 64), ((149, 130), 1, 1, 256), ((20, 9), 0, 3, 64)],
 )
-def test_the_fused_passes_are_the_plain_network(size: tuple[int, int], first: int, colours: int) -> None:
+def test_the_fused_passes_are_the_plain_network(
+    size: tuple[int, int], first: int, colours: int, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "LATENTS_A_PART", 3000)  # several parts, of whole tiles or not
     rng = np.random.default_rng(1)
     shape = Shape(around=12, features=4, hidden=16, colours=colours, first=first)
     parameters = initial(shape, rng, np.full(shape.colours, 0.5, np.float32))
     for v in parameters.values():
         v += (0.03 * rng.standard_normal(v.shape)).astype(np.float32)
     parameters["b3"][1] = 0
-    fit = Fit(rng.random((colours, *size), dtype=np.float32), 64, shape, parameters, rng)
+    fit = Fit(rng.random((colours, *size), dtype=np.float32), tile, shape, parameters, rng)
     for i in range(len(fit.grids)):
         fit.grids.view(fit.y, i)[:] = 0.1 * rng.standard_normal(fit.grids.view(fit.y, i).shape)
     result, gradients = fit.step(1e-3, 0.3, 0.2)
@@ -198,15 +203,15 @@ def test_a_fit_ends_when_it_is_told_to(codec: ImageOverfitCodec, photo: NDArray[
 
     def watch(status: Status) -> bool:
         seen.append(status)
-        return status.iteration >= 40
+        return status.iteration >= 100
 
     file = codec.encode_batch([photo], effort=9, preset="fast", watch=watch)[0]
-    assert seen[-1].iteration == 40
+    assert seen[-1].iteration == 100
     assert codec.decode_batch([file])[0].samples.shape == photo.shape
-    seen.clear()
-    codec.encode_batch([photo], effort=9, preset="fast", time_limit=1.0, watch=lambda s: seen.append(s))
-    assert seen[-1].iteration < 5000
-    assert seen[-1].seconds < 10
+    began = time.monotonic()
+    file = codec.encode_batch([photo], effort=9, preset="fast", time_limit=1.0)[0]
+    assert time.monotonic() - began < 60  # 40 000 iterations would take many minutes
+    assert codec.decode_batch([file])[0].samples.shape == photo.shape
 
 
 def test_rate_and_quality_stay_where_they_are(
@@ -297,13 +302,31 @@ def test_the_integer_networks_do_what_the_floats_do() -> None:
     assert ((samples / 255 - target.transpose(1, 2, 0)) ** 2).mean() == pytest.approx(result.mse, rel=1e-3)
 
 
-def test_sums_stay_inside_their_bounds() -> None:
-    """With the largest weights that pass, and the largest activations, 64-bit sums agree."""
+def test_weights_too_large_are_tamed_before_they_are_frozen() -> None:
     rng = np.random.default_rng(4)
+    for name in ("w1", "w3", "v1", "v2", "t", "k", "k1", "wf", "c1"):
+        p = initial(SMALL, rng, np.full(3, 0.5, np.float32))
+        p[name][:] = np.inf if name == "c1" else 200
+        tame(p)
+        fixed = {k: np.rint(v.astype(np.float64) * (1 << BITS[k])).astype(np.int64) for k, v in p.items()}
+        assert max(bounds(fixed).values()) < 1 << 31, name
+
+
+def test_the_largest_latents_and_large_weights_do_not_overflow() -> None:
+    """Weights of one half, latents at their limit: what comes back is what went in."""
+    rng = np.random.default_rng(8)
     network = random_network(SMALL, rng, 0.3)
-    limits = bounds(network.fixed(SMALL))
-    assert max(limits.values()) < 1 << 31
-    assert limits["samples"] > 1 << 20
+    for g, e in network.steps.items():
+        for n in g:
+            if n not in ("k", "c2", "d1", "d2", "b3"):
+                halves = rng.choice([-1, 1], network.values[n].shape) << (e - 1)
+                network.values[n] = (halves * used(n, SMALL)).astype(np.int32)
+    fixed = network.fixed(SMALL)
+    levels = [rng.choice([-127, 127], v.shape).astype(np.int8) for v in random_latents(rng, 70, 50, 0)]
+    coder = LatentCoder(fixed, SMALL)
+    back = coder.decode(coder.encode(levels), (70, 50), "tile")
+    assert all(np.array_equal(a, b) for a, b in zip(levels, back, strict=True))
+    assert Synthesis(fixed, SMALL).samples(levels, 70, 50, np.uint8).shape == (70, 50, 3)
 
 
 # Files

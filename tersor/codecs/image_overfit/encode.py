@@ -1,8 +1,7 @@
 """A picture to the chunks of its file: fit, freeze, code, check.
 
-samples --float, 0..1--> Fit: latents and networks --schedule--> rounded latents, networks as integers
-        --LatentCoder with the integer networks--> payload of each tile
-payloads --the decoder's own path--> samples, from which the reported error comes
+samples --float, 0..1--> several starts, the best --> latents and networks --schedule--> rounded latents,
+networks as integers --LatentCoder--> payload of each tile, decoded once before it is given away
 """
 
 from __future__ import annotations
@@ -15,21 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.alpha import encode_alpha
+from tersor.codecs.hidden import filled
 from tersor.codecs.image_overfit import schedule
 from tersor.codecs.image_overfit.fit import Fit
 from tersor.codecs.image_overfit.frozen import GROUPS, Quantised
 from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.latents import LatentCoder, Latents
 from tersor.codecs.image_overfit.network import PRESETS, Floats, Shape, initial
-from tersor.codecs.image_overfit.network_bytes import write_network
+from tersor.codecs.image_overfit.network_bytes import read_network, write_network
 from tersor.codecs.image_overfit.optimise import Soap
 from tersor.codecs.image_overfit.options import Plan
 from tersor.codecs.image_overfit.quantise import STAGES, Freezer
 from tersor.codecs.image_overfit.schedule import Clock, Status
 from tersor.codecs.parallel import Progress, side_by_side
+from tersor.errors import BoundError
 from tersor.signals import Image
 
-SEED = 0
+STARTS, STARTS_FROM = 3, 1000  # G: starts at most; one more for so many iterations
+START_ITERATIONS, START_PIXELS = 60, 1 << 22  # G: of a start; larger pictures have one, for memory
+START_SHARE = 0.1  # G: of the time limit, after which no other start is tried
 NETWORK_BITS = 6000  # G: what networks take, for a target in bits before they are coded
 WATCH_EVERY = 10
 SMOOTHING = 0.9  # of the figures that lambda and watchers see
@@ -68,8 +71,10 @@ def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[O
         shape=shape,
     )
     fitted = fit_picture(target_of(image, colours), plan, shape, progress)
-    coder = LatentCoder(fitted.network.fixed(shape), shape)
-    chunks = [write_network(fitted.network, shape), *side_by_side(coder.encode, fitted.tiles)]
+    chunks = [write_network(fitted.network, shape)]
+    coder = LatentCoder(read_network(chunks[0], shape).fixed(shape), shape)
+    chunks += side_by_side(coder.encode, fitted.tiles)
+    _verify(header, coder, chunks, fitted)
     if header.alpha:
         for t in range(len(header.tiling)):
             top, left, bottom, right = header.tiling.box(t)
@@ -77,41 +82,88 @@ def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[O
     return header, chunks
 
 
+def _verify(header: OverfitHeader, coder: LatentCoder, chunks: list[bytes], fitted: Fitted) -> None:
+    """Decode what was coded.
+
+    Raises:
+        BoundError: other latents come back.
+    """
+
+    def same(tile: int) -> bool:
+        top, left, bottom, right = header.tiling.box(tile)
+        back = coder.decode(chunks[1 + tile], (bottom - top, right - left), f"tile {tile}")
+        return all(np.array_equal(a, b) for a, b in zip(back, fitted.tiles[tile], strict=True))
+
+    if not all(side_by_side(same, range(len(header.tiling)))):
+        raise BoundError(
+            "the latents of a tile did not come back; a fault of tersor, and nothing was written"
+        )
+
+
 def target_of(image: Image, colours: int) -> Floats:
-    """float32 [C, H, W], 0..1, of the colours."""
+    """float32 [C, H, W], 0..1, of the colours; where alpha is 0 they are free."""
     peak = np.float32(np.iinfo(image.samples.dtype).max)
-    return np.ascontiguousarray(image.samples[..., :colours].transpose(2, 0, 1).astype(np.float32) / peak)
+    colour = image.samples[..., :colours].astype(np.float32)
+    if image.samples.shape[2] > colours:
+        colour = filled(colour, image.samples[..., -1] > 0)
+    return np.ascontiguousarray(colour.transpose(2, 0, 1) / peak)
 
 
 def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:
     """Fit, freeze and refine; target float32 [C, H, W], 0..1."""
-    rng = np.random.default_rng(SEED)
-    fit = Fit(target, plan.tile, shape, initial(shape, rng, target.mean((1, 2))), rng)
-    course = _Course(fit, plan, progress)
-    course.soft_phase()
+    course = _best_start(target, plan, shape, progress)
+    course.soft_phase(plan.iterations)
     network = course.still_phase()
-    g = fit.grids
-    levels = [np.ascontiguousarray(g.view(fit.q, i).astype(np.int8)) for i in range(len(g))]
+    g, q = course.fit.grids, course.fit.q
+    levels = [np.ascontiguousarray(g.view(q, i).astype(np.int8)) for i in range(len(g))]
     tiles = [levels[i : i + g.count] for i in range(0, len(levels), g.count)]
     return Fitted(network, tiles, course.lam, course.clock.done)
+
+
+def _best_start(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> _Course:
+    """The most promising of some starts: one in ten or twenty goes astray in its first iterations and never
+    recovers.
+    """
+    pixels = target.shape[1] * target.shape[2]
+    starts = 1 if pixels > START_PIXELS else min(STARTS, 1 + plan.iterations // STARTS_FROM)
+    clock, best = Clock(plan.iterations, plan.time_limit), None
+    for seed in range(starts):
+        rng = np.random.default_rng(seed)
+        fit = Fit(target, plan.tile, shape, initial(shape, rng, target.mean((1, 2))), rng)
+        course = _Course(fit, plan, progress, Clock(plan.iterations, plan.time_limit, clock.begin))
+        if starts > 1:
+            course.quiet = True
+            course.soft_phase(START_ITERATIONS)
+        if best is None or course.loss < best.loss:
+            best = course
+        if clock.way > START_SHARE:
+            break
+    assert best is not None
+    best.quiet = False
+    return best
 
 
 class _Course:
     """One fit on its way."""
 
-    def __init__(self, fit: Fit, plan: Plan, progress: Progress | None) -> None:
+    def __init__(self, fit: Fit, plan: Plan, progress: Progress | None, clock: Clock) -> None:
         self.fit, self.plan, self.progress = fit, plan, progress
         self.lam = plan.lam
-        self.clock = Clock(plan.iterations, plan.time_limit)
+        self.clock = clock
         self.optimiser = Soap()
-        self.stopped = False
+        self.stopped, self.quiet = False, False
         self._figures: NDArray[Any] | None = None
 
-    def soft_phase(self) -> None:
-        """Latents and networks together."""
+    @property
+    def loss(self) -> float:
+        """Of the last iterations."""
+        return np.inf if self._figures is None else float(self._figures[1] + self.lam * self._figures[0])
+
+    def soft_phase(self, until: int) -> None:
+        """Latents and networks together, up to an iteration."""
         clock = self.clock
         every = max(1, clock.iterations // schedule.STEERINGS)
-        while clock.way < schedule.SOFT and not self.stopped:
+        while clock.way < schedule.SOFT and clock.done < until and not self.stopped:
             way = clock.way
             rate = schedule.rates(way, clock.done)
             result, gradients = self.fit.step(self.lam, *schedule.softness(way))
@@ -154,6 +206,8 @@ class _Course:
         old = now if self._figures is None else self._figures
         self._figures = SMOOTHING * old + (1 - SMOOTHING) * now
         clock = self.clock
+        if self.quiet:
+            return
         if self.progress:
             self.progress(clock.done, clock.iterations)
         if self.plan.watch is None or clock.done % WATCH_EVERY:

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.codecs.image_overfit import fit_ends_loops as ends
 from tersor.codecs.image_overfit import fit_picture_loops as picture
 from tersor.codecs.image_overfit import fit_rate_loops as rate_loops
+from tersor.codecs.image_overfit.fit_tables import block_table, edges, row_table
 from tersor.codecs.image_overfit.layout import LEVELS, PAD, Grids, Tiling, level_size
 from tersor.codecs.image_overfit.network import ENTROPY, REACH, SYNTHESIS, Floats, Parameters, Shape
 from tersor.codecs.parallel import side_by_side
@@ -47,13 +49,6 @@ class Result:
         return self.mse + lam * float(self.bits.sum()) / pixels
 
 
-def _edges(weights: NDArray[Any], parts: int) -> list[tuple[int, int]]:
-    """Ranges of items with about equal sums of weights."""
-    ends = np.cumsum(weights)
-    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, parts) / parts)
-    return list(itertools.pairwise([0, *np.unique(np.clip(cuts, 1, len(weights))).tolist(), len(weights)]))
-
-
 class Fit:
     """A picture, its latents and networks on the way to each other.
 
@@ -78,13 +73,17 @@ class Fit:
         self.steps = 0
         self._noise = rng.standard_normal(NOISE_POOL + max(width, 64), dtype=np.float32)
         self._planes()
-        self._rows()
-        self._blocks()
+        self.rows = row_table(g, self.boxes, self.stack, self.plane_starts)
+        self._segments, self._block_table, self._block_sizes = block_table(g)
+        self._parents = g.count - 1 - np.arange(len(g), dtype=np.int64) % g.count
+        self._reach = np.array(REACH[: shape.around], np.int64)
         parts = max(1, min(16, -(-g.cells // LATENTS_A_PART)))
-        self._row_parts = _edges(self.rows[:, 2], parts)
-        self._block_parts = _edges(self._block_sizes, parts)
-        self._picture_parts = _edges(np.ones(height), min(parts, height))
-        self._gy = np.zeros((len(self._block_parts), g.size), np.float32)
+        self._row_parts = edges(self.rows[:, 2], parts)
+        # Parts of whole tiles never touch the same latents, so one array takes the gradient of all of them.
+        tiles = self._segments[self._block_table[:, 0], 0] // g.count if parts <= len(tiling) else None
+        self._block_parts = edges(self._block_sizes, parts, tiles)
+        self._picture_parts = edges(np.ones(height), min(parts, height))
+        self._gy = np.zeros((len(self._block_parts) if tiles is None else 1, g.size), np.float32)
         self._u = [np.zeros((colours, height + 2, width + 2), np.float32) for _ in range(2)]
         self._g = [np.zeros((colours, height + 4, width + 4), np.float32) for _ in range(2)]
 
@@ -109,46 +108,6 @@ class Fit:
             np.zeros((s.shape[0], d.shape[1], s.shape[2]), np.float32)
             for d, s in itertools.pairwise(self.stack)
         ]
-
-    def _rows(self) -> None:
-        """Where each row of each grid lies in the padded array and in its level's plane."""
-        rows = []
-        for i in range(len(self.grids)):
-            tile, level = i // self.grids.count, int(self.grids.level[i])
-            top, left = self.boxes[tile][0] >> level, self.boxes[tile][1] >> level
-            w = self.stack[level].shape[2]
-            for r in range(int(self.grids.height[i])):
-                a = int(self.grids.offset[i] + r * self.grids.stride[i])
-                rows.append((a, self.plane_starts[level] + (top + r) * w + left, int(self.grids.width[i])))
-        self.rows = np.array(rows, np.int64)
-
-    def _blocks(self) -> None:
-        """Blocks of up to 256 latents of one grid, as segments of its rows."""
-        segments: list[tuple[int, int, int, int]] = []
-        blocks: list[tuple[int, int]] = []
-        sizes: list[int] = []
-        for i in range(len(self.grids)):
-            begin, room = len(segments), rate_loops.BLOCK
-            for r in range(int(self.grids.height[i])):
-                c, w = 0, int(self.grids.width[i])
-                while c < w:
-                    n = min(w - c, room)
-                    if n < w - c:
-                        n -= n % rate_loops.ALIGN
-                    if n:
-                        segments.append((i, r, c, n))
-                    c, room = c + n, room - n
-                    if c < w or not room:
-                        blocks.append((begin, len(segments)))
-                        sizes.append(rate_loops.BLOCK - room)
-                        begin, room = len(segments), rate_loops.BLOCK
-            if begin < len(segments):
-                blocks.append((begin, len(segments)))
-                sizes.append(rate_loops.BLOCK - room)
-        self._segments, self._block_table = np.array(segments, np.int64), np.array(blocks, np.int64)
-        self._block_sizes = np.array(sizes)
-        self._parents = self.grids.count - 1 - np.arange(len(self.grids), dtype=np.int64) % self.grids.count
-        self._reach = np.array(REACH[: self.shape.around], np.int64)
 
     def _padded(self, source: Parameters) -> tuple[rate_loops.Entropy, picture.Synthesis]:
         """The networks with the sides the loops want."""
@@ -192,10 +151,10 @@ class Fit:
         side_by_side(work, range(finest + len(grads)))
         bits = sum((g[0] for g in grads), np.zeros(LEVELS))
         result = Result(bits, self._distortion(synthesis, 2 / self.target.size))
-        ends = [_zeros(synthesis) for _ in self._picture_parts]
-        self._back(synthesis, ends)
+        parts = [_zeros(synthesis) for _ in self._picture_parts]
+        self._back(synthesis, parts)
         out = self._sum_up([g[1] for g in grads], ENTROPY, lam / self.pixels) | self._sum_up(
-            ends, SYNTHESIS, 1
+            parts, SYNTHESIS, 1
         )
         out["k"] = self._up_back(self.parameters["k"])
         if not temperature:
@@ -216,7 +175,7 @@ class Fit:
         entropy, _ = self._padded(self.parameters)
         blocks = np.ascontiguousarray(self._block_table[::every])
         none = _zeros(entropy)
-        parts = _edges(np.ones(len(blocks)), len(self._block_parts))
+        parts = edges(np.ones(len(blocks)), len(self._block_parts))
 
         def part(edge: tuple[int, int]) -> NDArray[np.float64]:
             bits = np.zeros(LEVELS)
@@ -241,8 +200,8 @@ class Fit:
         def band(top: int) -> float:
             bottom = min(top + BAND, height)
             picture.pointwise(max(top - 2, 0), min(bottom + 2, height), self.stack[0], synthesis, u)
-            picture.first_end(max(top - 1, 0), min(bottom + 1, height), u, synthesis, w)
-            return picture.second_end(top, bottom, w, synthesis, self.target, np.float32(0), self._g[0]) / (
+            ends.first_end(max(top - 1, 0), min(bottom + 1, height), u, synthesis, w)
+            return ends.second_end(top, bottom, w, synthesis, self.target, np.float32(0), self._g[0]) / (
                 bottom - top
             )
 
@@ -306,7 +265,7 @@ class Fit:
         g = self.grids
         rate_loops.rate(
             *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach,
-            net, self._gy[part], grad, want, bits,
+            net, self._gy[part % len(self._gy)], grad, want, bits,
         )  # fmt: skip
 
     def _distortion(self, net: picture.Synthesis, slope: float) -> float:
@@ -314,8 +273,8 @@ class Fit:
         u, w = self._u
         s = np.float32(slope)
         self._over_rows(lambda a, b: picture.pointwise(a, b, self.stack[0], net, u))
-        self._over_rows(lambda a, b: picture.first_end(a, b, u, net, w))
-        squares = self._over_rows(lambda a, b: picture.second_end(a, b, w, net, self.target, s, self._g[0]))
+        self._over_rows(lambda a, b: ends.first_end(a, b, u, net, w))
+        squares = self._over_rows(lambda a, b: ends.second_end(a, b, w, net, self.target, s, self._g[0]))
         return float(sum(squares)) / self.target.size
 
     def _over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
@@ -325,8 +284,8 @@ class Fit:
         """Through the 3x3 ends and the pointwise synthesis, to the gradient of the finest planes."""
         (u, w), (g2, g1) = self._u, self._g
         jobs = list(zip(self._picture_parts, grads, strict=True))
-        side_by_side(lambda j: picture.conv_back(*j[0], w, net.k2, g2, j[1].k2, j[1].d2, True, g1), jobs)
-        side_by_side(lambda j: picture.conv_back(*j[0], u, net.k1, g1, j[1].k1, j[1].d1, False, g2), jobs)
+        side_by_side(lambda j: ends.conv_back(*j[0], w, net.k2, g2, j[1].k2, j[1].d2, True, g1), jobs)
+        side_by_side(lambda j: ends.conv_back(*j[0], u, net.k1, g1, j[1].k1, j[1].d1, False, g2), jobs)
         side_by_side(
             lambda j: picture.pointwise_back(*j[0], self.stack[0], net, g2, self.gstack[0], j[1]), jobs
         )

@@ -21,7 +21,7 @@ DEFAULT_TILE = 1024
 LAMBDAS = (3e-2, 2e-5)  # G: of qualities 1 and 100; log-linear between
 # G: preset and iterations of an effort; 5 is about two minutes of two cores for 768x512
 EFFORTS = {
-    1: ("fast", 300), 2: ("fast", 1000), 3: ("normal", 1000), 4: ("normal", 2000), 5: ("normal", 4000),
+    1: ("fast", 300), 2: ("fast", 1000), 3: ("normal", 1000), 4: ("normal", 2000), 5: ("best", 4000),
     6: ("best", 6000), 7: ("best", 10_000), 8: ("best", 20_000), 9: ("best", 40_000),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.image_overfit.fit import Fit
-from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, TAPS, Quantised, used
+from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, TAPS, Quantised, tame, used
 from tersor.codecs.image_overfit.network import ENTROPY, Floats
 from tersor.codecs.image_overfit.network_loops import CONTEXTS, code_values
 from tersor.entropy.binary import new_io
@@ -31,7 +31,7 @@ STAGES: tuple[tuple[Group, ...], ...] = (
     (("bf", "b1", "b2", "b3"), ("c2", "d1", "d2")),
 )
 PATIENCE = 2  # G: coarser steps tried after the best one
-SAMPLE = 4  # G: parameters are judged on every fourth block, or band of rows
+SAMPLE = 1 << 17  # G: parameters are judged on about so many pixels
 LARGEST = 1 << 14  # of an integer; larger ones are cut
 
 
@@ -54,6 +54,7 @@ class Freezer:
 
     def __init__(self, fit: Fit, lam: float) -> None:
         self.fit, self.lam = fit, lam
+        tame(fit.parameters)
         self.values: dict[str, NDArray[np.int32]] = {}
         self.steps: dict[Group, int] = {}
         self._masks = {n: used(n, fit.shape) for g in GROUPS for n in g}
@@ -106,16 +107,17 @@ class Freezer:
     def refine(self, group: Group) -> int:
         """Move single integers of a frozen group towards zero where the loss falls; -> how many moved."""
         e, moved = self.steps[group], 0
+        every = max(1, round(self.fit.pixels / SAMPLE))
         values = {n: self.values[n] for n in group}
         self._loss(group)  # planes and rows outside the sample
-        best = self._loss(group, SAMPLE) + self.lam * self._bits(values) / self.fit.pixels
+        best = self._loss(group, every) + self.lam * self._bits(values) / self.fit.pixels
         for name in group:
             n = values[name]
             for i in np.flatnonzero(n):
                 old = int(n.flat[i])
                 n.flat[i] = old - (1 if old > 0 else -1)
                 self.fit.parameters[name] = self._floats(name, n, e)
-                loss = self._loss(group, SAMPLE) + self.lam * self._bits(values) / self.fit.pixels
+                loss = self._loss(group, every) + self.lam * self._bits(values) / self.fit.pixels
                 if loss < best:
                     best, moved = loss, moved + 1
                 else:

@@ -79,11 +79,12 @@ class Clock:
     Args:
         iterations: of the whole.
         limit: seconds, or None.
+        begin: when the work began, on the monotonic clock; now if None.
     """
 
-    def __init__(self, iterations: int, limit: float | None) -> None:
+    def __init__(self, iterations: int, limit: float | None, begin: float | None = None) -> None:
         self.iterations, self.limit = iterations, limit
-        self.begin = time.monotonic()
+        self.begin = time.monotonic() if begin is None else begin
         self.done = 0
 
     @property
