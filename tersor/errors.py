@@ -17,6 +17,9 @@ class SignalError(TersorError, ValueError):
 class MissingFileError(SignalError, FileNotFoundError):
     """An input file that is not there."""
 
+    def __str__(self) -> str:  # FileNotFoundError's own wants a number and a name
+        return ": ".join(map(str, self.args))
+
 
 class BitstreamError(TersorError, ValueError):
     """A .tsr file that is foreign, damaged or hostile.
