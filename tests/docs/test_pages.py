@@ -25,9 +25,11 @@ def test_every_codec_has_its_page_and_its_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_blocks_run(name: str) -> None:
+def test_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", (CODECS / f"{name}.md").read_text(), re.M | re.DOTALL):
-        exec(compile(block, name, "exec"), {})
+        exec(compile(block, name, "exec"), scope)
 
 
 def test_the_picture_shows_the_rooms_that_are() -> None:
