@@ -21,7 +21,9 @@ NAMES = [e.name for e in registry.BUILT_IN]
 def test_every_codec_has_its_page_and_its_bytes(name: str) -> None:
     assert f"<!-- options: {name} -->" in (CODECS / f"{name}.md").read_text()
     assert f"codecs/{name}.md" in (ROOT / "mkdocs.yml").read_text()
-    assert re.search(rf"^#+ .*{name}", (ROOT / "FORMAT.md").read_text(), re.MULTILINE | re.IGNORECASE)
+    own = ROOT / "docs" / f"format-{name}.md"  # or a section of the common page
+    common = (ROOT / "FORMAT.md").read_text()
+    assert own.exists() or re.search(rf"^#+ .*{name}", common, re.MULTILINE | re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", NAMES)
