@@ -222,6 +222,16 @@ def test_sound_travels_in_the_same_file(codec: VideoCodec) -> None:
     assert "bitrate 16" in tersor.info(small)["sound"]
 
 
+def test_the_layout_of_channels_is_kept(codec: VideoCodec) -> None:
+    pytest.importorskip("numba")
+    video = of_planes(frames=2)
+    six = Audio(samples=np.repeat(TONE[:800], 6, axis=1), rate=8000, layout="5.1(side)")
+    whole = Video(planes=video.planes, format=video.format, timing=video.timing, audio=six)
+    (file,) = codec.encode_batch([whole], audio="lossless")
+    (back,) = codec.decode_batch([file])
+    assert back.audio == six
+
+
 def test_sound_that_starts_before_or_ends_early(codec: VideoCodec) -> None:
     pytest.importorskip("numba")
     (file,) = codec.encode_batch([with_sound(TONE[:4000], Fraction(-1, 4))], audio="lossless", group=16)

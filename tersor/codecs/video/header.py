@@ -33,7 +33,7 @@ MAX_FRAMES = 1 << 32  # F: of a stream
 MAX_GROUP_SAMPLES = 1 << 28  # F: what a group may take in memory, in samples
 MAX_SOUND_HEADER = 1 << 10
 MAX_STAMP = 1 << 62
-STAMPS, TAGS = "timestamps", "tags"
+STAMPS, TAGS, SOUND = "timestamps", "tags", "sound"  # F: keys of the metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,8 @@ class VideoHeader:
         """The sound as a file of its own; None without."""
         if not self.sound:
             return None
-        return reader.part(registry.by_name("audio").wire_id, self.sound, len(self.groups), self.sound_chunks)
+        own, first = reader.metadata.get(SOUND, b""), len(self.groups)
+        return reader.part(registry.by_name("audio").wire_id, self.sound, own, first, self.sound_chunks)
 
 
 def _groups(r: ByteReader, chunks: int) -> tuple[int, ...]:
