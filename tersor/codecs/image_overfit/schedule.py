@@ -25,7 +25,7 @@ LATENT_BETAS = (0.9, 0.95)  # M: of Adam; 0.95 ended 7 % lower than 0.99 after 3
 TEMPERATURES, DEVIATIONS = (0.35, 0.06), (0.22, 0.1)  # M: of soft rounding and noise, from start to end
 STEERINGS = 24  # G: times that lambda is adapted
 STEER_FROM, STEER_UNTIL = 0.2, 0.88  # G: of the way
-STEER_POWER, STEER_LIMIT = 0.8, 1.5  # G: lambda moves by this power of the miss, at most this much at once
+STEER_POWER, STEER_LIMIT = 1.5, 1.5  # G: lambda moves by this power of the miss, at most this much at once
 LAMBDA_MIN, LAMBDA_MAX = 1e-5, 0.1
 
 
