@@ -311,13 +311,14 @@ class Reader:
                 raise BitstreamError(f"header: {what} is not a valid number; the file is damaged")
         return ByteReader(bytes(self._front[self._at - n : self._at]), "header").uvarint(limit, what)
 
-    def part(self, codec: int, header: bytes, first: int, count: int) -> Reader:
+    def part(self, codec: int, header: bytes, metadata: bytes, first: int, count: int) -> Reader:
         """Some of the chunks as if they were a file of their own, of another codec: the sound of a video. It
         reads from the same file.
         """
         own = object.__new__(Reader)
         own._reading, own._file, own.size = self._reading, self._file, self.size
-        own.codec, own.header, own.metadata_bytes, own.front_size = codec, header, b"", 0
+        own.codec, own.header, own.metadata_bytes = codec, header, metadata
+        own.front_size, own.fault = 0, None
         own._spans = self._spans[first : first + count]
         return own
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Protocol
 
 from tersor.errors import SignalError, TersorError, UnknownCodecError
 
@@ -27,11 +28,14 @@ class CodecEntry:
         name: for people and `codec=`.
         wire_id: in files.
         summary: one line.
-        codec: "module:Class"; made with (device=, batch=), has encode_batch and decode_batch.
-        describe: "module:function"; container.Reader -> dict of facts, without loading torch; raises
-            BitstreamError on a bad header.
+        codec: "module:Class"; made with (device=, batch=) and, where it is asked for, threads=; has
+            encode_batch and decode_batch, encode_options and decode_options (see `AnyCodec`).
+        describe: "module:function"; container.Reader -> tersor.facts.Facts, or a dict of extra facts,
+            without loading torch; raises BitstreamError on a bad header.
         signal: what it codes, "image", "field", "integers", "audio", "tensors" or "video"; the command line
             reads and writes files of that kind.
+        options: "module" with ENCODE and DECODE, its declared options (codecs/options.py), which loads
+            neither torch nor numba; empty if it declares none.
     """
 
     name: str
@@ -40,6 +44,24 @@ class CodecEntry:
     codec: str
     describe: str
     signal: str = "image"
+    options: str = ""
+
+
+class AnyCodec(Protocol):
+    """What every codec can do; those on codecs/base.py also have encode_to and open."""
+
+    device: str
+
+    @property
+    def encode_options(self) -> Iterable[str]: ...
+    @property
+    def decode_options(self) -> Iterable[str]: ...
+
+    def encode_batch(self, signals: Sequence[Any], **options: Any) -> list[bytes]:
+        """One file for each signal; an option `progress` is called with (done, in all)."""
+
+    def decode_batch(self, files: Sequence[Any], **options: Any) -> list[Any]:
+        """One signal for each file, bytes or container.Reader."""
 
 
 BUILT_IN = (
@@ -49,6 +71,7 @@ BUILT_IN = (
         summary="photographs and pictures, any size and rate, one network; alpha exact",
         codec="tersor.codecs.image.codec:ImageCodec",
         describe="tersor.codecs.image.header:describe",
+        options="tersor.codecs.image.options",
     ),
     CodecEntry(
         name="compressai",
@@ -56,6 +79,7 @@ BUILT_IN = (
         summary="CompressAI's pretrained image models in our container (pip install tersor[zoo])",
         codec="tersor.codecs.compressai.codec:CompressAICodec",
         describe="tersor.codecs.compressai.header:describe",
+        options="tersor.codecs.compressai.options",
     ),
     CodecEntry(
         name="field",
@@ -64,6 +88,7 @@ BUILT_IN = (
         "or without loss (pip install tersor[fields])",
         codec="tersor.codecs.field.codec:FieldCodec",
         describe="tersor.codecs.field.header:describe",
+        options="tersor.codecs.field.options",
         signal="field",
     ),
     CodecEntry(
@@ -72,6 +97,7 @@ BUILT_IN = (
         summary="speech and music at any bit rate, or without loss (pip install tersor[audio])",
         codec="tersor.codecs.audio.codec:AudioCodec",
         describe="tersor.codecs.audio.header:describe",
+        options="tersor.codecs.audio.options",
         signal="audio",
     ),
     CodecEntry(
@@ -80,6 +106,7 @@ BUILT_IN = (
         summary="integers bit by bit: images, volumes, arrays of any shape (pip install tersor[fields])",
         codec="tersor.codecs.lossless.codec:LosslessCodec",
         describe="tersor.codecs.lossless.header:describe",
+        options="tersor.codecs.lossless.options",
         signal="integers",
     ),
     CodecEntry(
@@ -88,6 +115,7 @@ BUILT_IN = (
         summary="pictures at the best rate: networks fitted to each, minutes to encode; exact pixels",
         codec="tersor.codecs.image_overfit.codec:ImageOverfitCodec",
         describe="tersor.codecs.image_overfit.header:describe",
+        options="tersor.codecs.image_overfit.options",
     ),
     CodecEntry(
         name="tensor",
@@ -96,6 +124,7 @@ BUILT_IN = (
         "(pip install tersor[fields])",
         codec="tersor.codecs.tensor.codec:TensorCodec",
         describe="tersor.codecs.tensor.header:describe",
+        options="tersor.codecs.tensor.options",
         signal="tensors",
     ),
     CodecEntry(
@@ -106,6 +135,7 @@ BUILT_IN = (
         ),
         codec="tersor.codecs.video.codec:VideoCodec",
         describe="tersor.codecs.video.header:describe",
+        options="tersor.codecs.video.options",
         signal="video",
     ),
 )

@@ -29,7 +29,7 @@ def test_round_trip_and_facts(photo: Path, capsys: pytest.CaptureFixture[str]) -
     assert set(facts) >= {"input", "output", "bytes", "bpp", "seconds", "codec", "device"}
     assert main(["info", str(file), "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
-    assert (info["width"], info["height"], info["quality"]) == (128, 96, 60)
+    assert (info["codec"], info["shape"], info["extra"]["quality"]) == ("image", [96, 128, 3], 60)
     assert main(["verify", str(file)]) == 0
     assert "ok" in capsys.readouterr().out
     out = photo.parent / "out.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tersor"
 # room -> rooms it may import (besides itself); a module at the top of the package is its own room, and so is
 # codecs/NAME; "codecs" is what stands at the top of codecs/, shared by all.
-GROUND = {"errors", "timing", "container", "weights", "metrics", "signals"}
+GROUND = {"errors", "timing", "container", "facts", "weights", "metrics", "signals"}
 ARROWS = {
     "errors": set(),
     "timing": set(),
@@ -27,20 +28,21 @@ ARROWS = {
     "weights": {"errors"},
     "signals": {"errors"},
     "container": {"errors"},
+    "facts": {"errors", "container"},
     "entropy": {"errors", "container", "weights"},
     "files": GROUND,
     "datasets": GROUND | {"files", "api"},
     "models": GROUND | {"entropy"},
     "codecs": GROUND | {"entropy", "files", "models", "registry"},
     "codecs/NAME": GROUND | {"entropy", "files", "models", "codecs", "registry"},
-    "api": GROUND | {"registry"},
+    "api": GROUND | {"registry", "files", "codecs"},  # codecs: types of options
     "interop": GROUND | {"files", "codecs", "codecs/NAME", "api"},
     "testing": GROUND | {"files", "datasets", "codecs/NAME", "api"},
     "evaluate": GROUND
     | {"registry", "entropy", "models", "files", "datasets", "codecs", "codecs/NAME", "testing", "api"},
-    "cli": GROUND | {"registry", "files", "codecs/NAME", "api", "evaluate", "__init__"},
+    "cli": GROUND | {"registry", "files", "codecs", "codecs/NAME", "api", "evaluate", "__init__"},
     "__main__": {"cli"},
-    "__init__": {"api", "errors", "signals"},
+    "__init__": {"api", "errors", "facts", "signals"},
 }
 # one codec stands on another only here
 STANDS_ON = {"codecs/lossless": {"codecs/field"}}
@@ -112,7 +114,9 @@ def test_a_codec_is_a_folder_of_equal_files(entry: registry.CodecEntry) -> None:
     assert (folder / "__init__.py").read_text() == "", "info would load what it imports"
     assert (folder / "codec.py").exists()
     assert (folder / "header.py").exists()
-    code = f"import sys, tersor.codecs.{folder.name}.header; assert not {HEAVY} & sys.modules.keys()"
+    assert (folder / "options.py").exists()
+    names = f"tersor.codecs.{folder.name}.header, tersor.codecs.{folder.name}.options"
+    code = f"import sys, {names}; assert not {HEAVY} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
@@ -164,3 +168,41 @@ def test_weights_are_small_and_have_a_card() -> None:
     for path in weights:
         assert path.stat().st_size <= 25 << 20
         assert path.with_suffix(".json").exists()
+
+
+def test_what_follows_from_the_options_is_up_to_date() -> None:
+    """The tables in docs/codecs/ and the keyword arguments of `encode` and `decode`."""
+    run = subprocess.run(
+        [sys.executable, "tools/make_options.py", "--check"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_misspelt_options_fail_type_checking(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(
+        "import tersor\nx = tersor.encode('a.png', quality=60, effort=2)\n"
+        "y = tersor.decode(x, region=(0, 0, 1, 1))\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "import tersor\nx = tersor.encode('a.png', qualty=60)\ny = tersor.decode(x, salvage='yes')\n"
+    )
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), "--no-error-summary"),
+            *("--follow-imports", "silent", "--config-file", str(ROOT / "pyproject.toml")),
+            *(str(tmp_path / "right.py"), str(tmp_path / "wrong.py")),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in run.stdout.splitlines() if "error:" in line]
+    assert len(lines) == 2, run.stdout + run.stderr
+    assert all("wrong.py" in line for line in lines)
+    assert '"qualty"' in lines[0]
+    assert '"salvage"' in lines[1]

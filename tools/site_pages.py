@@ -1,7 +1,7 @@
-"""What mkdocs adds to the pages of docs/: those at the root of the repository, and the tables of options.
+"""What mkdocs adds to the pages of docs/: those at the root of the repository.
 
-`<!-- options: NAME -->` becomes the table of a codec's options, from their declaration. Links to files that
-are pages of the site lead there; links to other files of the repository become their names.
+Links to files that are pages of the site lead there; links to other files of the repository become their
+names.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-
-from tersor import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -25,7 +22,6 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
-OPTIONS = re.compile(r"^<!-- options: (\w+) -->$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -36,7 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links and tables."""
+    """Links."""
     uri = page.file.src_uri
     root = next((s for s, p in PAGES.items() if p == uri), None)
     here = posixpath.dirname(root if root else f"docs/{uri}")
@@ -49,21 +45,4 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"{text} (`{path}`)"
         return f"[{text}]({posixpath.relpath(to, posixpath.dirname(uri) or '.')}{anchor})"
 
-    return OPTIONS.sub(lambda found: table(found[1]), LINK.sub(link, markdown))
-
-
-def table(name: str) -> str:
-    """The options of a codec."""
-    codec: Any = registry.resolve(registry.by_name(name).codec)
-    lines = ["| option | of | allowed | default | |", "|---|---|---|---|---|"]
-    for of, options in (("encode", codec.encode_options), ("decode", codec.decode_options)):
-        declared = getattr(options, "declared", {})
-        for option in options:
-            d = declared.get(option)
-            cells = (d.allowed(), shown(d.option.default), d.option.help) if d else ("", "", "")
-            lines.append(f"| `{option}` | {of} | " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
-    return "\n".join(lines)
-
-
-def shown(value: object) -> str:
-    return "" if value is None else f"`{value}`"
+    return LINK.sub(link, markdown)

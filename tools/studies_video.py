@@ -46,7 +46,7 @@ def rate(a: argparse.Namespace) -> None:
     """Means over clips: bits a pixel and PSNR at each quality, and how both grow from one to the next."""
     codec, rows = VideoCodec(), []
     for path in find(a.data, SUFFIXES, a.limit, "videos"):
-        video = read_video(path, audio=False)[:FRAMES]
+        video = read_video(path, audio=False)[: a.frames]
         row = []
         for quality in QUALITIES:
             (file,) = codec.encode_batch([video], quality=quality, effort=a.effort, no_audio=True)
@@ -55,7 +55,7 @@ def rate(a: argparse.Namespace) -> None:
             row.append((8 * len(file) / (frames * video.width * video.height), total / frames))
         rows.append(row)
     bits, quality_db = np.log(np.array(rows)[..., 0]).mean(0), np.array(rows)[..., 1].mean(0)
-    print(f"{len(rows)} clips, {FRAMES} frames; quality: bits a pixel, dB")
+    print(f"{len(rows)} clips, {a.frames} frames; quality: bits a pixel, dB")
     print(
         "  ".join(
             f"{q}: {math.exp(b):.4f}, {d:.2f}" for q, b, d in zip(QUALITIES, bits, quality_db, strict=True)
@@ -129,6 +129,7 @@ def main() -> None:
             q.add_argument("--data", required=True)
             q.add_argument("--limit", type=int)
             q.add_argument("--effort", type=int)
+            q.add_argument("--frames", type=int, default=FRAMES)
     a = p.parse_args()
     a.run(a)
 

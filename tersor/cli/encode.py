@@ -10,22 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tersor.cli.kinds import KINDS, SIGNAL_SUFFIXES, codec_of, without_metadata
+from tersor.cli.arguments import declared, given
 from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, output_path, read_input, said_of_passed_over
 from tersor.errors import SignalError, TersorError
 from tersor.files.atomic import write_output
+from tersor.files.kinds import KINDS, SIGNAL_SUFFIXES, codec_of, without_metadata
 
 FILES_AT_ONCE_BYTES = 64 << 20
 GUESSED = (
     "; it was taken for an image, since its name says nothing: "
     "for sound give --codec audio, for video --codec video, for arrays --codec field"
-)
-OPTIONS = (
-    *("quality", "target_bpp", "target_psnr", "effort", "tile"),
-    *("max_error", "rel_error", "pointwise_rel_error", "target_ratio", "lossless", "fill_value"),
-    *("bitrate", "content", "segment"),
-    *("low_delay", "group", "no_audio", "audio", "audio_bitrate"),
 )
 
 
@@ -35,7 +30,7 @@ def encode(args: argparse.Namespace) -> int:
 
     items, many, passed_over = expand(args.inputs, _suffixes(args.inputs))
     many = many or not (args.pages is None or args.pages.isdecimal())
-    options = {k: getattr(args, k) for k in OPTIONS if getattr(args, k) is not None}
+    options = given(args, declared("ENCODE"))
     variables = args.variables.split(",") if args.variables else None
     codecs: dict[str, Codec] = {}
     progress = Progress(args.quiet)
@@ -46,7 +41,9 @@ def encode(args: argparse.Namespace) -> int:
         kind = KINDS[by_name(codec_name).signal]
         try:
             if codec_name not in codecs:
-                codecs[codec_name] = Codec(codec_name, device=args.device, batch=args.batch)
+                codecs[codec_name] = Codec(
+                    codec_name, device=args.device, batch=args.batch, threads=args.threads
+                )
             codec = codecs[codec_name]
             size = (
                 kind.encode_to(codec, group[0][2], group[0][1], {**options, "progress": progress})

@@ -14,6 +14,7 @@ BENCHES = {
     "image": ("device", "batch", "quality", "limit", "repeat"),
     "field": ("rel_error", "limit", "repeat"),
     "audio": ("quality", "limit", "repeat"),
+    "video": ("quality", "limit", "repeat"),
 }
 RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates", "video": "qualities"}
 OPTIONS = {

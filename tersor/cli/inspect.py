@@ -11,7 +11,8 @@ from typing import Any
 
 from tersor.cli.output import OK, exit_code, fail
 from tersor.cli.paths import expand
-from tersor.errors import BitstreamError, SignalError, TersorError
+from tersor.errors import BitstreamError, TersorError, unreadable
+from tersor.facts import Facts
 
 
 def each_file(inputs: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -26,7 +27,7 @@ def each_file(inputs: Sequence[str]) -> Iterator[tuple[str, Any]]:
             with Path(name).open("rb") as f:
                 yield name, f
         except OSError as e:
-            yield name, SignalError(f"{name}: cannot be read ({e.strerror})")
+            yield name, unreadable(name, e)
 
 
 def info(args: argparse.Namespace) -> int:
@@ -38,21 +39,25 @@ def info(args: argparse.Namespace) -> int:
         try:
             if isinstance(file, TersorError):
                 raise file
-            facts = {"file": name, **describe(Reader(file))}
+            facts = describe(Reader(file))
         except TersorError as e:
             codes.append(fail(e, name, args.json, key="file"))
             continue
-        if args.json:
-            print(json.dumps(facts))
-        else:
-            width = max(map(len, facts))
-            print(
-                "\n".join(
-                    f"{k:<{width}}  {', '.join(v) or 'none' if isinstance(v, list) else v}"
-                    for k, v in facts.items()
-                )
-            )
+        print(json.dumps({"file": name, **facts.json()}) if args.json else _readable(name, facts))
     return exit_code(codes)
+
+
+def _readable(name: str, facts: Facts) -> str:
+    """A fact a line, then a line for each variable."""
+    lines = {"file": name} | {k: facts[k] for k in facts if k not in ("shape", "variables")}
+    lines["shape"] = "x".join(map(str, facts.shape)) or "none"
+    lines["metadata"] = ", ".join(facts.metadata) or "none"
+    width = max(map(len, lines))
+    text = [f"{k:<{width}}  {v}" for k, v in lines.items()]
+    for v in facts.variables:
+        extra = ", ".join(f"{k} {x}" for k, x in v.extra.items())
+        text.append(f"{'variable':<{width}}  {v.name or '(no name)'}: {v.dtype} {list(v.shape)}, {extra}")
+    return "\n".join(text)
 
 
 def verify(args: argparse.Namespace) -> int:

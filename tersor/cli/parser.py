@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from tersor import __version__
+from tersor.cli.arguments import add_options, declared
 from tersor.cli.decode import decode
 from tersor.cli.encode import encode
 from tersor.cli.evaluate import bench, evaluate
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         q.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
         q.add_argument("--json", action="store_true", help="one JSON object a line")
         q.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+        q.add_argument("--threads", type=int, metavar="N", help="at work at a time (default all cores)")
 
     q = files("encode", "encode images, arrays, sound and video to .tsr files", encode)
     writing(q)
@@ -44,77 +46,11 @@ def parser() -> argparse.ArgumentParser:
         help="see 'tersor list' (default: by the suffix: field for .npy, .nc, .h5, .zarr and the like, "
         "audio for .wav, .flac and the like, video for .mp4, .mkv and the like, image for the rest)",
     )
-    target = q.add_mutually_exclusive_group()
-    target.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest (default 50)")
-    target.add_argument(
-        "--target-bpp", type=float, metavar="X", help="best quality whose file has at most X bits per pixel"
-    )
-    target.add_argument(
-        "--target-psnr", type=float, metavar="DB", help="smallest file that reaches this PSNR"
-    )
-    target.add_argument("--max-error", type=float, metavar="X", help="fields: no value off by more than X")
-    target.add_argument(
-        "--rel-error",
-        type=float,
-        metavar="X",
-        help="fields: no value off by more than X times the range (default 1e-3)",
-    )
-    target.add_argument(
-        "--pointwise-rel-error",
-        type=float,
-        metavar="X",
-        help="fields: no value off by more than X times itself",
-    )
-    target.add_argument(
-        "--target-ratio", type=float, metavar="X", help="fields: smallest error whose file is X times smaller"
-    )
-    target.add_argument(
-        "--lossless",
-        action="store_true",
-        default=None,
-        help="fields and sound: every bit; for images --codec lossless",
-    )
-    target.add_argument(
-        "--bitrate",
-        type=float,
-        metavar="KBPS",
-        help=("kbit/s; sound: within 3 %% over 10 s; video: of the pictures, within 2 %% over some groups"),
-    )
+    add_options(q, declared("ENCODE"))
     q.add_argument(
         "--variables",
         metavar="A,B",
         help="fields: only these variables of a file, and their coordinates (default all)",
-    )
-    q.add_argument(
-        "--fill-value",
-        type=float,
-        metavar="X",
-        help="fields: the value of missing cells, kept exactly and left out of the range",
-    )
-    q.add_argument(
-        "--content",
-        choices=("speech", "music"),
-        help="sound: what it is (default speech for one channel, music for more)",
-    )
-    q.add_argument("--segment", type=float, metavar="S", help="sound: seconds that decode alone (default 5)")
-    q.add_argument(
-        "--effort",
-        type=int,
-        metavar="1..9",
-        help="images and speech: from 2, fit to what is encoded; above 3, slowly (default 3)",
-    )
-    q.add_argument(
-        "--low-delay",
-        action="store_true",
-        default=None,
-        help="video: code frames in the order they are shown",
-    )
-    q.add_argument("--group", type=int, metavar="N", help="video: frames that decode together (default 64)")
-    sound = q.add_mutually_exclusive_group()
-    sound.add_argument("--no-audio", action="store_true", default=None, help="video: leave the sound out")
-    sound.add_argument("--audio", choices=("lossless",), help="video: the sound bit by bit")
-    sound.add_argument(
-        "--audio-bitrate", type=float, metavar="KBPS", help="video: kbit/s of the sound (default: by quality)"
     )
     q.add_argument(
         "--pages",
@@ -126,33 +62,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="images: leave out EXIF, XMP, text and the like, but for what says how colours look",
     )
-    q.add_argument("--tile", type=int, metavar="PX", help="side of a tile, a multiple of 64 (default 1024)")
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
     q = files("decode", "decode .tsr files", decode)
     writing(q)
-    q.add_argument(
-        "--region", metavar="X,Y,W,H", help="only this rectangle, in pixels, from only the tiles it needs"
-    )
-    q.add_argument(
-        "--slice",
-        metavar="A:B,C:D",
-        help="fields: only these ranges of the leading axes, or name=A:B,name=C:D, "
-        "from only the blocks they touch",
-    )
-    q.add_argument("--variables", metavar="A,B", help="fields: only these variables, and their coordinates")
-    q.add_argument(
-        "--from",
-        dest="start",
-        type=float,
-        metavar="S",
-        help="sound and video: from this second, reading only what it needs",
-    )
-    q.add_argument("--to", dest="stop", type=float, metavar="S", help="sound and video: up to this second")
-    q.add_argument(
-        "--frames", metavar="A:B", help="video: only these frames, from only the groups they touch"
-    )
-    q.add_argument("--no-audio", action="store_true", help="video: leave the sound out")
+    add_options(q, declared("DECODE"))
     q.add_argument(
         "--crf", type=int, metavar="0..51", help="video to .mp4: x264's constant rate factor (default 18)"
     )
@@ -160,12 +74,6 @@ def parser() -> argparse.ArgumentParser:
         "--strip",
         action="store_true",
         help="images: leave out EXIF, XMP, text and the like, but for what says how colours look",
-    )
-    q.add_argument(
-        "--salvage",
-        action="store_true",
-        help="fill damaged tiles, make damaged segments of sound silent, let damaged video stand still, and "
-        "say which, instead of failing",
     )
     q.add_argument("--batch", type=int, metavar="N", help="tiles that share a batch (default 4)")
 
@@ -222,11 +130,11 @@ def parser() -> argparse.ArgumentParser:
         help="time encoding and decoding, with the split by stage",
         description="Time encoding and decoding; medians.",
     )
-    q.add_argument("--codec", default="image", help="image, field or audio (default image)")
+    q.add_argument("--codec", default="image", help="image, field, audio or video (default image)")
     q.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of images, of .npy files or of sounds; default: some that the command makes",
+        help="folder of images, of .npy files, sounds or videos; default: some that the command makes",
     )
     q.add_argument(
         "--rel-error",

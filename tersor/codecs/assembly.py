@@ -125,10 +125,15 @@ class Opened(Generic[A]):
         self._make, self._walk = make, walk
         self.assembly = make()
         self._fresh = True
+        self._more: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self.assembly.notes()
+        return self.assembly.notes() + self._more
+
+    def note(self, *notes: str) -> None:
+        """Add to the notes what became of the pieces."""
+        self._more += notes
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The pieces, in order, that join along axis 0."""

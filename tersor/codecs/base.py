@@ -106,7 +106,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     def complete(self, assemblies: Sequence[A], part: int) -> None:
         """All chunks of a part of all files are placed: do what needs them side by side."""
 
-    def coded(self, signals: Iterable[Any], options: E, progress: Progress | None) -> Iterator[Coded]:
+    def coded(self, signals: Iterable[Any], options: E, progress: Progress | None) -> Iterable[Coded]:
         """A file of each signal; a codec that batches over signals overrides it."""
         for x in signals:
             yield self.chunks_of(self.signal_of(x, options), options, progress)
@@ -214,7 +214,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
                     yield a, part, a.piece(part)
 
     def decoded(self, group: Sequence[Job[A]], salvage: bool = False) -> list[Any]:
-        """Read and decode a group: what each chunk decodes to; None for what is damaged and to be filled."""
+        """Read and decode a group: what each chunk decodes to; None for one that is damaged."""
         read: dict[int, Job[A]] = {}
         for n, job in enumerate(group):
             try:

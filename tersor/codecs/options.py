@@ -8,7 +8,7 @@ the arguments of the command line and the table in the documentation all come fr
     ENCODE.check({"quality": 60})                # -> EncodeOptions, defaults filled in, or a SignalError
 
 An option that is None was not given. A key of several codecs has one type in all of them, so that
-`AnyEncodeOptions` (codecs/asked.py) can be the keyword arguments of `tersor.encode`.
+`AnyEncodeOptions` (asked.py, written by tools/make_options.py) can be the keywords of `tersor.encode`.
 """
 
 from __future__ import annotations
@@ -93,6 +93,11 @@ class Declared:
     name: str
     kind: type
     option: Option
+
+    @property
+    def flag(self) -> str:
+        """On the command line; empty if it is not there."""
+        return f"--{self.name.replace('_', '-')}" if self.option.flag is None else self.option.flag
 
     def allowed(self) -> str:
         """In words: "whole numbers from 1 to 100"."""

@@ -130,11 +130,10 @@ def compare(
     if not images:
         raise SignalError(f"{paths}: no images here")
     ours = Codec(codec, device=device)
-    options = {} if effort is None else {"effort": effort}
     title = f"tersor {codec}" + (f" effort {effort}" if effort else "")
 
     def encode(x: NDArray[np.uint8], quality: int) -> bytes:
-        return ours.encode(x, quality=quality, **options)
+        return ours.encode(x, quality=quality, effort=effort)
 
     def decode(file: bytes) -> NDArray[np.uint8]:
         return np.asarray(ours.decode(file))

@@ -44,40 +44,22 @@ def loop_speed(x: NDArray[Any], repeat: int) -> dict[str, float]:
     describes, and numpy, which only predicts.
     """
     plan = grid.plan(x.shape, False)
-    p = max(plan.passes, key=lambda p: p.count)
+    p = max(plan.passes, key=lambda p: p.size)
     values = np.round(x.astype(np.float64).ravel() * 64 / max(float(np.ptp(x)), 1e-9) * 1e3).astype(np.int64)
     stencil = grid.default_stencil(p)
     valid, target = np.ones(x.size, np.bool_), values.astype(np.float64)
     points, symbols, features = (
-        np.empty(p.count, np.int64),
-        np.empty(p.count, np.int32),
-        np.empty((p.count, N_FEATURES), np.uint16),
+        np.empty(p.size, np.int64),
+        np.empty(p.size, np.int32),
+        np.empty((p.size, N_FEATURES), np.uint16),
     )
     q = np.zeros(x.size, np.int32)
     expected = numpy_predictions(p, values, stencil)
     work = values.copy()
 
     def compiled() -> None:
-        code_rows(
-            work,
-            q,
-            *p.points,
-            *p.taps,
-            p.along,
-            p.plane,
-            p.key[2],
-            stencil,
-            0,
-            False,
-            0,
-            p.rows,
-            target,
-            valid,
-            points,
-            symbols,
-            np.empty(0, np.int64),
-            features,
-        )
+        out = points, symbols, np.empty(0, np.int64), features
+        code_rows(work, q, p, stencil, 0, False, (0, p.rows), target, valid, out)
 
     compiled()
     if not np.array_equal(expected, work[points] - (symbols.astype(np.int64) << FRACTION_BITS)):
@@ -93,7 +75,7 @@ def loop_speed(x: NDArray[Any], repeat: int) -> dict[str, float]:
             times.append(time.perf_counter() - began)
         return median(times)
 
-    cells = p.count / 1e6
+    cells = p.size / 1e6
     return {
         "compiled": cells / seconds(compiled),
         "numpy": cells / seconds(lambda: numpy_predictions(p, values, stencil)),

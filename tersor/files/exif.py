@@ -8,7 +8,7 @@ offset in front. The rest is a TIFF directory (CIPA DC-008, Exif 3.0).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,11 +94,22 @@ def _of_tiff(exif: Pil.Exif) -> tuple[bytes | None, list[int]]:
 
 def without_layout(exif: Pil.Exif) -> bytes | None:
     """A block of only the tags that say something of the picture."""
+    kept = only(exif, OF_PICTURE)
+    return kept.tobytes() if len(kept) else None
+
+
+def only(exif: Pil.Exif, tags: Collection[int]) -> Pil.Exif:
+    """These tags of a block, with the directories below them."""
     kept = Pil.Exif()
     kept.endian = exif.endian or "<"
-    for tag in set(exif) & OF_PICTURE:
-        kept[tag] = exif.get_ifd(tag) if tag in (34665, 34853) else exif[tag]
-    return kept.tobytes() if len(kept) else None
+    for tag in set(exif) & set(tags):
+        kept[tag] = exif[tag]
+        if tag in (34665, 34853):
+            below = dict(exif.get_ifd(tag))
+            if 40965 in below and not isinstance(below[40965], dict):  # where the next directory lay
+                below[40965] = exif.get_ifd(40965)
+            kept[tag] = below
+    return kept
 
 
 def is_of_tiff(exif: Pil.Exif) -> bool:
@@ -108,8 +119,14 @@ def is_of_tiff(exif: Pil.Exif) -> bool:
 
 def orientation(metadata: Mapping[str, bytes]) -> int:
     """1 to 8, of EXIF, or of XMP where that says nothing; 1 is upright."""
-    exif = parsed(metadata["exif"]) if "exif" in metadata else None
-    found = exif.get(ORIENTATION) if exif is not None else None
+    found = None
+    if "exif" in metadata:
+        exif = Pil.Exif()
+        try:  # of a damaged block its beginning may be whole
+            exif.load(metadata["exif"])
+            found = exif.get(ORIENTATION)
+        except Exception:  # whatever comes to a parser of damaged bytes
+            found = None
     if found is None:
         found = orientation_of_xmp(metadata.get("xmp"))
     return found if isinstance(found, int) and 1 <= found <= 8 else 1

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from PIL import Image as Pil
-
 from tersor.files import exif as exif_blocks
 from tersor.files import image_metadata as meta
 from tersor.files import png
@@ -94,7 +92,11 @@ def _jpeg_options(held: dict[str, bytes]) -> dict[str, Any]:
 def _tiff_options(held: dict[str, bytes]) -> dict[str, Any]:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    tags = ImageFileDirectory_v2()
+    tags = ImageFileDirectory_v2()  # with these Pillow takes no EXIF beside them
+    if "exif" in held and (exif := exif_blocks.parsed(held["exif"])) is not None:
+        kept = exif_blocks.only(exif, exif_blocks.OF_PICTURE | {exif_blocks.ORIENTATION})
+        for tag in kept:
+            tags[tag] = kept[tag]
     for key, tag in (("xmp", 700), ("iptc", 33723)):
         if key in held:
             tags.tagtype[tag] = 1 if tag == 700 else 7
@@ -102,12 +104,6 @@ def _tiff_options(held: dict[str, bytes]) -> dict[str, Any]:
     options: dict[str, Any] = {"tiffinfo": tags} if len(tags) else {}
     if "icc" in held:
         options["icc_profile"] = held["icc"]
-    if "exif" in held and (exif := exif_blocks.parsed(held["exif"])) is not None:
-        kept = Pil.Exif()
-        kept.endian = "<"
-        for tag in set(exif) & (exif_blocks.OF_PICTURE | {exif_blocks.ORIENTATION}):
-            kept[tag] = exif.get_ifd(tag) if tag in (34665, 34853) else exif[tag]
-        options["exif"] = kept
     cm = held.get("resolution", b"").endswith(b" cm")
     if found := meta.resolution_of(held, "cm" if cm else "inch") or meta.resolution_of(held, ""):
         unit = 1 if meta.resolution_of(held, "") else 3 if cm else 2

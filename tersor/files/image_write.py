@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +40,7 @@ KEEPS: dict[str, frozenset[str]] = {
 }
 # whose readers follow EXIF; those of JPEG XL and HEIC follow boxes of their own
 TURNED_BY_READERS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF")
+COPIES_EXIF = ("PNG", "JPEG", "WEBP")  # byte by byte, damaged or not; others are written tag by tag
 WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC"}
 LOSSY = ("JPEG", "AVIF", "HEIF")
 PLUGIN_OF = {".jxl": "pillow_jxl", ".heic": "pillow_heif", ".heif": "pillow_heif"}
@@ -96,9 +98,9 @@ def image_file(image: Image, suffix: str) -> tuple[bytes, tuple[str, ...]]:
     if not turns and exif_blocks.orientation(image.metadata) != 1:
         image = meta.upright(image)
         notes.append(f"turned upright, for a {suffix} file holds no orientation")
-    metadata, damaged = _sound(image.metadata, image.samples.shape[2])
+    metadata, damaged = _sound(image.metadata, image.samples.shape[2], kind)
     notes += damaged
-    lost = [k for k in metadata if k not in keeps]
+    lost = [k for k in meta.KEYS if k in metadata and k not in keeps]
     held = {k: v for k, v in metadata.items() if k not in lost}
     held, too_long = _fitting(kind, held)
     if words := _words(lost, metadata):
@@ -155,19 +157,19 @@ def _format(suffix: str) -> str:
     return "JPEG" if kind == "MPO" else kind
 
 
-def _sound(metadata: Any, channels: int) -> tuple[dict[str, bytes], list[str]]:
+def _sound(metadata: Mapping[str, bytes], channels: int, kind: str) -> tuple[dict[str, bytes], list[str]]:
     """Metadata without what is damaged or of another kind of samples, and notes of that."""
     out, notes = {k: v for k, v in metadata.items() if k in meta.KEYS}, []
     if "exif" in out:
-        block = exif_blocks.canonical(out["exif"])
+        block = exif_blocks.canonical(out.pop("exif"))
         exif = exif_blocks.parsed(block) if block else None
-        if block is None or exif is None or not len(exif):
-            del out["exif"]
-            if block is None or exif is None:
-                notes.append("the EXIF block is damaged and left out")
-        else:
-            clean = exif_blocks.without_layout(exif) if exif_blocks.is_of_tiff(exif) else block
-            out = {k: v for k, v in {**out, "exif": clean}.items() if v is not None}
+        if block and exif is not None and exif_blocks.is_of_tiff(exif):
+            block = exif_blocks.without_layout(exif)
+        copied = kind in COPIES_EXIF and block is not None and block[6:8] in (b"II", b"MM")
+        if block and (copied or (exif is not None and len(exif))):
+            out["exif"] = block
+        elif metadata["exif"] and (exif is None or len(exif)):
+            notes.append("the EXIF block is damaged and left out")
     for name, size in png.COLOUR_SIZES.items():
         if name in out and len(out[name]) != size:
             del out[name]

@@ -234,20 +234,19 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         whole = sound.samples if isinstance(sound, Audio) else None
         self._blocks = iter([whole]) if whole is not None else sound.blocks()  # type: ignore[union-attr]
         if exact:
-            layout, kind, self._turn = LAYOUTS[channels], *flac_samples(dtype, bits, self.notes)
+            layout = getattr(sound, "layout", "") or LAYOUTS[channels]
+            kind, self._turn = flac_samples(dtype, bits, self.notes)
             self._sound_stream = self._container.add_stream("flac", rate=rate, layout=layout, format=kind)
         else:
-            kind, self._turn = "fltp", _to_float
+            layout, kind, self._turn = LAYOUTS[channels], "fltp", _to_float
             if rate not in AAC_RATES:
                 raise SignalError(
                     f"the sound has {rate} samples a second, which .mp4 does not; write .mkv, or leave it "
                     "out with --no-audio"
                 )
-            self._sound_stream = self._container.add_stream(
-                "aac", rate=rate, layout=LAYOUTS[channels], format=kind
-            )
+            self._sound_stream = self._container.add_stream("aac", rate=rate, layout=layout, format=kind)
             self._sound_stream.codec_context.bit_rate = AAC_BITS_A_CHANNEL * channels
-        self._kind, self._layout, self._sound_rate = kind, LAYOUTS[channels], rate
+        self._kind, self._layout, self._sound_rate = kind, layout, rate
         self._sample = round(start * rate)
         self._heard = self._sample / rate
 

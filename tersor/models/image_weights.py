@@ -37,7 +37,7 @@ class ReleasedImageModel:
 
     Attributes:
         name: of the weights, "image-1".
-        version: 1; headers carry it.
+        version: 1; headers carry it. 0 for weights that are none of ours.
         digest: first 4 bytes of the file's SHA-256; files carry it.
         model: on `device`.
         y_tables: one table a scale level.
@@ -46,7 +46,7 @@ class ReleasedImageModel:
     """
 
     name: str
-    version: int
+    version: int = 0
     digest: bytes
     model: ImageModel
     y_tables: FrozenTables

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,10 @@ class Field:
     @property
     def nbytes(self) -> int:
         return int(self.values.nbytes)
+
+    def save(self, path: str | Path) -> None:
+        """Write a file of arrays; the suffix names the format: .npy, .npz, .nc, .h5, .zarr."""
+        importlib.import_module("tersor.files.field").write_field(self, Path(path))
 
 
 NAMING = (
@@ -171,3 +177,7 @@ class FieldSet:
     @property
     def nbytes(self) -> int:
         return sum(f.nbytes for f in self.fields.values())
+
+    def save(self, path: str | Path) -> None:
+        """Write a file of arrays; the suffix names the format: .npy, .npz, .nc, .h5, .zarr."""
+        importlib.import_module("tersor.files.field").write_field(self, Path(path))

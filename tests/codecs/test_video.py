@@ -222,6 +222,16 @@ def test_sound_travels_in_the_same_file(codec: VideoCodec) -> None:
     assert "bitrate 16" in tersor.info(small)["sound"]
 
 
+def test_the_layout_of_channels_is_kept(codec: VideoCodec) -> None:
+    pytest.importorskip("numba")
+    video = of_planes(frames=2)
+    six = Audio(samples=np.repeat(TONE[:800], 6, axis=1), rate=8000, layout="5.1(side)")
+    whole = Video(planes=video.planes, format=video.format, timing=video.timing, audio=six)
+    (file,) = codec.encode_batch([whole], audio="lossless")
+    (back,) = codec.decode_batch([file])
+    assert back.audio == six
+
+
 def test_sound_that_starts_before_or_ends_early(codec: VideoCodec) -> None:
     pytest.importorskip("numba")
     (file,) = codec.encode_batch([with_sound(TONE[:4000], Fraction(-1, 4))], audio="lossless", group=16)
@@ -389,3 +399,21 @@ def test_psnr_of_planes() -> None:
         pytest.approx(48.1308 * 7 / 8 + 100 / 8, abs=1e-3),
         1,
     )
+
+
+def test_garbage_with_a_valid_checksum(codec: VideoCodec, whole: tuple[bytes, Video]) -> None:
+    """Groups of random bytes, and a group in another's place: an error, or frames of the right shape."""
+    reader = Reader(whole[0])
+    chunks = [reader.chunk(i) for i in range(4)]
+    rng = np.random.default_rng(0)
+    trials = [b"", chunks[2], chunks[0][:20], chunks[0] + b"\0"]
+    trials += [chunks[0][:2] + rng.bytes(int(n)) for n in rng.integers(1, 400, 12)]
+    trials += [rng.bytes(40) for _ in range(4)]
+    for group in trials:
+        said = "group 0"
+        try:
+            (video,) = codec.decode_batch([write(6, reader.header, {}, [group, *chunks[1:]])])
+            assert len(video) == 16
+        except BitstreamError as e:
+            said = str(e)
+        assert "group 0" in said

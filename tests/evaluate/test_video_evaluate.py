@@ -8,6 +8,7 @@ import pytest
 
 from tersor.cli import main
 from tersor.errors import SignalError
+from tersor.evaluate import speed_video
 from tersor.evaluate.anchors.video import MODES, Variant, run_anchor, user_data_bytes, variants
 from tersor.evaluate.video import bd_rates, quality_of, table
 from tersor.files.coerce import video_of_rgb
@@ -88,3 +89,15 @@ def test_the_command_writes_every_point(tmp_path: Path, capsys: pytest.CaptureFi
     assert "BD-rate" in capsys.readouterr().out
     assert main(["eval", "--codec", "video", "--data", str(tmp_path / "out")]) == 1
     assert main(["eval", "--codec", "video", *arguments[:2], "--modes", "sideways"]) == 1
+
+
+def test_speed_in_both_modes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(yuv420(4), tmp_path / "a.mkv")
+    command = ["bench", "--codec", "video", "--data", str(tmp_path), "--repeat", "1"]
+    assert main([*command, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    for mode in ("random access", "low delay"):
+        assert facts[mode]["encode_fps"] > 0
+        assert facts[mode]["decode_fps"] > 0
+        assert facts[mode]["one_frame_seconds"] > 0
+    assert len(speed_video.lines(facts)) == 3

@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from training.loop import Run
 
 from tersor.codecs.audio import pcm_loops, segment_loops
 from tersor.codecs.audio.bands import band_edges, block_length
@@ -33,6 +35,7 @@ from tersor.files.audio import SUFFIXES, read_audio
 
 GAINS = (-60, 330)
 PCM_SECONDS = 3
+SAVE_EVERY = 25  # files
 
 
 def fresh() -> dict[str, np.ndarray]:
@@ -112,8 +115,7 @@ def frozen(state: dict[str, np.ndarray], count_max: int) -> dict[str, np.ndarray
 
 
 def run(args: argparse.Namespace) -> None:
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    here = Run(args.out)
     files = sorted(p for d in args.data for p in Path(d).rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise SystemExit(
@@ -122,32 +124,23 @@ def run(args: argparse.Namespace) -> None:
     plan = [
         (n, p) for n in range(args.passes) for p in random.Random(args.seed + n).sample(files, len(files))
     ]
-    checkpoint = folder / "state.safetensors"
     first, state = 0, fresh()
-    if checkpoint.exists():
-        state = dict(load_file(checkpoint))
-        with safe_open(checkpoint, "np") as f:
-            first = int(f.metadata()["files"])
+    if kept := here.load():
+        first, state = kept["files"], {k: v.numpy() for k, v in kept["state"].items()}
     began = time.monotonic()
     samples = size = 0
-    for i, (_, path) in enumerate(plan[first:], first):
-        n, b = learn(state, path, args.seconds, random.Random(f"{args.seed} {i}"))
+    for i in here.steps(first, len(plan)):
+        _, path = plan[i - 1]
+        n, b = learn(state, path, args.seconds, random.Random(f"{args.seed} {i - 1}"))
         samples, size = samples + n, size + b
-        if i % 25 == 24 or i == len(plan) - 1:
-            save_file(state, checkpoint.with_suffix(".new"), {"files": str(i + 1)})
-            checkpoint.with_suffix(".new").replace(checkpoint)
-            print(
-                json.dumps(
-                    {
-                        "files": i + 1,
-                        "of": len(plan),
-                        "bits_per_sample": round(4 * size / samples, 4),
-                        "seconds": round(time.monotonic() - began, 1),
-                    }
-                ),
-                flush=True,
-            )
+        if i % SAVE_EVERY == 0 or i == len(plan) or here.stopped:
+            here.save({"files": i, "state": {k: torch.from_numpy(v) for k, v in state.items()}})
+            rate = round(4 * size / samples, 4)
+            seconds = round(time.monotonic() - began, 1)
+            here.log(files=i, of=len(plan), bits_per_sample=rate, seconds=seconds)
             samples = size = 0
+    if here.stopped:
+        return
     card: dict[str, object] = {
         "name": "audio-1",
         "trained_on": f"{len(files)} sounds, {sum(p.parent.name == 'speech' for p in files)} of them speech",
@@ -160,6 +153,6 @@ def run(args: argparse.Namespace) -> None:
         speech = load_file(args.speech)
         with safe_open(args.speech, "np") as f:
             card["speech_net"] = json.loads((f.metadata() or {}).get("card", "{}"))
-    out = folder / "audio.safetensors"
+    out = here.folder / "audio.safetensors"
     save_file({**frozen(state, args.count_max), **speech}, out, {"card": json.dumps(card)})
     print(f"{out}: {out.stat().st_size} bytes")

@@ -9,7 +9,6 @@ line of the log and picked up again.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import random
@@ -22,6 +21,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
+from training.loop import Run, averaged
 
 from tersor.codecs.audio.bands import band_edges, block_length
 from tersor.codecs.audio.encode import ROUNDING
@@ -50,6 +50,7 @@ WORST_FRAMES = 20
 MEL_SECONDS, MEL_BANDS, MEL_FLOOR = 0.032, 48, 1e-8
 MEL_WEIGHT, MEAN_WEIGHT = 0.15, 0.7
 EMA = 0.99
+DEV_GAINS = (110, 150, 200)
 
 
 class Synthesis(torch.autograd.Function):
@@ -141,8 +142,7 @@ def _ear(piece: Piece) -> tuple[Loudness, Loudness, MelSpectrogram, Tensor, Tens
 
 
 def run(args: argparse.Namespace) -> None:
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    here = Run(args.out)
     paths = sorted(
         p
         for d in args.data
@@ -160,22 +160,22 @@ def run(args: argparse.Namespace) -> None:
         )
     torch.manual_seed(args.seed)
     net = SpeechNet()
-    average = copy.deepcopy(net)
+    average = averaged(net, EMA)
+    average.update_parameters(net)
     optimiser = torch.optim.AdamW(net.parameters(), args.lr)
-    first, checkpoint, beside = 0, folder / "checkpoint.pt", folder / "checkpoint.new"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    first = 0
+    if state := here.load():
         net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
     began, losses = time.monotonic(), []
     stop = min(args.steps, args.stop_at or args.steps)
-    for step in range(first, stop):
-        rng = random.Random(f"{args.seed} {step}")
+    for step in here.steps(first, stop):
+        rng = random.Random(f"{args.seed} {step - 1}")
         for group in optimiser.param_groups:
             group["lr"] = (
-                args.lr * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * step / args.steps))
+                args.lr * min(1.0, step / 100) * (0.51 + 0.49 * math.cos(math.pi * (step - 1) / args.steps))
             )
         optimiser.zero_grad()
         for piece in rng.choices(train, k=args.batch):
@@ -187,40 +187,32 @@ def run(args: argparse.Namespace) -> None:
             losses.append(args.batch * float(loss.detach()))
         torch.nn.utils.clip_grad_norm_(net.parameters(), 0.3)
         optimiser.step()
-        with torch.no_grad():
-            for a, b in zip(average.parameters(), net.parameters(), strict=True):
-                a.lerp_(b, 1 - EMA)
-        if step % args.every == args.every - 1 or step == stop - 1:
+        average.update_parameters(net)
+        if step % args.every == 0 or step == stop or here.stopped:
             with torch.no_grad():
-                dev = float(
-                    np.mean([float(loss_of(average, p, g, 0, 0.0)) for p in held for g in (110, 150, 200)])
-                )
-            line = {
-                "step": step + 1,
-                "loss": round(float(np.mean(losses)), 4),
-                "held_out": round(dev, 4),
-                "seconds": round(time.monotonic() - began),
-            }
-            print(json.dumps(line), flush=True)
+                each = [loss_of(average.module, p, g, 0, 0.0) for p in held for g in DEV_GAINS]
+            dev = float(np.mean([float(loss) for loss in each]))
+            seconds = round(time.monotonic() - began)
+            here.log(
+                step=step, loss=round(float(np.mean(losses)), 4), held_out=round(dev, 4), seconds=seconds
+            )
             losses = []
-            torch.save(
+            here.save(
                 {
                     "net": net.state_dict(),
                     "average": average.state_dict(),
                     "optimiser": optimiser.state_dict(),
-                    "step": step + 1,
-                },
-                beside,
+                    "step": step,
+                }
             )
-            beside.replace(checkpoint)
             card = {
                 "trained_on": f"{len(train)} pieces of {len(paths) - kept} sounds of speech",
-                "steps": step + 1,
+                "steps": step,
                 "batch": args.batch,
-                "held_out": line["held_out"],
+                "held_out": round(dev, 4),
             }
             save_file(
-                {PREFIX + k: v.numpy() for k, v in average.state_dict().items()},
-                folder / "speech.safetensors",
+                {PREFIX + k: v.numpy() for k, v in average.module.state_dict().items()},
+                here.folder / "speech.safetensors",
                 {"card": json.dumps(card)},
             )

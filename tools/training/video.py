@@ -1,7 +1,10 @@
-"""The video trainer behind `tools/train.py video`: the codec runs over pieces of the training clips and what its adaptive coder knows at the end is frozen.
+"""The video trainer behind `tools/train.py video`: the codec runs over pieces of the training clips and what
+its adaptive coder knows at the end is frozen.
 
-Coding is learning here: every slot and weight moves toward what it sees. So training is coding the training set at many qualities with one model that is never reset;
-what is saved is its state, with the counts cut so that a new clip can still move it. The state is saved after every clip and picked up again.
+Coding is learning here: every slot and weight moves toward what it sees. So training is coding the training
+set at many qualities with one model that is never reset;
+what is saved is its state, with the counts cut so that a new clip can still move it. The state is saved after
+every clip and picked up again.
 """
 
 from __future__ import annotations
@@ -34,19 +37,26 @@ def read_planes(path: Path, first: int, count: int) -> list[NDArray[np.uint8]]:
             if i < first:
                 continue
             planes = frame.reformat(format="yuv420p").planes
-            rows = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy() for p in planes]
+            rows = [
+                np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy() for p in planes
+            ]
             frames.append(rows)
             if len(frames) == count:
                 break
     return [np.stack([f[i] for f in frames]) for i in range(3)]
 
 
-def learn(state: dict[str, NDArray], path: Path, count: int, side: int, effort: int, rng: random.Random) -> tuple[int, int]:
+def learn(
+    state: dict[str, NDArray], path: Path, count: int, side: int, effort: int, rng: random.Random
+) -> tuple[int, int]:
     """Code a piece of a clip at one quality; -> (luma samples, bytes)."""
     planes = read_planes(path, rng.randrange(8), count)
     _, height, width = planes[0].shape
     y, x = (rng.randrange(max(n - side, 0) // 16 + 1) * 16 for n in (height, width))
-    planes = [np.ascontiguousarray(p[:, y >> s : (y + side) >> s, x >> s : (x + side) >> s]) for p, s in zip(planes, (0, 1, 1), strict=True)]
+    planes = [
+        np.ascontiguousarray(p[:, y >> s : (y + side) >> s, x >> s : (x + side) >> s])
+        for p, s in zip(planes, (0, 1, 1), strict=True)
+    ]
     settings = GroupSettings(quality=rng.randint(*QUALITIES), effort=effort, low_delay=rng.random() < 0.5)
     payload, _ = encode_and_rebuild(planes, depth=8, settings=settings, model=model_of(state))
     return planes[0].size, len(payload)
@@ -73,13 +83,17 @@ def run(args: argparse.Namespace) -> None:
     for i, path in enumerate(plan[first:], first):
         n, size = learn(state, path, args.frames, args.side, args.effort, random.Random(f"{args.seed} {i}"))
         save_file(state, checkpoint, {"clips": str(i + 1)})
-        print(f"{i + 1}/{len(plan)} {path.stem}: {8 * size / n:.3f} bits a luma sample, {time.monotonic() - began:.0f} s", flush=True)
+        seconds = time.monotonic() - began
+        print(
+            f"{i + 1}/{len(plan)} {path.stem}: {8 * size / n:.3f} bits a luma sample, {seconds:.0f} s",
+            flush=True,
+        )
     target = folder / "video.safetensors"
     save_file(frozen(state, args.count_max), target)
     card = {
         "what": "initial state of the adaptive coder of the video codec, and its arithmetic tables",
-        "trained_by": f"python tools/train.py video --passes {args.passes} --frames {args.frames} --side {args.side} "
-        f"--effort {args.effort} --count-max {args.count_max} --seed {args.seed}",
+        "trained_by": f"python tools/train.py video --passes {args.passes} --frames {args.frames} "
+        f"--side {args.side} --effort {args.effort} --count-max {args.count_max} --seed {args.seed}",
         "data": f"{len(files)} clips",
     }
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")

@@ -10,6 +10,7 @@ import numpy as np
 
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError
+from tersor.facts import Facts
 
 WIRE_ID = 4
 MODES = ("transform", "lossless")
@@ -128,22 +129,29 @@ class AudioHeader:
         return header
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     h = AudioHeader.unpack(reader.header, len(reader.chunk_lengths))
     seconds = h.samples / h.rate
     raw = h.samples * h.channels * h.bits / 8
-    return {
-        "mode": h.mode if h.asked == "lossless" else f"{h.mode}, {h.asked} {h.value:g}",
-        "rate": h.rate,
-        "channels": h.channels,
-        "samples": h.samples,
-        "seconds": round(seconds, 3),
-        "type": f"{h.dtype}, {h.bits} bits",
-        "segment_seconds": round(h.segment / h.rate, 3),
-        "segments": h.n_segments,
-        "tables": h.digest.hex(),
-        "bitrate_kbps": round(reader.size * 8 / seconds / 1000, 3) if seconds else 0.0,
-        "raw_bytes": int(raw),
-        "ratio": round(raw / reader.size, 3),
-    }
+    return Facts.of(
+        reader,
+        codec="audio",
+        signal="audio",
+        suffix=".wav",
+        shape=(h.samples, h.channels),
+        extra={
+            "mode": h.mode if h.asked == "lossless" else f"{h.mode}, {h.asked} {h.value:g}",
+            "rate": h.rate,
+            "channels": h.channels,
+            "samples": h.samples,
+            "seconds": round(seconds, 3),
+            "type": f"{h.dtype}, {h.bits} bits",
+            "segment_seconds": round(h.segment / h.rate, 3),
+            "segments": h.n_segments,
+            "tables": h.digest.hex(),
+            "bitrate_kbps": round(reader.size * 8 / seconds / 1000, 3) if seconds else 0.0,
+            "raw_bytes": int(raw),
+            "ratio": round(raw / reader.size, 3),
+        },
+    )

@@ -5,10 +5,10 @@ torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
+from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS
 
 
@@ -57,16 +57,23 @@ class CompressAIHeader:
         )
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`."""
     h = CompressAIHeader.unpack(reader.header, len(reader.chunk_lengths))
-    return {
-        "width": h.width,
-        "height": h.height,
-        "channels": 3,
-        "bits_per_sample": 8,
-        "quality": h.quality,
-        "bpp": round(8 * reader.size / (h.width * h.height), 4),
-        "model": f"{h.architecture} ({h.metric})",
-        "weights": h.digest.hex(),
-    }
+    return Facts.of(
+        reader,
+        codec="compressai",
+        signal="image",
+        suffix=".png",
+        shape=(h.height, h.width, 3),
+        extra={
+            "width": h.width,
+            "height": h.height,
+            "channels": 3,
+            "bits_per_sample": 8,
+            "quality": h.quality,
+            "bpp": round(8 * reader.size / (h.width * h.height), 4),
+            "model": f"{h.architecture} ({h.metric})",
+            "weights": h.digest.hex(),
+        },
+    )

@@ -102,22 +102,10 @@ def decode_block(
     if flags & OUTLIERS:
         fixed_at, fixed = unpack_outliers(side, count, dtype)
     side.end()
-    low = LowBits(reader.take(low_bytes(sum(p.count for p in plan.passes), shift)), shift)
-    values = _decode_values(
-        payload[reader.at :],
-        name,
-        plan,
-        base,
-        stencils,
-        common,
-        contexts,
-        valid,
-        low,
-        shift,
-        bool(flags & SNAP),
-        count,
-        tables,
-    )
+    low = LowBits(reader.take(low_bytes(sum(p.size for p in plan.passes), shift)), shift)
+    decoder = SymbolDecoder(payload[reader.at :], name)
+    models = stencils, common, contexts
+    values = _decode_values(decoder, plan, base, models, valid, low, bool(flags & SNAP), tables)
     out = reconstruct(values, offset, unit, bool(flags & SNAP), dtype)
     out[where] = what
     out[fixed_at] = fixed
@@ -125,30 +113,26 @@ def decode_block(
 
 
 def _decode_values(
-    payload: bytes,
-    name: str,
+    decoder: SymbolDecoder,
     plan: Plan,
     base: Ints,
-    stencils: dict[Key, Ints],
-    common: Ints,
-    contexts: dict[Key, Context],
+    models: tuple[dict[Key, Ints], Ints, dict[Key, Context]],
     valid: NDArray[np.bool_],
     low: LowBits,
-    shift: int,
     snap: bool,
-    count: int,
     tables: MagnitudeTables,
 ) -> Ints:
-    values, q = np.zeros(count, np.int64), np.zeros(count, np.int32)
+    """Values of all cells, in units; `models` are stencils, common weights and contexts of the passes."""
+    stencils, common, contexts = models
+    shift = low.shift
+    values, q = np.zeros(len(valid), np.int64), np.zeros(len(valid), np.int32)
     values[plan.base] = base.clip(-(VALUE_MAX >> FRACTION_BITS), VALUE_MAX >> FRACTION_BITS) << FRACTION_BITS
-    with stage("coder"):
-        decoder = SymbolDecoder(payload, name)
     counts = np.empty(LEVELS + 1, np.int64)
     for p in plan.passes:
         context = contexts[p.key]
         weights = common if context.weights is None else context.weights
         stencil = dyadic.stencil_of(p, stencils)
-        points, predictions, levels, order = (np.empty(p.count, np.int64) for _ in range(4))
+        points, predictions, levels, order = (np.empty(p.size, np.int64) for _ in range(4))
 
         def rows(
             first: int,
@@ -159,32 +143,15 @@ def _decode_values(
             ladder: int = context.shift,
             out: tuple[Ints, ...] = (points, predictions, levels),
         ) -> None:
-            walk_rows(
-                values,
-                q,
-                *p.points,
-                *p.taps,
-                p.along,
-                p.plane,
-                p.key[2],
-                stencil,
-                shift,
-                snap,
-                first,
-                last,
-                valid,
-                weights,
-                thresholds(),
-                ladder,
-                *out,
-            )
+            span, table = (first, last), thresholds()
+            walk_rows(values, q, p, stencil, shift, snap, span, valid, weights, table, ladder, out)
 
         with stage("prediction"):
-            in_parts(rows, p.rows, p.count)
+            in_parts(rows, p.rows, p.size)
             sort_by_level(levels, counts, order)
         with stage("coder"):
             symbols = decoder.pop_sorted(counts, tables.shapes[context.shape])
         with stage("prediction"):
-            place(points, predictions, order, symbols, low.take(p.count), shift, values, q)
+            place(points, predictions, order, symbols, low.take(p.size), shift, values, q)
     decoder.end()
     return values

@@ -111,7 +111,7 @@ class Trial:
                 levels = levels_of(
                     coded.features[start:stop], weights, context.shift, coded.points[start:stop], valid
                 )
-                order = np.empty(p.count, np.int64)
+                order = np.empty(p.size, np.int64)
                 sort_by_level(levels, counts, order)
                 encoder.push_sorted(coded.symbols[start:stop][order], counts, tables.shapes[context.shape])
             symbols = encoder.finish()
@@ -152,7 +152,7 @@ def _quantise(
     described = np.empty((n if features else 0, N_FEATURES), np.uint16)
     spans, stop = [], 0
     for p in plan.passes:
-        start, stop = stop, stop + p.count
+        start, stop = stop, stop + p.size
         spans.append((start, stop))
         stencil = grid.stencil_of(p, stencils)
         out = points[start:stop], symbols[start:stop], low[start:stop], described[start:stop]
@@ -160,25 +160,9 @@ def _quantise(
         def rows(
             first: int, last: int, p: grid.Pass = p, stencil: Ints = stencil, out: tuple[Any, ...] = out
         ) -> None:
-            code_rows(
-                values,
-                q,
-                *p.points,
-                *p.taps,
-                p.along,
-                p.plane,
-                p.key[2],
-                stencil,
-                shift,
-                snap,
-                first,
-                last,
-                target,
-                valid,
-                *out,
-            )
+            code_rows(values, q, p, stencil, shift, snap, (first, last), target, valid, out)
 
-        in_parts(rows, p.rows, p.count)
+        in_parts(rows, p.rows, p.size)
     return Coded(
         values=values,
         base=base,

@@ -108,12 +108,12 @@ def _fit_stencil(
     passes: list[Pass], values: Ints, target: NDArray[np.float64], valid: NDArray[np.bool_]
 ) -> Ints | None:
     """The stencil of one key; None for the default one."""
-    total, taps = sum(p.count for p in passes), passes[0].n_taps
+    total, taps = sum(p.size for p in passes), passes[0].n_taps
     every = total // SAMPLES | 1  # odd: not in step with rows
-    room = sum(-(-p.count // every) for p in passes)
+    room = sum(-(-p.size // every) for p in passes)
     a, y, n = np.empty((room, taps)), np.empty(room), 0
     for k, p in enumerate(passes):
-        n += gather(values, *p.points, *p.taps, p.key[2], target, valid, k % every, every, a[n:], y[n:])
+        n += gather(values, p, target, valid, k % every, every, a[n:], y[n:])
     a, y = a[:n], y[:n]
     if n < LEAST_POINTS:
         return None

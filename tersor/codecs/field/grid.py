@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,7 @@ FRAME_KINDS = 3  # frames with none, one and two before them
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class Pass(NamedTuple):
     """Points and neighbours of one pass, as flat indices: the index of a point (i0, i1, i2, i3) is the sum of
     `points[j][i_j]`, of its tap t that of `taps[j][t, i_j]`.
 
@@ -52,7 +52,9 @@ class Pass:
             of the two frames before.
         along: how many taps lie on the axis or its neighbouring lines.
         plane: how many taps come before the frame taps.
-        count: number of points.
+        size: number of points.
+
+    A named tuple, which the compiled loops take as it is.
     """
 
     key: tuple[int, int, int]
@@ -60,7 +62,7 @@ class Pass:
     taps: tuple[Ints, Ints, Ints, Ints]
     along: int
     plane: int
-    count: int
+    size: int
 
     @property
     def n_taps(self) -> int:
@@ -75,7 +77,7 @@ class Pass:
         """The same pass further along axis 0, in flat indices."""
         points, taps = (self.points[0] + by, *self.points[1:]), (self.taps[0] + by, *self.taps[1:])
         return Pass(
-            key=self.key, points=points, taps=taps, along=self.along, plane=self.plane, count=self.count
+            key=self.key, points=points, taps=taps, along=self.along, plane=self.plane, size=self.size
         )
 
 
@@ -94,7 +96,7 @@ class Plan:
     @property
     def count(self) -> int:
         """Points of all passes."""
-        return sum(p.count for p in self.passes)
+        return sum(p.size for p in self.passes)
 
 
 @functools.lru_cache(maxsize=16)
@@ -123,7 +125,7 @@ def plan(shape: tuple[int, ...], frames: bool) -> Plan:
                     passes += [
                         p
                         for phase in (0, 1)
-                        if (p := _make_pass(full, strides, rank, axes, level, axis, phase, time)).count
+                        if (p := _make_pass(full, strides, rank, axes, level, axis, phase, time)).size
                     ]
     if frames and full[0] > FRAME_KINDS:  # every later frame is like the third
         last = [p for p in passes if p.points[0][0] == (FRAME_KINDS - 1) * strides[0]]
@@ -202,7 +204,7 @@ def _make_pass(
         taps=tuple(taps),  # type: ignore[arg-type]
         along=along,
         plane=plane,
-        count=count,
+        size=count,
     )
 
 

@@ -23,28 +23,15 @@ SUMS = 7
 
 @compiled
 def look(
-    values,
-    q,
-    base,
-    t3,
-    begin,
-    count,
-    along,
-    plane,
-    stencil,
-    shift,
-    snap,
-    describe,
-    sums,
-    predictions,
-    features,
+    values, q, base, p, span, stencil, shift, snap, describe, sums, predictions, features
 ):  # pragma: no cover
-    """Predictions, and features if `describe`, of `count` points of a row: begin, begin + 2, ... A tap at a
-    time, so that compilers use vectors.
+    """Predictions, and features if `describe`, of points of a row of a pass `p`: `span`, (begin, count), are
+    begin, begin + 2, ... A tap at a time, so that compilers use vectors.
 
     `base`: index of each tap but for the last axis; `sums`: room, int64 [SUMS, at least count].
     """
-    taps = len(base)
+    taps, t3, along, plane = len(base), p.taps[3], p.along, p.plane
+    begin, count = span
     twice, total, spread, level_spread, near, wide, level_q = (
         sums[0],
         sums[1],
@@ -123,39 +110,18 @@ def points_before(row, phase, p1, p2, p3):  # pragma: no cover
 
 
 @compiled
-def code_rows(
-    values,
-    q,
-    p0,
-    p1,
-    p2,
-    p3,
-    t0,
-    t1,
-    t2,
-    t3,
-    along,
-    plane,
-    phase,
-    stencil,
-    shift,
-    snap,
-    first,
-    last,
-    target,
-    valid,
-    points,
-    symbols,
-    low,
-    features,
-):  # pragma: no cover
-    """Encoder: predict and quantise the rows first..last of a pass. Residuals are those nearest to (target -
-    prediction) in bins, 0 where not valid.
+def code_rows(values, q, p, stencil, shift, snap, rows, target, valid, out):  # pragma: no cover
+    """Encoder: predict and quantise the rows (first, last) of a pass `p`. Residuals are those nearest to
+    (target - prediction) in bins, 0 where not valid.
 
-    Fills points (flat indices), symbols, low (bits set aside, if shift) and features (if there is room for
-    any); updates values and q.
+    Fills `out`: points (flat indices), symbols, low (bits set aside, if shift) and features (if there is room
+    for any); updates values and q.
     """
-    taps = t0.shape[0]
+    points, symbols, low, features = out
+    first, last = rows
+    p0, p1, p2, p3 = p.points
+    t0, t1, t2, _ = p.taps
+    phase, taps = p.key[2], t0.shape[0]
     base, sums, predictions = (
         np.empty(taps, np.int64),
         np.empty((SUMS, CHUNK), np.int64),
@@ -173,23 +139,8 @@ def code_rows(
         start = p0[i0] + p1[i1] + p2[i2]
         for begin in range((i0 + i1 + i2 + phase) % 2, len(p3), 2 * CHUNK):
             count = min(CHUNK, (len(p3) - begin + 1) // 2)
-            look(
-                values,
-                q,
-                base,
-                t3,
-                begin,
-                count,
-                along,
-                plane,
-                stencil,
-                shift,
-                snap,
-                describe,
-                sums,
-                predictions,
-                features[k : k + count],
-            )
+            span, to = (begin, count), features[k : k + count]
+            look(values, q, base, p, span, stencil, shift, snap, describe, sums, predictions, to)
             for n in range(count):
                 at = start + p3[begin + 2 * n]
                 residual = np.int64(0)
@@ -208,36 +159,16 @@ def code_rows(
 
 @compiled
 def walk_rows(
-    values,
-    q,
-    p0,
-    p1,
-    p2,
-    p3,
-    t0,
-    t1,
-    t2,
-    t3,
-    along,
-    plane,
-    phase,
-    stencil,
-    shift,
-    snap,
-    first,
-    last,
-    valid,
-    weights,
-    thresholds,
-    ladder,
-    points,
-    predictions,
-    levels,
+    values, q, p, stencil, shift, snap, rows, valid, weights, thresholds, ladder, out
 ):  # pragma: no cover
-    """Decoder: predict the rows first..last of a pass. Fills points (flat indices), predictions and levels
-    (which table each symbol has).
+    """Decoder: predict the rows (first, last) of a pass `p`. Fills `out`: points (flat indices), predictions
+    and levels (which table each symbol has).
     """
-    taps = t0.shape[0]
+    points, predictions, levels = out
+    first, last = rows
+    p0, p1, p2, p3 = p.points
+    t0, t1, t2, _ = p.taps
+    phase, taps = p.key[2], t0.shape[0]
     base, sums, features = (
         np.empty(taps, np.int64),
         np.empty((SUMS, CHUNK), np.int64),
@@ -251,23 +182,8 @@ def walk_rows(
         start = p0[i0] + p1[i1] + p2[i2]
         for begin in range((i0 + i1 + i2 + phase) % 2, len(p3), 2 * CHUNK):
             count = min(CHUNK, (len(p3) - begin + 1) // 2)
-            look(
-                values,
-                q,
-                base,
-                t3,
-                begin,
-                count,
-                along,
-                plane,
-                stencil,
-                shift,
-                snap,
-                True,
-                sums,
-                predictions[k : k + count],
-                features,
-            )
+            span, to = (begin, count), predictions[k : k + count]
+            look(values, q, base, p, span, stencil, shift, snap, True, sums, to, features)
             for n in range(count):
                 at = start + p3[begin + 2 * n]
                 points[k] = at
@@ -327,13 +243,13 @@ def sort_by_level(levels, counts, order):  # pragma: no cover
 
 
 @compiled
-def gather(
-    values, p0, p1, p2, p3, t0, t1, t2, t3, phase, target, valid, first, every, around, wanted
-):  # pragma: no cover
+def gather(values, p, target, valid, first, every, around, wanted):  # pragma: no cover
     """Encoder: each `every`th valid point of a pass, from the first: its neighbours [n, T] and its target, in
     bins from the mean of the nearest two. -> how many.
     """
-    taps = t0.shape[0]
+    p0, p1, p2, p3 = p.points
+    t0, t1, t2, t3 = p.taps
+    phase, taps = p.key[2], t0.shape[0]
     n = k = 0
     for row in range(len(p0) * len(p1) * len(p2)):
         i0, i1, i2 = row_of(row, p1, p2)

@@ -12,6 +12,7 @@ import numpy as np
 
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
+from tersor.facts import Facts, VariableFacts
 
 WIRE_ID = 3
 MAX_AXES = 32
@@ -19,6 +20,7 @@ MAX_CELLS = 1 << 40
 MAX_BLOCK = 1 << 22
 MAX_VARIABLES = 1 << 12
 LEAST_SIDE = 16
+SUFFIXES = (".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr")
 MODES = ("lossless", "max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio")
 DTYPES = tuple(np.dtype(t) for t in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"))
 
@@ -170,17 +172,37 @@ def coded_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (int(np.prod(shape[:-3], dtype=object)), *shape[-3:])
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     header = FieldHeader.unpack(reader.header, len(reader.chunk_lengths))
-    facts: dict[str, Any] = {
-        "variables": len(header.variables),
-        "tables": header.digest.hex(),
-        "blocks": len(reader.chunk_lengths),
-    }
-    raw = 0
+    raw, variables = 0, []
     for v in header.variables:
         raw += v.dtype.itemsize * int(np.prod(v.shape, dtype=object))
         how = "lossless" if v.mode == "lossless" else f"{v.mode} {v.asked:g}, bound {v.bound:g}"
-        facts[v.name or "array"] = f"{v.dtype} {list(v.shape)}, blocks of {list(v.block)}, {how}"
-    return facts | {"raw_bytes": raw, "ratio": round(raw / reader.size, 3)}
+        extra = {"block": list(v.block), "bound": how}
+        variables.append(VariableFacts(name=v.name, dtype=str(v.dtype), shape=v.shape, extra=extra))
+    alone = len(variables) == 1 and not variables[0].name
+    return Facts.of(
+        reader,
+        codec="field",
+        signal="field",
+        suffix=_suffix(reader, alone),
+        shape=variables[0].shape if alone else (),
+        variables=tuple(variables),
+        extra={
+            "tables": header.digest.hex(),
+            "blocks": len(reader.chunk_lengths),
+            "raw_bytes": raw,
+            "ratio": round(raw / reader.size, 3),
+        },
+    )
+
+
+def _suffix(reader: Reader, alone: bool) -> str:
+    """Of the kind of file that the array came from, if the metadata say so."""
+    from tersor.codecs.field.metadata import unpack_attributes
+
+    source = str(unpack_attributes(reader.metadata).encoding.get("source", ""))
+    if source:
+        return source if source in SUFFIXES else ".nc"
+    return ".npy" if alone else ".nc"

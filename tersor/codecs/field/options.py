@@ -54,7 +54,14 @@ class FieldEncodeOptions(TypedDict, total=False):
     ]
     block: Annotated[
         int | None,
-        Option("most cells of a block", low=LEAST_BLOCK, high=MOST_BLOCK, default=BLOCK_CELLS, unit="cells"),
+        Option(
+            "most cells of a block",
+            low=LEAST_BLOCK,
+            high=MOST_BLOCK,
+            default=BLOCK_CELLS,
+            unit="cells",
+            flag="",
+        ),
     ]
 
 

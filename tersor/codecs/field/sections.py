@@ -149,15 +149,15 @@ class LowBits:
 
     def __init__(self, data: bytes, shift: int) -> None:
         self._bits = np.unpackbits(np.frombuffer(data, np.uint8)) if shift else np.empty(0, np.uint8)
-        self._shift, self._at = shift, 0
+        self.shift, self._at = shift, 0
 
     def take(self, n: int) -> Ints:
-        if not self._shift:
+        if not self.shift:
             return np.zeros(n, np.int64)
-        end = self._at + n * self._shift
-        bits = self._bits[self._at : end].reshape(n, self._shift).astype(np.int64)
+        end = self._at + n * self.shift
+        bits = self._bits[self._at : end].reshape(n, self.shift).astype(np.int64)
         self._at = end
-        return bits @ (1 << np.arange(self._shift)[::-1])
+        return bits @ (1 << np.arange(self.shift)[::-1])
 
 
 def _keys(plan: Plan) -> dict[Key, int]:

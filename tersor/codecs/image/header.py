@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tersor.codecs.image.tiles import TILE_UNIT, TileGrid
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
+from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE
 
 WIRE_ID = 1
@@ -101,19 +101,26 @@ class ImageHeader:
         return header
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     h = ImageHeader.unpack(reader.header, len(reader.chunk_lengths))
-    return {
-        "width": h.width,
-        "height": h.height,
-        "channels": h.channels,
-        "bits_per_sample": 16 if h.deep else 8,
-        "alpha": h.alpha,
-        "quality": h.quality,
-        "bpp": round(8 * reader.size / (h.width * h.height), 4),
-        "tiles": len(h.grid),
-        "tile": h.tile,
-        "model": h.model,
-        "weights": h.digest.hex(),
-    }
+    return Facts.of(
+        reader,
+        codec="image",
+        signal="image",
+        suffix=".png",
+        shape=(h.height, h.width, h.channels),
+        extra={
+            "width": h.width,
+            "height": h.height,
+            "channels": h.channels,
+            "bits_per_sample": 16 if h.deep else 8,
+            "alpha": h.alpha,
+            "quality": h.quality,
+            "bpp": round(8 * reader.size / (h.width * h.height), 4),
+            "tiles": len(h.grid),
+            "tile": h.tile,
+            "model": h.model,
+            "weights": h.digest.hex(),
+        },
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.alpha import encode_alpha
+from tersor.codecs.hidden import filled
 from tersor.codecs.image_overfit import schedule
 from tersor.codecs.image_overfit.fit import Fit
 from tersor.codecs.image_overfit.frozen import GROUPS, Quantised
@@ -100,9 +101,12 @@ def _verify(header: OverfitHeader, coder: LatentCoder, chunks: list[bytes], fitt
 
 
 def target_of(image: Image, colours: int) -> Floats:
-    """float32 [C, H, W], 0..1, of the colours."""
+    """float32 [C, H, W], 0..1, of the colours; where alpha is 0 they are free."""
     peak = np.float32(np.iinfo(image.samples.dtype).max)
-    return np.ascontiguousarray(image.samples[..., :colours].transpose(2, 0, 1).astype(np.float32) / peak)
+    colour = image.samples[..., :colours].astype(np.float32)
+    if image.samples.shape[2] > colours:
+        colour = filled(colour, image.samples[..., -1] > 0)
+    return np.ascontiguousarray(colour.transpose(2, 0, 1) / peak)
 
 
 def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tersor.codecs.image_overfit.layout import TILE_UNIT, Tiling
 from tersor.codecs.image_overfit.network import REACH, Shape
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError, UnsupportedVersionError
+from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE
 
 WIRE_ID = 7
@@ -116,19 +116,26 @@ class OverfitHeader:
         return header
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     h = OverfitHeader.unpack(reader.header, len(reader.chunk_lengths))
     s = h.shape
-    return {
-        "width": h.width,
-        "height": h.height,
-        "channels": h.channels,
-        "bits_per_sample": 16 if h.deep else 8,
-        "alpha": h.alpha,
-        "bpp": round(8 * reader.size / (h.width * h.height), 4),
-        "tiles": len(h.tiling),
-        "tile": h.tile,
-        "network": f"{s.around}+{s.features} contexts, {s.hidden} hidden, levels {s.first} to 6",
-        "network_bytes": reader.chunk_lengths[0],
-    }
+    return Facts.of(
+        reader,
+        codec="image-overfit",
+        signal="image",
+        suffix=".png",
+        shape=(h.height, h.width, h.channels),
+        extra={
+            "width": h.width,
+            "height": h.height,
+            "channels": h.channels,
+            "bits_per_sample": 16 if h.deep else 8,
+            "alpha": h.alpha,
+            "bpp": round(8 * reader.size / (h.width * h.height), 4),
+            "tiles": len(h.tiling),
+            "tile": h.tile,
+            "network": f"{s.around}+{s.features} contexts, {s.hidden} hidden, levels {s.first} to 6",
+            "network_bytes": reader.chunk_lengths[0],
+        },
+    )

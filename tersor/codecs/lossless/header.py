@@ -4,13 +4,14 @@ grid of a picture (FORMAT.md, section "Lossless header").
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 from tersor.codecs.field.header import FieldHeader
 from tersor.codecs.lossless.colour import TRANSFORMS
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
+from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE
 
 WIRE_ID = 5
@@ -157,39 +158,35 @@ def read_header(data: bytes, chunks: int) -> LosslessHeader | PictureHeader:
     return LosslessHeader.unpack(data, chunks)
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     header = read_header(reader.header, len(reader.chunk_lengths))
+    facts: dict[str, object]
     if isinstance(header, PictureHeader):
-        raw = header.width * header.height * header.channels * header.bytes_per_sample
-        return {
-            "width": header.width,
-            "height": header.height,
-            "channels": header.channels,
-            "bits_per_sample": 8 * header.bytes_per_sample,
-            "tiles": f"{len(reader.chunk_lengths)} of {header.tile_width}x{header.tile_height}",
-            "raw_bytes": raw,
-            "ratio": round(raw / reader.size, 3),
-        }
-    v = header.field.variables[0]
-    if header.kind == ARRAY:
-        cells, size = v.shape, v.dtype.itemsize
-        facts: dict[str, Any] = {"array": f"{v.dtype} {list(v.shape)}, blocks of {list(v.block)}"}
+        shape: tuple[int, ...] = (header.height, header.width, header.channels)
+        size, tile = header.bytes_per_sample, f"{header.tile_width}x{header.tile_height}"
+        facts = {"tiles": f"{len(reader.chunk_lengths)} of {tile}"}
+        pictures = True
     else:
-        cells, size = v.shape, header.bytes_per_sample
-        facts = {
-            "width": v.shape[2],
-            "height": v.shape[1],
-            "channels": v.shape[0],
-            "bits_per_sample": 8 * header.bytes_per_sample,
-            "colours": header.transform,
+        v = header.field.variables[0]
+        pictures = header.kind != ARRAY
+        shape = (*v.shape[1:], v.shape[0]) if pictures else v.shape
+        size = header.bytes_per_sample if pictures else v.dtype.itemsize
+        facts = {"colours": header.transform} if pictures else {"type": str(v.dtype)}
+        facts |= {
+            "block": list(v.block),
+            "blocks": len(reader.chunk_lengths),
+            "tables": header.field.digest.hex(),
         }
-    raw = size
-    for n in cells:
-        raw *= n
-    return facts | {
-        "blocks": len(reader.chunk_lengths),
-        "tables": header.field.digest.hex(),
-        "raw_bytes": raw,
-        "ratio": round(raw / reader.size, 3),
-    }
+    raw = math.prod(shape, start=size)
+    if pictures:
+        height, width, channels = shape
+        facts = {"width": width, "height": height, "channels": channels, "bits_per_sample": 8 * size} | facts
+    return Facts.of(
+        reader,
+        codec="lossless",
+        signal="integers",
+        suffix=".png" if header.image else ".npy",
+        shape=shape,
+        extra=facts | {"raw_bytes": raw, "ratio": round(raw / reader.size, 3)},
+    )

@@ -13,10 +13,10 @@ import struct
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError, SignalError
+from tersor.facts import Facts
 from tersor.signals.dtypes import KINDS, Kind, size_bytes
 
 WIRE_ID = 8
@@ -199,14 +199,14 @@ class TensorHeader:
         )
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
     header = TensorHeader.unpack(reader.header, len(reader.chunk_lengths))
     own = [e for e in header.entries if e.coding != TIED]
     raw = sum(size_bytes(e.dtype, e.shape) for e in own)
     types = Counter(e.dtype for e in own)
     lossy = Counter(f"{e.coding} {e.asked:g}" for e in own if e.coding != LOSSLESS)
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "tensors": len(header.entries),
         "numbers": sum(math.prod(e.shape) for e in own),
         "types": ", ".join(f"{n} {t}" for t, n in sorted(types.items())),
@@ -219,4 +219,12 @@ def describe(reader: Reader) -> dict[str, Any]:
     }
     if tied := len(header.entries) - len(own):
         facts["tied"] = tied
-    return facts
+    # model.safetensors.index.tsr -> model.safetensors.index.json
+    index = any(k.startswith(INDEX_KEY) for k in reader.metadata)
+    return Facts.of(
+        reader,
+        codec="tensor",
+        signal="tensors",
+        suffix=".json" if index else ".safetensors",
+        extra=facts,
+    )

@@ -1,10 +1,13 @@
-"""From a block's fields and levels to samples, and the walk over the blocks of a frame, which encoder and decoder share."""
+"""From a block's fields and levels to samples, and the walk over the blocks of a frame, which encoder and
+decoder share.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tersor.codecs.video.compiled import compiled, entry, inlined
+from tersor.codecs.video.frame_loops import smooth_frame
 from tersor.codecs.video.inter_loops import predict_inter
 from tersor.codecs.video.intra_loops import predict_intra
 from tersor.codecs.video.state import (
@@ -15,6 +18,7 @@ from tersor.codecs.video.state import (
     CURRENT,
     DEPTH,
     FIELDS,
+    HEIGHT,
     INTRA,
     INTRA0,
     LEVEL,
@@ -74,7 +78,9 @@ def reconstruct_leaf(c, y, x, bits):  # pragma: no cover
         while i < count:
             ty, tx, side, count = tile(c, plane, y, x, bits, cell[SPLIT], i)
             if intra:
-                predict_intra(c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx)
+                predict_intra(
+                    c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx
+                )
             if cell[CODED] >> (i if plane == 0 else CHROMA_BITS[plane - 1] + i) & 1:
                 add_residual(
                     c.coefficients[plane],
@@ -103,7 +109,8 @@ def start_frame(c):  # pragma: no cover
 
 @entry
 def code_blocks(c, first, stop):  # pragma: no cover
-    """Code or decode, and rebuild, the blocks of 32 from `first` to `stop`, counted row by row.
+    """Code or decode, and rebuild, the blocks of 32 from `first` to `stop`, counted row by row; the
+    edges of the frame are smoothed after its last one.
 
     Inside one, `at` counts units of 8 along a Z; a block of 2^bits samples starts there or is split.
     """
@@ -132,3 +139,5 @@ def code_blocks(c, first, stop):  # pragma: no cover
                 reconstruct_leaf(c, y, x, bits)
             at += 1 << (2 * (bits - 3))
             bits = 3 if at & 3 else 4
+    if stop == columns * ((c.par[HEIGHT] + BLOCK - 1) // BLOCK):
+        smooth_frame(c)

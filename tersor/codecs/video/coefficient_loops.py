@@ -1,9 +1,13 @@
-"""Levels of a transformed square through the adaptive coder, and how an encoder chooses them by what they cost.
+"""Levels of a transformed square through the adaptive coder, and how an encoder chooses them by what they
+cost.
 
-Levels are coded from the last that is not zero down to the first, along diagonals: whether zero, whether above 1, 2, ... in unary, then the sign. Contexts are
-magnitudes of the five neighbours already coded (towards high frequencies), the place, the size, the plane, and how busy the blocks around are.
+Levels are coded from the last that is not zero down to the first, along diagonals: whether zero, whether
+above 1, 2, ... in unary, then the sign. Contexts are
+magnitudes of the five neighbours already coded (towards high frequencies), the place, the size, the plane,
+and how busy the blocks around are.
 
-The encoder walks the same way. It sees the true cost of each choice, since the contexts are those of the coder; then it moves the end to where the whole is cheapest.
+The encoder walks the same way. It sees the true cost of each choice, since the contexts are those of the
+coder; then it moves the end to where the whole is cheapest.
 """
 
 from __future__ import annotations
@@ -81,7 +85,9 @@ def code_raw(k, value, bits):  # pragma: no cover
 
 @compiled
 def code_count(k, value, limit, bits, plane, intra, energy):  # pragma: no cover
-    """How far levels go in the scan, 1 to limit = 4^bits: the bit length in unary, then the bits below the highest."""
+    """How far levels go in the scan, 1 to limit = 4^bits: the bit length in unary, then the bits below the
+    highest.
+    """
     size = 4 * min(plane, 1) + bits - 2
     around = 16 * energy + 128 * min(plane, 1)
     length = 1
@@ -90,14 +96,23 @@ def code_count(k, value, limit, bits, plane, intra, energy):  # pragma: no cover
         wanted += 1
     while (1 << length) <= limit:
         step = length - 1
-        if not code_flag(k, K_EOB, size * 16 + step, around + step, (size * 2 + intra) * 16 + step, 1 if wanted > length else 0):
+        if not code_flag(
+            k,
+            K_EOB,
+            size * 16 + step,
+            around + step,
+            (size * 2 + intra) * 16 + step,
+            1 if wanted > length else 0,
+        ):
             break
         length += 1
     out = 1
     for i in range(length - 2, -1, -1):
         if length - 2 - i < 2:
             c = length * 4 + (length - 2 - i) * 2 + (out & 1)
-            out = 2 * out + code_flag(k, K_EOB_BITS, c, c + 64 * min(plane, 1), c + 64 * intra + 128 * (bits > 3), (value >> i) & 1)
+            out = 2 * out + code_flag(
+                k, K_EOB_BITS, c, c + 64 * min(plane, 1), c + 64 * intra + 128 * (bits > 3), (value >> i) & 1
+            )
         else:
             out = 2 * out + code_raw(k, (value >> i) & 1, 1)
     return min(out, limit)
@@ -131,7 +146,10 @@ def set_contexts(base, sizes, y, x, place, energy, intra, level, left, since):  
     diagonal = DIAGONALS[y + x]
     near = min((total + 1) >> 1, 7)
     base[0] = SLOT_FIRST[0] + ((place * 10 + diagonal) * 8 + near) * JOINTS
-    base[1] = SLOT_FIRST[1] + ((((min(a, 3) * 4 + min(b, 3)) * 3 + min(d, 2)) * 3 + min(e, 2)) * 2 + chroma) * JOINTS
+    base[1] = (
+        SLOT_FIRST[1]
+        + ((((min(a, 3) * 4 + min(b, 3)) * 3 + min(d, 2)) * 3 + min(e, 2)) * 2 + chroma) * JOINTS
+    )
     base[2] = SLOT_FIRST[2] + (((place * 8 + min(y, 7)) * 8 + min(x, 7)) * 2 + intra) * JOINTS
     base[3] = SLOT_FIRST[3] + (((energy * 10 + diagonal) * 4 + min(total, 3)) * 2 + chroma) * JOINTS
     base[4] = SLOT_FIRST[4] + (((level * 6 + min(total, 5)) * 2 + intra) * 2 + chroma) * JOINTS
@@ -201,7 +219,9 @@ def code_levels(k, q, qy, qx, sizes, bits, plane, intra, energy, level):  # prag
 
 
 @compiled
-def choose_levels(k, d, q, qy, qx, sizes, bits, plane, intra, energy, level, depth, weight, work):  # pragma: no cover
+def choose_levels(
+    k, d, q, qy, qx, sizes, bits, plane, intra, energy, level, depth, weight, work
+):  # pragma: no cover
     """Quantise coefficients d, int32 [n, n], to q[qy:, qx:]; encoders only.
 
     Args:
@@ -253,7 +273,13 @@ def choose_levels(k, d, q, qy, qx, sizes, bits, plane, intra, energy, level, dep
                 joint = min(got, JOINTS - 1)
                 for j in range(INPUTS):
                     k.slots[j] = base[j] + joint
-                p = probability(k.model, k.slots, INPUTS, ROW_JOINT_FIRST + joint * 8 + place, ROW_SUM_FIRST + joint * 10 + near)
+                p = probability(
+                    k.model,
+                    k.slots,
+                    INPUTS,
+                    ROW_JOINT_FIRST + joint * 8 + place,
+                    ROW_SUM_FIRST + joint * 10 + near,
+                )
                 stop, more = k.costs[4096 - p] * bit, k.costs[p] * bit
             else:
                 length = 0

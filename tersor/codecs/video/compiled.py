@@ -1,4 +1,5 @@
-"""How the loops of this codec are compiled: as everywhere in tersor, but once each, not once for every constant and every width of integer that they are called with, and
+"""How the loops of this codec are compiled: as everywhere in tersor, but once each, not once for every
+constant and every width of integer that they are called with, and
 without what only a call from Python needs: both together took most of the time.
 """
 
@@ -12,22 +13,21 @@ from tersor.entropy.compiled import inlined
 
 __all__ = ["compiled", "entry", "inlined"]
 
-_INNER = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
 def entry(loop: Callable[..., Any]) -> Any:
     """Compile a loop that Python calls. Its integers are int64, whatever the caller's are."""
     return _widening(compiled_anew(loop))
 
 
 def compiled(loop: Callable[..., Any]) -> Any:
-    """Compile a loop that only other loops call; integers as of `entry`. Floats, booleans and arrays keep their types."""
+    """Compile a loop that only other loops call; integers as of `entry`. Floats, booleans and arrays keep
+    their types.
+    """
     from numba import njit
 
     try:
-        return _widening(njit(cache=True, **_INNER)(loop))
+        return _widening(njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return _widening(njit(**_INNER)(loop))
+        return _widening(njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop))
 
 
 def _widening(dispatcher: Any) -> Any:

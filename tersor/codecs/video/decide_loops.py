@@ -1,4 +1,6 @@
-"""The encoder's choice of blocks: every trial is predicted, transformed, quantised and measured by the coder itself; the least of error + weight x bits wins."""
+"""The encoder's choice of blocks: every trial is predicted, transformed, quantised and measured by the coder
+itself; the least of error + weight x bits wins.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,10 @@ def squared_error(c, e, y, x, bits):  # pragma: no cover
         height, width, py, px = (1 << bits) >> sy, (1 << bits) >> sx, y >> sy, x >> sx
         frame = c.frames[par[CURRENT], plane]
         for i in range(height):
-            a, b = e.original[plane, py + i, px : px + width], frame[py + MARGIN + i, px + MARGIN : px + MARGIN + width]
+            a, b = (
+                e.original[plane, py + i, px : px + width],
+                frame[py + MARGIN + i, px + MARGIN : px + MARGIN + width],
+            )
             part = np.int64(0)
             for j in range(width):
                 d = np.int32(a[j]) - np.int32(b[j])
@@ -149,22 +154,43 @@ def squared_error(c, e, y, x, bits):  # pragma: no cover
 
 @compiled
 def code_square(c, e, plane, ty, tx, side, intra, busy, level):  # pragma: no cover
-    """Transform, quantise and rebuild a square whose prediction is in the frame; -> (squared error, sum of magnitudes)."""
+    """Transform, quantise and rebuild a square whose prediction is in the frame; -> (squared error, sum of
+    magnitudes).
+    """
     n = 1 << side
     frame = c.frames[c.par[CURRENT], plane]
     x = c.scratch[1]
     for i in range(n):
-        a, b, o = e.original[plane, ty + i, tx : tx + n], frame[ty + MARGIN + i, tx + MARGIN : tx + MARGIN + n], x[i]
+        a, b, o = (
+            e.original[plane, ty + i, tx : tx + n],
+            frame[ty + MARGIN + i, tx + MARGIN : tx + MARGIN + n],
+            x[i],
+        )
         for j in range(n):
             o[j] = np.int32(a[j]) - np.int32(b[j])
     kind, depth = transform_kind(plane, side, intra), c.par[DEPTH]
     forward(x, c.scratch[2], c.scratch[0], kind, side, depth)
     q = c.coefficients[plane]
     error, count = choose_levels(
-        c.k, c.scratch[0], q, ty & 31, tx & 31, c.scratch[3], side, plane, intra, busy, level, depth, e.real[WEIGHT], e.work
+        c.k,
+        c.scratch[0],
+        q,
+        ty & 31,
+        tx & 31,
+        c.scratch[3],
+        side,
+        plane,
+        intra,
+        busy,
+        level,
+        depth,
+        e.real[WEIGHT],
+        e.work,
     )
     if count:
-        add_residual(q, ty & 31, tx & 31, frame, ty + MARGIN, tx + MARGIN, c.scratch, kind, side, depth, level)
+        add_residual(
+            q, ty & 31, tx & 31, frame, ty + MARGIN, tx + MARGIN, c.scratch, kind, side, depth, level
+        )
     return error, count
 
 
@@ -174,7 +200,11 @@ def intra_difference(c, e, plane, ty, tx, n):  # pragma: no cover
     frame = c.frames[c.par[CURRENT], plane]
     shift = 14 - c.par[DEPTH]
     for i in range(n):
-        a, b, o = e.original[plane, ty + i, tx : tx + n], frame[ty + MARGIN + i, tx + MARGIN : tx + MARGIN + n], e.block[i]
+        a, b, o = (
+            e.original[plane, ty + i, tx : tx + n],
+            frame[ty + MARGIN + i, tx + MARGIN : tx + MARGIN + n],
+            e.block[i],
+        )
         for j in range(n):
             o[j] = (np.int32(a[j]) - np.int32(b[j])) << shift
     return hadamard(e.block, n)
@@ -185,19 +215,21 @@ def score_mode(c, e, y, x, side, mode, left, up):  # pragma: no cover
     """Cost of a mode of luma whose references are gathered and smoothed."""
     n = 1 << side
     fill(c, c.frames[c.par[CURRENT], 0], y + MARGIN, x + MARGIN, n, side, mode, is_smoothed(n, mode))
-    bits = 2 if mode == left or mode == up else 6
+    bits = 2 if mode in (left, up) else 6
     return intra_difference(c, e, 0, y, x, n) + e.real[MOTION_WEIGHT] * bits
 
 
 @compiled
 def rank_modes(c, e, y, x, side, cy, cx, width, left, up):  # pragma: no cover
-    """Scores of modes in e.scores (1e300: not tried): every fourth direction, then around the best ones; or all."""
+    """Scores of modes in e.scores (1e300: not tried): every fourth direction, then around the best ones; or
+    all.
+    """
     gather(c, 0, y, x, 1 << side, cy, cx, width)
     smooth(c, 1 << side)
     step = 1 if e.options[ALL_MODES] else 4
     for mode in range(INTRA_MODES):
         e.scores[mode] = 1e300
-        if mode < 2 or (mode - 2) % step == 0 or mode == left or mode == up:
+        if mode < 2 or (mode - 2) % step == 0 or mode in (left, up):
             e.scores[mode] = score_mode(c, e, y, x, side, mode, left, up)
     while step > 1:
         step >>= 1
@@ -234,7 +266,9 @@ def choose_chroma(c, e, y, x, bits):  # pragma: no cover
 
 @compiled
 def code_planes(c, e, y, x, bits, intra):  # pragma: no cover
-    """Code all planes of a block; if intra, predicting as it goes, and choosing the mode of chroma and those of quarters; sets CODED; -> squared error."""
+    """Code all planes of a block; if intra, predicting as it goes, and choosing the mode of chroma and those
+    of quarters; sets CODED; -> squared error.
+    """
     par = c.par
     gy, gx = y // UNIT + 1, x // UNIT + 1
     cell, left, up = c.grid[gy, gx], c.grid[gy, gx - 1], c.grid[gy - 1, gx]
@@ -253,11 +287,19 @@ def code_planes(c, e, y, x, bits, intra):  # pragma: no cover
             ty, tx, side, count = tile(c, plane, y, x, bits, cell[SPLIT], i)
             if intra:
                 if plane == 0 and bits == 3 and cell[SPLIT]:
-                    a = cell[INTRA0 + i - 1] if i & 1 else left[INTRA1 + (2 if i else 0)] if left[MODE] == INTRA else DC
+                    a = (
+                        cell[INTRA0 + i - 1]
+                        if i & 1
+                        else left[INTRA1 + (2 if i else 0)]
+                        if left[MODE] == INTRA
+                        else DC
+                    )
                     b = cell[INTRA0 + i - 2] if i & 2 else up[INTRA2 + (i & 1)] if up[MODE] == INTRA else DC
                     rank_modes(c, e, ty, tx, 2, y, x, 8, a, b)
                     cell[INTRA0 + i] = np.argmin(e.scores[:INTRA_MODES])
-                predict_intra(c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx)
+                predict_intra(
+                    c, plane, ty, tx, side, intra_mode(cell, plane, i), y >> sy, x >> sx, (1 << bits) >> sx
+                )
             busy = max(around, 1) if total and not plane else around
             part, sizes = code_square(c, e, plane, ty, tx, side, intra, busy, level)
             error += part
@@ -271,7 +313,8 @@ def code_planes(c, e, y, x, bits, intra):  # pragma: no cover
 
 @compiled
 def trial(c, e, y, x, bits, splits, best):  # pragma: no cover
-    """Try a block whose motion or mode is set: without residual, with it, with split transforms (splits: up to how many times).
+    """Try a block whose motion or mode is set: without residual, with it, with split transforms (splits: up
+    to how many times).
 
     Returns:
         (the least cost so far, whether a residual was worth it); the best is kept.
@@ -307,7 +350,9 @@ def trial(c, e, y, x, bits, splits, best):  # pragma: no cover
 
 @compiled
 def list_merges(c, e, y, x, bits):  # pragma: no cover
-    """The most promising motions of neighbours, in e.listed with their indices; -> (how many, least transformed difference)."""
+    """The most promising motions of neighbours, in e.listed with their indices; -> (how many, least
+    transformed difference).
+    """
     n = 1 << bits
     merge_candidates(c, y, x, n)
     for i in range(MAX_MERGE):
@@ -326,7 +371,9 @@ def list_merges(c, e, y, x, bits):  # pragma: no cover
 
 @compiled
 def list_vectors(c, e, y, x, bits, least):  # pragma: no cover
-    """Motions found by search: of one reference and of two, in e.listed; -> (how many, least transformed difference, given that of neighbours)."""
+    """Motions found by search: of one reference and of two, in e.listed; -> (how many, least transformed
+    difference, given that of neighbours).
+    """
     n = 1 << bits
     refs = c.par[REFS]
     merge_candidates(c, y, x, n)
@@ -448,9 +495,11 @@ def hide(c, y, x, bits):  # pragma: no cover
 
 @entry
 def decide(c, e, block):  # pragma: no cover
-    """Choose how a block of 32, counted row by row, is split and what its parts are; fields go to c.planned, levels stay in c.coefficients.
+    """Choose how a block of 32, counted row by row, is split and what its parts are; fields go to c.planned,
+    levels stay in c.coefficients.
 
-    For each size, `whole` is the cost of the block that is not split, `parts` of what is chosen of its quarters so far, `place` how many those are.
+    For each size, `whole` is the cost of the block that is not split, `parts` of what is chosen of its
+    quarters so far, `place` how many those are.
     """
     columns = (c.par[WIDTH] + BLOCK - 1) // BLOCK
     weight = e.real[WEIGHT]

@@ -16,7 +16,7 @@ from tersor import registry
 from tersor.codecs.parallel import Progress, Team
 from tersor.codecs.video.coder import OFF, GroupCoder, OnePass, bits_a_pixel
 from tersor.codecs.video.groups import Group, groups_of, longest
-from tersor.codecs.video.header import VideoHeader, pack_stamps
+from tersor.codecs.video.header import SOUND, VideoHeader, pack_stamps
 from tersor.codecs.video.metadata import pack_tags
 from tersor.codecs.video.model import start_digest
 from tersor.codecs.video.options import DEFAULT_GROUP, ENCODE, EncodeOptions
@@ -195,6 +195,8 @@ class Encoding:
         with tempfile.TemporaryFile() as file:
             codec.encode_to(file, sound, **options)
             reader = Reader(file)
+            if reader.metadata_bytes:  # the layout of channels that is not the usual one
+                self.metadata[SOUND] = reader.metadata_bytes
             self._sound = (reader.header, len(reader.chunk_lengths), start)
             for i in range(len(reader.chunk_lengths)):
                 yield reader.chunk(i)

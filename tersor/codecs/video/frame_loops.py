@@ -1,4 +1,6 @@
-"""What happens to a decoded frame before others refer to it: edges of blocks are smoothed, borders repeated, motion kept."""
+"""What happens to a decoded frame before others refer to it: edges of blocks are smoothed, borders repeated,
+motion kept.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ from tersor.codecs.video.state import (
     WIDTH,
 )
 from tersor.codecs.video.tables import BETAS, TCS
+from tersor.codecs.video.wiener_loops import filter_frame
 
 
 @inlined
@@ -42,7 +45,9 @@ def has_levels(cell, gy, gx):  # pragma: no cover
 
 @compiled
 def edge_strength(grid, gy, gx, hy, hx):  # pragma: no cover
-    """Of the edge between unit (gy, gx) and the one before it, (hy, hx): 2 intra, 1 levels or other motion, 0 none."""
+    """Of the edge between unit (gy, gx) and the one before it, (hy, hx): 2 intra, 1 levels or other motion, 0
+    none.
+    """
     a, b = grid[hy, hx], grid[gy, gx]
     if a[MODE] == INTRA or b[MODE] == INTRA:
         side = b[SIZE] - (1 if b[SPLIT] and b[SIZE] > 3 else 0) - 3
@@ -72,7 +77,9 @@ def edge_strength(grid, gy, gx, hy, hx):  # pragma: no cover
 
 @compiled
 def smooth_luma(frame, y, x, dy, dx, beta, tc, top):  # pragma: no cover
-    """Filter 8 lines across an edge in two groups of four; (dy, dx) steps along the line, samples are at -4..3 steps."""
+    """Filter 8 lines across an edge in two groups of four; (dy, dx) steps along the line, samples are at
+    -4..3 steps.
+    """
     ly, lx = dx, dy  # from line to line
     p = np.zeros(8, np.int64)
     for group in range(0, 8, 4):
@@ -94,7 +101,10 @@ def smooth_luma(frame, y, x, dy, dx, beta, tc, top):  # pragma: no cover
                 strong = False
         if d >= beta:
             continue
-        side_p, side_q = (ends >> 32) < (beta + (beta >> 1)) >> 3, (ends & 0xFFFFFFFF) < (beta + (beta >> 1)) >> 3
+        side_p, side_q = (
+            (ends >> 32) < (beta + (beta >> 1)) >> 3,
+            (ends & 0xFFFFFFFF) < (beta + (beta >> 1)) >> 3,
+        )
         for line in range(group, group + 4):
             by, bx = y + line * ly, x + line * lx
             for s in range(8):
@@ -132,7 +142,9 @@ def smooth_luma(frame, y, x, dy, dx, beta, tc, top):  # pragma: no cover
 
 @compiled
 def deblock(c):  # pragma: no cover
-    """Smooth the edges of blocks and transforms, first upright, then level ones; luma by strength, chroma where a side is intra."""
+    """Smooth the edges of blocks and transforms, first upright, then level ones; luma by strength, chroma
+    where a side is intra.
+    """
     par, grid = c.par, c.grid
     rows, columns = par[HEIGHT] // UNIT, par[WIDTH] // UNIT
     depth = par[DEPTH]
@@ -185,14 +197,28 @@ def extend(frame, height, width):  # pragma: no cover
             frame[MARGIN + height + y, x] = frame[MARGIN + height - 1, x]
 
 
-@entry
-def finish_frame(c):  # pragma: no cover
-    """Deblock, repeat the borders, and keep the motion with times instead of references."""
+@compiled
+def extend_planes(c):  # pragma: no cover
+    """Repeat the borders of all planes."""
     par = c.par
-    deblock(c)
     for plane in range(par[PLANES]):
         sy, sx = (par[SHIFT_Y], par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
         extend(c.frames[par[CURRENT], plane], par[HEIGHT] >> sy, par[WIDTH] >> sx)
+
+
+@compiled
+def smooth_frame(c):  # pragma: no cover
+    """Deblock a frame whose blocks are done, and repeat its borders."""
+    deblock(c)
+    extend_planes(c)
+
+
+@entry
+def finish_frame(c):  # pragma: no cover
+    """Filter, repeat the borders, and keep the motion with times instead of references."""
+    par = c.par
+    filter_frame(c)
+    extend_planes(c)
     past = c.motions[par[CURRENT]]
     for gy in range(c.grid.shape[0]):
         for gx in range(c.grid.shape[1]):

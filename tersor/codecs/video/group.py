@@ -1,4 +1,5 @@
-"""A group of frames to bytes and back: what one chunk of a video file holds. A group is decodable alone; its first frame needs no other.
+"""A group of frames to bytes and back: what one chunk of a video file holds. A group is decodable alone; its
+first frame needs no other.
 
 payload = u8 quality | u8 structure | adaptive code of all frames in coding order
 
@@ -30,6 +31,7 @@ Progress = Callable[[int, int], None]
 DEPTHS = range(8, 13)
 SIDE_MAX = 16384
 LAYER_LEVELS = (-4, 0, 3, 5, 7)  # F: added to the level of quantisation, by layer; twelfths of an octave
+BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)  # M: squared steps that a bit is worth, by layer; three training clips
 CHROMA_LEVELS = -2  # F: of chroma against luma
 STRUCTURES = ("pyramid", "chain")
 
@@ -41,7 +43,8 @@ class GroupSettings:
     Attributes:
         quality: 1 to 100; stored in the payload.
         effort: 1 (fast) to 9 (small); the encoder's affair, decoders do not know it.
-        low_delay: frames are coded in the order they are shown, so that each can be decoded as soon as it is there.
+        low_delay: frames are coded in the order they are shown, so that each can be decoded as soon as it
+            is there.
     """
 
     quality: int = 50
@@ -61,7 +64,8 @@ def encode_group(
     """Code a group of frames.
 
     Args:
-        planes: one (grey) or three (luma, Cb, Cr) arrays [T, H, W], uint8 or uint16, values below 2^depth. Chroma has
+        planes: one (grey) or three (luma, Cb, Cr) arrays [T, H, W], uint8 or uint16, values below
+            2^depth. Chroma has
             luma's height and width, or half of them, rounded up.
         depth: bits a sample, 8 to 12.
         settings: quality, effort, low delay.
@@ -87,7 +91,9 @@ def encode_and_rebuild(
     shapes = [p.shape for p in planes]
     check_planes(shapes, depth)
     if any(int(p.max()) >> depth for p in planes):
-        raise SignalError(f"samples reach {max(int(p.max()) for p in planes)}; {depth} bits allow {(1 << depth) - 1}")
+        raise SignalError(
+            f"samples reach {max(int(p.max()) for p in planes)}; {depth} bits allow {(1 << depth) - 1}"
+        )
     coder = Group(shapes, depth, settings.quality, settings.low_delay, model or start_model())
     code = np.zeros(4096 + 4 * sum(p.size for p in planes), np.uint8)
     c = coder.start(code, decoding=False)
@@ -123,20 +129,24 @@ def decode_group(
         depth: bits a sample.
         name: of the group, for messages.
         frames: which to return; all if None. Only what comes before them in coding order is decoded.
-        digest: of the tables that the group was written with (`model.start_digest`); None: those that encoders use.
+        digest: of the tables that the group was written with (`model.start_digest`); None: those that
+            encoders use.
 
     Returns:
         Planes [n, H, W], uint8 where depth is 8, else uint16.
 
     Raises:
-        BitstreamError: damaged bytes. Damage that only a checksum can see gives wrong samples of the right shape.
+        BitstreamError: damaged bytes. Damage that only a checksum can see gives wrong samples of the
+            right shape.
     """
     check_planes(shapes, depth)
     if len(payload) < 3:
         raise BitstreamError(f"{name}: {len(payload)} bytes; at least 3 are needed; the file is cut short")
     quality, structure = payload[0], payload[1]
     if not 1 <= quality <= 100 or structure >= len(STRUCTURES):
-        raise BitstreamError(f"{name}: quality {quality} and structure {structure} are not possible; the file is damaged")
+        raise BitstreamError(
+            f"{name}: quality {quality} and structure {structure} are not possible; the file is damaged"
+        )
     wanted = set(range(*(frames or slice(None)).indices(shapes[0][0])))
     coder = Group(shapes, depth, quality, STRUCTURES[structure] == "chain", start_model(digest))
     code = np.frombuffer(payload, np.uint8)[2:].copy()
@@ -152,7 +162,9 @@ def decode_group(
         wanted.discard(step.time)
     else:
         if not c.k.io[AT] - 4 < len(code) <= c.k.io[AT]:
-            raise BitstreamError(f"{name}: the symbols end at byte {c.k.io[AT]} of {len(code)}; the file is damaged")
+            raise BitstreamError(
+                f"{name}: the symbols end at byte {c.k.io[AT]} of {len(code)}; the file is damaged"
+            )
     return [p[frames or slice(None)] for p in out]
 
 
@@ -176,7 +188,9 @@ class Group:
         self.height, self.width = (-(-n // state.UNIT) * state.UNIT for n in (height, width))
         self._base = 100 - quality
         self._slots: dict[int, int] = {}
-        self._shifts = (0, 0) if len(shapes) == 1 else (int(shapes[1][1] != height), int(shapes[1][2] != width))
+        self._shifts = (
+            (0, 0) if len(shapes) == 1 else (int(shapes[1][1] != height), int(shapes[1][2] != width))
+        )
 
     def start(self, code: NDArray[np.uint8], decoding: bool) -> Codec:
         """Allocate, and read the first word."""
@@ -199,6 +213,9 @@ class Group:
             predictors=np.zeros((2, 2), np.int64),
             scratch=np.zeros((4, 48, 48), np.int32),
             edge=np.zeros((4, 160), np.int32),
+            filters=np.zeros((2, state.CLASSES, state.TAPS), np.int64),
+            filtered=np.zeros((self.height // 32 + 2, self.width // 32 + 2), np.int64),
+            clean=np.zeros((self.height + margins, self.width + margins), np.int16),
         )
         return self.codec
 
@@ -209,7 +226,7 @@ class Group:
     def weight(self, step: Step) -> float:
         """Squared error that a bit is worth: of step sizes squared; encoders only."""
         size = float(STEPS[self.level(step)]) / 64 * (1 << (self.depth - 8))
-        return size * size * (0.07, 0.09, 0.1, 0.11, 0.12)[min(step.layer, 4)]
+        return size * size * BIT_WEIGHTS[min(step.layer, len(BIT_WEIGHTS) - 1)]
 
     def begin(self, i: int) -> None:
         """Set the parameters of the i-th step's frame."""
@@ -232,7 +249,10 @@ class Group:
         for plane, o in enumerate(out):
             _, h, w = o.shape
             o[step.time] = frames[
-                self._slots[step.time], plane, state.MARGIN : state.MARGIN + h, state.MARGIN : state.MARGIN + w
+                self._slots[step.time],
+                plane,
+                state.MARGIN : state.MARGIN + h,
+                state.MARGIN : state.MARGIN + w,
             ]
         for t in [t for t in self._slots if self._uses[t] <= i]:
             del self._slots[t]
@@ -252,10 +272,16 @@ def check_planes(shapes: Sequence[tuple[int, ...]], depth: int) -> None:
     if depth not in DEPTHS:
         raise SignalError(f"depth is {depth} bits; allowed are 8 to 12")
     if len(shapes) not in (1, 3) or any(len(s) != 3 or min(s) < 1 for s in shapes):
-        raise SignalError(f"planes have shapes {list(shapes)}; allowed are one or three of [T, H, W], none empty")
+        raise SignalError(
+            f"planes have shapes {list(shapes)}; allowed are one or three of [T, H, W], none empty"
+        )
     frames, height, width = shapes[0]
     if max(height, width) > SIDE_MAX or frames > 256:
-        raise SignalError(f"a group is {frames} frames of {width} x {height}; allowed are 256 of {SIDE_MAX} x {SIDE_MAX}")
+        raise SignalError(
+            f"a group is {frames} frames of {width} x {height}; allowed are 256 of {SIDE_MAX} x {SIDE_MAX}"
+        )
     allowed = {(frames, h, w) for h in (height, (height + 1) // 2) for w in (width, (width + 1) // 2)}
     if len(shapes) == 3 and (shapes[1] != shapes[2] or tuple(shapes[1]) not in allowed):
-        raise SignalError(f"chroma planes have shapes {list(shapes[1:])}; allowed are equal ones of {sorted(allowed)}")
+        raise SignalError(
+            f"chroma planes have shapes {list(shapes[1:])}; allowed are equal ones of {sorted(allowed)}"
+        )

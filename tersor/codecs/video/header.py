@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from tersor import registry
 from tersor.container import MAX_CHUNKS, ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError, SignalError
+from tersor.facts import Facts
 from tersor.signals.colour import LOCATIONS, RANGES, Colour
 from tersor.signals.timing import MAX_TERM, Timing, constant_stamps
 from tersor.signals.video import MAX_SIDE, ROTATIONS, SUBSAMPLINGS, VideoFormat
@@ -33,7 +33,7 @@ MAX_FRAMES = 1 << 32  # F: of a stream
 MAX_GROUP_SAMPLES = 1 << 28  # F: what a group may take in memory, in samples
 MAX_SOUND_HEADER = 1 << 10
 MAX_STAMP = 1 << 62
-STAMPS, TAGS = "timestamps", "tags"
+STAMPS, TAGS, SOUND = "timestamps", "tags", "sound"  # F: keys of the metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,8 @@ class VideoHeader:
         """The sound as a file of its own; None without."""
         if not self.sound:
             return None
-        return reader.part(registry.by_name("audio").wire_id, self.sound, len(self.groups), self.sound_chunks)
+        own, first = reader.metadata.get(SOUND, b""), len(self.groups)
+        return reader.part(registry.by_name("audio").wire_id, self.sound, own, first, self.sound_chunks)
 
 
 def _groups(r: ByteReader, chunks: int) -> tuple[int, ...]:
@@ -250,13 +251,13 @@ def _listed_stamps(data: bytes, header: VideoHeader) -> NDArray[np.int64]:
     return np.array(stamps, np.int64)
 
 
-def describe(reader: Reader) -> dict[str, Any]:
+def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header, and that of the sound."""
     h = VideoHeader.unpack(reader.header, len(reader.chunk_lengths))
     f, c = h.format, h.format.colour
     seconds = float((h.end - h.start) * h.base)
     pictures = sum(reader.chunk_lengths[: len(h.groups)])
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "width": f.width,
         "height": f.height,
         "frames": h.frames,
@@ -277,12 +278,22 @@ def describe(reader: Reader) -> dict[str, Any]:
         "pictures_bpp": round(8 * pictures / max(1, h.frames * f.width * f.height), 5),
     }
     sound = h.sound_reader(reader)
-    if sound is None:
-        return {**facts, "sound": "none"}
+    text = "none" if sound is None else _sound_facts(sound, float(h.sound_start))
+    return Facts.of(
+        reader,
+        codec="video",
+        signal="video",
+        suffix=".mkv",
+        shape=(h.frames, f.height, f.width),
+        extra={**facts, "sound": text},
+    )
+
+
+def _sound_facts(sound: Reader, start: float) -> str:
+    """In a line."""
     about = registry.resolve(registry.by_name("audio").describe)(sound)
     kbps = 8 * sum(sound.chunk_lengths) / about["seconds"] / 1000 if about["seconds"] else 0.0
-    text = (
+    return (
         f"{about['mode']}, {about['rate']} Hz, channels {about['channels']}, "
-        f"{about['seconds']} s from {float(h.sound_start):g} s, {kbps:.1f} kbit/s"
+        f"{about['seconds']} s from {start:g} s, {kbps:.1f} kbit/s"
     )
-    return {**facts, "sound": text}

@@ -1,9 +1,12 @@
 """Motion-compensated prediction to a quarter of a sample, and the vectors that neighbours suggest.
 
-A sample between samples is found by 8 taps in luma and 4 in chroma, first along rows, then along columns, to 14 bits; one prediction is rounded, two are averaged and then
-rounded. Frames go on beyond their borders by repetition: MARGIN samples of it are stored, and a block further out than that is moved back to where it sees the same.
+A sample between samples is found by 8 taps in luma and 4 in chroma, first along rows, then along columns, to
+14 bits; one prediction is rounded, two are averaged and then
+rounded. Frames go on beyond their borders by repetition: MARGIN samples of it are stored, and a block further
+out than that is moved back to where it sees the same.
 
-Bounds: sums of |taps| are at most 112, samples are below 2^12 and values of 14 bits stay below 2^15: 2^22 in int32.
+Bounds: sums of |taps| are at most 112, samples are below 2^12 and values of 14 bits stay below 2^15: 2^22
+    in int32.
 
 Source: ITU-T H.265, 8.5.3.2 (candidates) and 8.5.3.3 (interpolation).
 """
@@ -45,7 +48,9 @@ REACH = 8  # samples beyond a block that filters may read, and then some
 
 @compiled
 def interpolate(source, y, x, fy, fx, filters, taps, height, width, depth, work, out):  # pragma: no cover
-    """Samples at (y + fy / 4, x + fx / 4), or in eighths with the filters of chroma, to 14 bits: out, int32 [height, width]."""
+    """Samples at (y + fy / 4, x + fx / 4), or in eighths with the filters of chroma, to 14 bits: out, int32
+    [height, width].
+    """
     before = taps // 2 - 1
     first, stop = (y - before, y - before + height + taps - 1) if fy else (y, y + height)
     target = work if fy else out
@@ -80,7 +85,7 @@ def interpolate(source, y, x, fy, fx, filters, taps, height, width, depth, work,
 
 @inlined
 def fetch(c, ref, plane, y, x, height, width, vy, vx, out):  # pragma: no cover
-    """What vector (vy, vx), quarter luma samples, of reference `ref` gives for a block of a plane at (y, x)."""
+    """What vector (vy, vx), quarter luma samples, of reference `ref` gives for a plane's block at (y, x)."""
     sy, sx = (c.par[SHIFT_Y], c.par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
     py = clip(y + (vy >> (2 + sy)), -height - REACH, (c.par[HEIGHT] >> sy) + REACH)
     px = clip(x + (vx >> (2 + sx)), -width - REACH, (c.par[WIDTH] >> sx) + REACH)
@@ -88,14 +93,40 @@ def fetch(c, ref, plane, y, x, height, width, vy, vx, out):  # pragma: no cover
     depth = c.par[DEPTH]
     if plane:
         fy, fx = (vy & ((4 << sy) - 1)) << (1 - sy), (vx & ((4 << sx) - 1)) << (1 - sx)
-        interpolate(source, py + MARGIN, px + MARGIN, fy, fx, CHROMA_FILTER, 4, height, width, depth, c.scratch[1], out)
+        interpolate(
+            source,
+            py + MARGIN,
+            px + MARGIN,
+            fy,
+            fx,
+            CHROMA_FILTER,
+            4,
+            height,
+            width,
+            depth,
+            c.scratch[1],
+            out,
+        )
     else:
-        interpolate(source, py + MARGIN, px + MARGIN, vy & 3, vx & 3, LUMA_FILTER, 8, height, width, depth, c.scratch[1], out)
+        interpolate(
+            source,
+            py + MARGIN,
+            px + MARGIN,
+            vy & 3,
+            vx & 3,
+            LUMA_FILTER,
+            8,
+            height,
+            width,
+            depth,
+            c.scratch[1],
+            out,
+        )
 
 
 @compiled
 def predict_plane(c, plane, y, x, n, motion):  # pragma: no cover
-    """Predict a plane's part of the block of n luma samples at luma (y, x), in place; motion: int32 [MOTION]."""
+    """Predict a plane's part of the block of n luma samples at luma (y, x); motion: int64 [MOTION]."""
     sy, sx = (c.par[SHIFT_Y], c.par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
     y, x, height, width = y >> sy, x >> sx, n >> sy, n >> sx
     depth = c.par[DEPTH]
@@ -126,7 +157,9 @@ def predict_inter(c, y, x, n, motion):  # pragma: no cover
 
 @inlined
 def scale(v, wanted, given):  # pragma: no cover
-    """A vector component over the time `given`, for the time `wanted`; |times| < 2^10, so products stay below 2^32."""
+    """A vector component over the time `given`, for the time `wanted`; |times| < 2^10, so products stay below
+    2^32.
+    """
     if wanted == given:
         return np.int64(v)
     return np.int64(clip((np.int64(v) * ((wanted * 256) // given) + 128) >> 8, -VECTOR_LIMIT, VECTOR_LIMIT))
@@ -162,7 +195,7 @@ def add_candidate(out, count):  # pragma: no cover
 
 @inlined
 def past_motion(c, y, x, n):  # pragma: no cover
-    """Motion of the first reference at the middle of the block: (time it spans, vy, vx); a span of 0: none."""
+    """Motion of the first reference at the block's middle: (time it spans, vy, vx); a span of 0: none."""
     slot = c.par[REF_FIRST]
     m = c.motions[slot, (y + n // 2) // UNIT + 1, (x + n // 2) // UNIT + 1]
     if m[0] == NO_TIME:
@@ -179,7 +212,9 @@ def set_candidate(out, k, r0, r1, v0y, v0x, v1y, v1x):  # pragma: no cover
 
 @compiled
 def merge_candidates(c, y, x, n):  # pragma: no cover
-    """MAX_MERGE motions that the block may take over, in c.candidates: the neighbours', the past's, pairs of these, none."""
+    """MAX_MERGE motions that the block may take over, in c.candidates: the neighbours', the past's, pairs of
+    these, none.
+    """
     out, grid, par = c.candidates, c.grid, c.par
     refs = par[REFS]
     count = 0
@@ -195,7 +230,16 @@ def merge_candidates(c, y, x, n):  # pragma: no cover
         d0 = now - par[REF_TIME_FIRST]
         if refs > 1:
             d1 = now - par[REF_TIME_FIRST + 1]
-            set_candidate(out, count, 0, 1, scale(vy, d0, span), scale(vx, d0, span), scale(vy, d1, span), scale(vx, d1, span))
+            set_candidate(
+                out,
+                count,
+                0,
+                1,
+                scale(vy, d0, span),
+                scale(vx, d0, span),
+                scale(vy, d1, span),
+                scale(vx, d1, span),
+            )
         else:
             set_candidate(out, count, 0, -1, scale(vy, d0, span), scale(vx, d0, span), 0, 0)
         count = add_candidate(out, count)
@@ -219,7 +263,9 @@ def merge_candidates(c, y, x, n):  # pragma: no cover
 
 @compiled
 def find_predictors(c, y, x, n, ref):  # pragma: no cover
-    """Two vectors that one of reference `ref` may be coded from, in c.predictors: neighbours' of the same reference, then scaled ones, the past's, zero."""
+    """Two vectors that one of reference `ref` may be coded from, in c.predictors: neighbours' of the same
+    reference, then scaled ones, the past's, zero.
+    """
     grid, par, out = c.grid, c.par, c.predictors
     count = 0
     wanted = par[TIME] - par[REF_TIME_FIRST + ref]

@@ -16,7 +16,8 @@ ORIGIN = 64  # of the line of references of a direction
 
 @compiled
 def gather(c, plane, y, x, n, cy, cx, width):  # pragma: no cover
-    """References of the square at (y, x): c.edge[0], the corner and 2 n samples above, and c.edge[1], the corner and 2 n samples to the left.
+    """References of the square at (y, x): c.edge[0], the corner and 2 n samples above, and c.edge[1], the
+    corner and 2 n samples to the left.
 
     Args:
         y, x, n: of the square, in samples of the plane.
@@ -91,13 +92,20 @@ def is_smoothed(n, mode):  # pragma: no cover
 
 @compiled
 def fill(c, frame, y, x, n, bits, mode, smoothed):  # pragma: no cover
-    """Predict frame[y:, x:], n x n, from the references of `gather` (or of `smooth`). Sums of 32 samples of 12 bits fit int32."""
+    """Predict frame[y:, x:], n x n, from the references of `gather` (or of `smooth`). Sums of 32 samples of
+    12 bits fit int32.
+    """
     first = 2 if smoothed else 0
     top, left = c.edge[first], c.edge[first + 1]
     if mode == PLANAR:
         for i in range(n):
             for j in range(n):
-                total = (n - 1 - j) * left[1 + i] + (j + 1) * top[1 + n] + (n - 1 - i) * top[1 + j] + (i + 1) * left[1 + n]
+                total = (
+                    (n - 1 - j) * left[1 + i]
+                    + (j + 1) * top[1 + n]
+                    + (n - 1 - i) * top[1 + j]
+                    + (i + 1) * left[1 + n]
+                )
                 frame[y + i, x + j] = (total + n) >> (bits + 1)
     elif mode == DC:
         total = 0

@@ -1,7 +1,10 @@
-"""How the encoder finds motion: every reference is kept interpolated at its 16 quarter positions, a vector's cost is a sum of differences there and its bits.
+"""How the encoder finds motion: every reference is kept interpolated at its 16 quarter positions, a vector's
+cost is a sum of differences there and its bits.
 
-Candidates (predictors, neighbours, what the larger block found) -> diamonds of falling size on whole samples -> half and quarter samples by transformed differences.
-Values are of 14 bits, so a block's sum of transformed differences stays below 2^15 2^6 2^10 and int64 holds it.
+Candidates (predictors, neighbours, what the larger block found) -> diamonds of falling size on whole samples
+-> half and quarter samples by transformed differences.
+Values are of 14 bits, so a block's sum of transformed differences stays below 2^15 2^6 2^10 and int64 holds
+it.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ class Encoder(NamedTuple):
         planes: int16 [pool, 16, H + 2 MARGIN, W + 2 MARGIN], interpolated, in 14 bits.
         kept_frames, kept_coefficients, kept_cells: the best trial of each size of block.
         found: int32 [3, MAX_REFS, 3], (vy, vx, cost) by size of block.
-        listed: int64 [16, MOTION + 1], motions or modes to try. real: what a bit is worth. options: of the effort. work: scratch.
+        listed: int64 [16, MOTION + 1], motions or modes to try. real: what a bit is worth. options: of
+            the effort. work: scratch.
     """
 
     original: NDArray[np.int16]
@@ -61,7 +65,9 @@ class Encoder(NamedTuple):
 
 @entry
 def interpolate_planes(frame, planes, height, width, depth, work):  # pragma: no cover
-    """All quarter positions of a luma plane with its margins: planes, int16 [16, H, W], row 4 fy + fx; work: int16 [H, W]."""
+    """All quarter positions of a luma plane with its margins: planes, int16 [16, H, W], row 4 fy + fx; work:
+    int16 [H, W].
+    """
     total = np.zeros(width, np.int32)
     for fx in range(4):
         for y in range(height):
@@ -121,7 +127,9 @@ def difference(e, c, y, x, n, motion, out):  # pragma: no cover
 
 @compiled
 def hadamard(d, n):  # pragma: no cover
-    """Sum of magnitudes of the 8 x 8 Hadamard transforms (4 x 4 where n is 4) of d, int32 [n, n], which it destroys; an eighth (a quarter) of it."""
+    """Sum of magnitudes of the 8 x 8 Hadamard transforms (4 x 4 where n is 4) of d, int32 [n, n], which it
+    destroys; an eighth (a quarter) of it.
+    """
     m = min(n, 8)
     total = np.int64(0)
     for y in range(0, n, m):
@@ -187,7 +195,7 @@ def vector_bits(v, p):  # pragma: no cover
 
 @compiled
 def try_whole(e, c, ref, y, x, n, vy, vx, best):  # pragma: no cover
-    """Cost of a vector of whole samples, in place of best = [vy, vx, cost] if it is less; -> whether it was."""
+    """Cost of a vector of whole samples, into best = [vy, vx, cost] if it is less; -> whether it was."""
     par = c.par
     if abs(vy) > VECTOR_LIMIT or abs(vx) > VECTOR_LIMIT:
         return False
@@ -206,14 +214,16 @@ def try_whole(e, c, ref, y, x, n, vy, vx, best):  # pragma: no cover
 
 @compiled
 def search(c, e, y, x, bits, ref):  # pragma: no cover
-    """The best vector of a reference, into e.found[bits - 3, ref]; c.candidates holds what neighbours have."""
+    """The best vector of a reference, into e.found[bits - 3, ref]; c.candidates: the neighbours'."""
     n = 1 << bits
     find_predictors(c, y, x, n, ref)
     best = e.found[bits - 3, ref]
     above = e.found[min(bits - 2, 2), ref].copy()
     best[2] = np.int64(1) << 60
     for i in range(2):
-        try_whole(e, c, ref, y, x, n, (c.predictors[i, 0] + 2) >> 2 << 2, (c.predictors[i, 1] + 2) >> 2 << 2, best)
+        try_whole(
+            e, c, ref, y, x, n, (c.predictors[i, 0] + 2) >> 2 << 2, (c.predictors[i, 1] + 2) >> 2 << 2, best
+        )
     try_whole(e, c, ref, y, x, n, 0, 0, best)
     for i in range(MAX_MERGE):
         for side in range(2):
@@ -248,7 +258,7 @@ def search(c, e, y, x, bits, ref):  # pragma: no cover
 
 @compiled
 def refine(c, e, y, x, n, motion, side, best):  # pragma: no cover
-    """Half and quarter samples around best = [vy, vx, cost] for one side of a motion whose other side stays."""
+    """Half and quarter samples around best = [vy, vx, cost] for a side of a motion whose other stays."""
     weight = e.real[MOTION_WEIGHT]
     cy, cx = best[0], best[1]
     motion[2 + 2 * side], motion[3 + 2 * side] = cy, cx

@@ -1,7 +1,10 @@
-"""What the video codec's loops share: the arrays of a group in coding, the fields of a block, and where contexts lie.
+"""What the video codec's loops share: the arrays of a group in coding, the fields of a block, and where
+contexts lie.
 
-A frame is cut into blocks of 8 to 32 samples; `grid` holds, for every 8 x 8 unit, the fields of the block that covers it, with a border
-of one unit that is never available. Samples are int16, residuals and coefficients int32, all else int64, so that loops compile once. Frames lie in a pool of planes with margins of `MARGIN` samples on every side.
+A frame is cut into blocks of 8 to 32 samples; `grid` holds, for every 8 x 8 unit, the fields of the block
+that covers it, with a border
+of one unit that is never available. Samples are int16, residuals and coefficients int32, all else int64, so
+that loops compile once. Frames lie in a pool of planes with margins of `MARGIN` samples on every side.
 """
 
 from __future__ import annotations
@@ -29,16 +32,22 @@ MOTION = 6  # REF0..MV1X
 
 # parameters of a frame
 HEIGHT, WIDTH, PLANES, SHIFT_Y, SHIFT_X, DEPTH, CURRENT, REFS, LEVEL, CHROMA_LEVEL, LAYER, TIME = range(12)
-REF_FIRST, REF_TIME_FIRST = 12, 16
+REF_FIRST, REF_TIME_FIRST, FILTERED = 12, 16, 20
+CLASSES, TAPS = 4, 12  # filters of a frame, and weights of each
 PARAMETERS = 32
 MAX_REFS = 4
 MAX_MERGE = 6
 VECTOR_LIMIT = (1 << 13) - 1  # quarter samples
 
 # contexts of flags: three tables of 256 slots each
-KINDS = 21
-K_SPLIT, K_SKIP, K_INTRA, K_MERGE, K_MERGE_INDEX, K_BI, K_REF, K_PREDICTOR, K_ZERO, K_EXPONENT, K_MANTISSA = range(11)
-K_TRANSFORM_SPLIT, K_CODED, K_CODED_CHROMA, K_SAME, K_TREE, K_CHROMA, K_EOB, K_EOB_BITS, K_ESCAPE, K_ROOT = range(11, KINDS)
+KINDS = 22
+K_SPLIT, K_SKIP, K_INTRA, K_MERGE, K_MERGE_INDEX, K_BI, K_REF, K_PREDICTOR, K_ZERO, K_EXPONENT, K_MANTISSA = (
+    range(11)
+)
+K_TRANSFORM_SPLIT, K_CODED, K_CODED_CHROMA, K_SAME, K_TREE, K_CHROMA, K_EOB, K_EOB_BITS, K_ESCAPE, K_ROOT = (
+    range(11, KINDS - 1)
+)
+K_FILTER = KINDS - 1
 FLAG_INPUTS, FLAG_SLOTS = 3, 256
 # contexts of coefficients
 JOINTS, UNARY, ESCAPE_BITS, COEFFICIENT_MAX = 8, 14, 15, 32767
@@ -54,7 +63,9 @@ RATE, COUNT_MAX = 3, 200
 
 
 class Coder(NamedTuple):
-    """The adaptive coder: state of the range coder, its bytes, scratch for slots, the mixing model, and the cost in bits of a 12-bit probability."""
+    """The adaptive coder: state of the range coder, its bytes, scratch for slots, the mixing model, and the
+    cost in bits of a 12-bit probability.
+    """
 
     io: NDArray[np.int64]
     buffer: NDArray[np.uint8]
@@ -69,13 +80,18 @@ class Codec(NamedTuple):
     Attributes:
         k: the coder.
         par: int64 [PARAMETERS], of the frame.
-        frames: int16 [pool, 3, H + 2 MARGIN, W + 2 MARGIN], decoded; a chroma plane fills the top left of its array.
+        frames: int16 [pool, 3, H + 2 MARGIN, W + 2 MARGIN], decoded; a chroma plane fills the top left of
+            its array.
         motions: int64 [pool, gh, gw, MOTION], of those frames, with times in place of indices of references.
         grid: int64 [gh, gw, FIELDS].
-        planned: int64 [4, 4, FIELDS], what the encoder chose for the block of 32 in work: coding moves it to the grid.
+        planned: int64 [4, 4, FIELDS], what the encoder chose for the block of 32 in work: coding moves it
+            to the grid.
         coefficients: int32 [3, BLOCK, BLOCK], of the block in work, at the place modulo BLOCK.
         candidates: int64 [MAX_MERGE + 2, MOTION]. predictors: int64 [2, 2].
         scratch: int32 [4, 48, 48]. edge: int32 [4, 160].
+        filters: int64 [2, CLASSES, TAPS], the frame's and the last ones. filtered: int64, whether blocks
+            of 32
+            are, with a row and a column before. clean: int16 [H + 2 MARGIN, W + 2 MARGIN], scratch.
     """
 
     k: Coder
@@ -89,6 +105,9 @@ class Codec(NamedTuple):
     predictors: Ints
     scratch: TransformInts
     edge: TransformInts
+    filters: Ints
+    filtered: Ints
+    clean: NDArray[np.int16]
 
 
 def blocks_of(c: Codec) -> int:

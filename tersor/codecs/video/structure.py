@@ -1,7 +1,9 @@
-"""In which order the frames of a group are coded, what each refers to, and how finely: a chain for low delay, a pyramid otherwise.
+"""In which order the frames of a group are coded, what each refers to, and how finely: a chain for low delay,
+a pyramid otherwise.
 
-    chain:    0 -> 1 -> 2 -> 3 -> 4 ...   every frame from the one before and from the last key frames (every fourth), which are finer
-    pyramid:  0, 8, 4, 2, 1, 3, 6, 5, 7, 16, ...   every frame between two that are there, the deeper the coarser
+chain:    0 -> 1 -> 2 -> 3 -> 4 ...   every frame from the one before and from the last key frames (every
+    fourth), which are finer
+pyramid:  0, 8, 4, 2, 1, 3, 6, 5, 7, 16, ...   every frame between two that are there, the deeper the coarser
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def chain(frames: int) -> Iterator[Step]:
 
 
 def pyramid(frames: int) -> Iterator[Step]:
-    """Anchors PYRAMID apart (the last group of frames may be shorter), and what lies between them by halves."""
+    """Anchors PYRAMID apart (the last group of frames may be shorter), and between them, by halves."""
     yield Step(0, (), 0)
     for first in range(0, frames - 1, PYRAMID):
         last = min(first + PYRAMID, frames - 1)

@@ -1,7 +1,9 @@
 """What a block says and in which order: one set of functions that codes, decodes and measures.
 
-    block of 32 -> split? -> blocks of 16 -> split? -> blocks of 8 (blocks that cross the border are split without a word)
-    block       -> skip? which neighbour's motion | intra? modes | neighbour's motion, or references and vectors -> residual: transforms split? levels
+    block of 32 -> split? -> blocks of 16 -> split? -> blocks of 8 (blocks that cross the border are split
+    without a word)
+    block       -> skip? which neighbour's motion | intra? modes | neighbour's motion, or references and
+    vectors -> residual: transforms split? levels
 
 Fields lie in the block's first unit of the grid; a coder reads them there, a decoder writes them.
 """
@@ -94,7 +96,9 @@ def tile_bits(c, plane, bits, split):  # pragma: no cover
 
 @inlined
 def tile(c, plane, y, x, bits, split, i):  # pragma: no cover
-    """The i-th transform of a plane in the block at luma (y, x): (its y, x in the plane, side as a power of two, how many there are)."""
+    """The i-th transform of a plane in the block at luma (y, x): (its y, x in the plane, side as a power of
+    two, how many there are).
+    """
     side = tile_bits(c, plane, bits, split)
     sy, sx = (c.par[SHIFT_Y], c.par[SHIFT_X]) if plane else (np.int64(0), np.int64(0))
     rows, columns = (1 << (bits - sy)) >> side, (1 << (bits - sx)) >> side
@@ -110,30 +114,41 @@ def code_vector(c, y, x, bits, side):  # pragma: no cover
     find_predictors(c, y, x, 1 << bits, cell[REF0 + side])
     which = (cell[PREDICTOR] >> side) & 1
     same = c.predictors[0, 0] == c.predictors[1, 0] and c.predictors[0, 1] == c.predictors[1, 1]
-    if same:
-        which = 0
-    else:
-        which = code_flag(k, K_PREDICTOR, side, bits, c.par[LAYER], which)
+    which = 0 if same else code_flag(k, K_PREDICTOR, side, bits, c.par[LAYER], which)
     around = min((left[DELTA] + up[DELTA] + 1) >> 1, 7)
-    apart = min(bit_length(abs(c.predictors[0, 0] - c.predictors[1, 0]) + abs(c.predictors[0, 1] - c.predictors[1, 1])), 7)
+    apart = min(
+        bit_length(
+            abs(c.predictors[0, 0] - c.predictors[1, 0]) + abs(c.predictors[0, 1] - c.predictors[1, 1])
+        ),
+        7,
+    )
     total = 0
     for axis in range(2):
         difference = np.int64(cell[MV0Y + 2 * side + axis]) - c.predictors[which, axis]
         size = abs(difference)
         before = min(bit_length(total), 7) if axis else 0
-        got = code_flag(k, K_ZERO, around * 2 + axis, apart * 2 + axis, before * 16 + axis * 8 + bits, 1 if size else 0)
+        got = code_flag(
+            k, K_ZERO, around * 2 + axis, apart * 2 + axis, before * 16 + axis * 8 + bits, 1 if size else 0
+        )
         if got:
             exponent = 0
             while exponent < VECTOR_EXPONENTS:
                 e = exponent
                 if not code_flag(
-                    k, K_EXPONENT, around * 16 + e, apart * 16 + e, before * 16 + e, 1 if size >> (exponent + 1) else 0
+                    k,
+                    K_EXPONENT,
+                    around * 16 + e,
+                    apart * 16 + e,
+                    before * 16 + e,
+                    1 if size >> (exponent + 1) else 0,
                 ):
                     break
                 exponent += 1
             got = 1
             if exponent:
-                got = 2 + code_flag(k, K_MANTISSA, exponent, exponent + 16 * axis, around, (size >> (exponent - 1)) & 1)
+                got = 2 + code_flag(
+                    k, K_MANTISSA, exponent, exponent + 16 * axis, around, (size >> (exponent - 1)) & 1
+                )
                 got = (got << (exponent - 1)) | code_raw(k, size & ((1 << (exponent - 1)) - 1), exponent - 1)
             total += got
             if code_raw(k, 1 if difference < 0 else 0, 1):
@@ -170,7 +185,14 @@ def code_motion(c, y, x, bits, skip):  # pragma: no cover
     merging = 1
     if not skip:
         around = (left[MERGE] >= 0) + 2 * (up[MERGE] >= 0)
-        merging = code_flag(k, K_MERGE, s * 4 + around, min(left[DELTA], 7) * 8 + min(up[DELTA], 7), layer * 4 + s, 1 if merge >= 0 else 0)
+        merging = code_flag(
+            k,
+            K_MERGE,
+            s * 4 + around,
+            min(left[DELTA], 7) * 8 + min(up[DELTA], 7),
+            layer * 4 + s,
+            1 if merge >= 0 else 0,
+        )
     if merging:
         got = 0
         while got < MAX_MERGE - 1:
@@ -243,7 +265,9 @@ def code_intra(c, y, x, bits):  # pragma: no cover
     cell = c.grid[gy, gx]
     left, up = c.grid[gy, gx - 1], c.grid[gy - 1, gx]
     around = left[ENERGY] * 8 + up[ENERGY]
-    split = code_flag(k, K_TRANSFORM_SPLIT, bits, around, 64 * (bits - 3) + left[SPLIT] + 2 * up[SPLIT], cell[SPLIT])
+    split = code_flag(
+        k, K_TRANSFORM_SPLIT, bits, around, 64 * (bits - 3) + left[SPLIT] + 2 * up[SPLIT], cell[SPLIT]
+    )
     cell[SPLIT] = split
     count = 4 if split and bits == 3 else 1
     for i in range(count):
@@ -264,7 +288,9 @@ def code_intra(c, y, x, bits):  # pragma: no cover
                     wanted = i
             node = 1
             for i in range(2):
-                node = 2 * node + code_flag(k, K_CHROMA, 16 + d * 4 + node, 16 + node, 1 + node, (wanted >> (1 - i)) & 1)
+                node = 2 * node + code_flag(
+                    k, K_CHROMA, 16 + d * 4 + node, 16 + node, 1 + node, (wanted >> (1 - i)) & 1
+                )
             cell[CHROMA] = CHROMA_MODES[node & 3]
 
 
@@ -332,7 +358,9 @@ def code_leaf(c, y, x, bits):  # pragma: no cover
         skip = code_flag(k, K_SKIP, s * 3 + around, busy, (s * 4 + layer) * 3 + around, cell[SKIP])
         if not skip:
             around = (left[MODE] == INTRA) + 2 * (up[MODE] == INTRA)
-            intra = code_flag(k, K_INTRA, s * 4 + around, layer * 4 + around, s, 1 if cell[MODE] == INTRA else 0)
+            intra = code_flag(
+                k, K_INTRA, s * 4 + around, layer * 4 + around, s, 1 if cell[MODE] == INTRA else 0
+            )
         else:
             intra = 0
     cell[SIZE] = bits
@@ -350,7 +378,9 @@ def code_leaf(c, y, x, bits):  # pragma: no cover
         if skip:
             root = 0
         elif cell[MERGE] < 0:
-            root = code_flag(k, K_ROOT, s, left[ENERGY] * 8 + up[ENERGY], layer * 4 + s, 1 if cell[CODED] else 0)
+            root = code_flag(
+                k, K_ROOT, s, left[ENERGY] * 8 + up[ENERGY], layer * 4 + s, 1 if cell[CODED] else 0
+            )
         if root:
             around = left[ENERGY] * 8 + up[ENERGY]
             c2 = 64 * s + left[SPLIT] + 2 * up[SPLIT]
@@ -387,7 +417,14 @@ def code_split(c, y, x, bits, split):  # pragma: no cover
     t = bits - 4
     inter = 1 if c.par[REFS] else 0
     busy = (min(left[ENERGY], 7) * 8 + min(up[ENERGY], 7)) * 2 + t
-    return code_flag(c.k, K_SPLIT, (a * 4 + b) * 4 + t * 2 + inter, busy, ((c.par[LAYER] * 3 + smaller) * 2 + t) * 2 + inter, split)
+    return code_flag(
+        c.k,
+        K_SPLIT,
+        (a * 4 + b) * 4 + t * 2 + inter,
+        busy,
+        ((c.par[LAYER] * 3 + smaller) * 2 + t) * 2 + inter,
+        split,
+    )
 
 
 @inlined

@@ -1,12 +1,15 @@
-"""The constants of the video codec's arithmetic: transforms, interpolation filters, intra angles, scans, steps, deblocking. All are part of the format (F).
+"""The constants of the video codec's arithmetic: transforms, interpolation filters, intra angles, scans,
+steps, deblocking. All are part of the format (F).
 
-Sources: the integer matrices, filters, angles and thresholds are those of ITU-T H.265, sections 8.4.4.2 (intra), 8.5.3.3 (interpolation),
+Sources: the integer matrices, filters, angles and thresholds are those of ITU-T H.265, sections 8.4.4.2
+    (intra), 8.5.3.3 (interpolation),
 8.6.4.2 (transforms) and 8.7.2 (deblocking).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 # amplitude of cos(k pi / 64), k = 0..31, as H.265's 32-point matrix rounds it; entry 0 is the constant row's
 COSINES = (
@@ -24,7 +27,7 @@ def _cosine(k: int, n: int) -> int:
     return -COSINES[64 - angle] if angle > 32 else COSINES[angle]
 
 
-def _transforms() -> np.ndarray:
+def _transforms() -> NDArray[np.int32]:
     out = np.zeros((N_TRANSFORMS, 32, 32), np.int32)
     for i in range(4):
         n = 4 << i
@@ -33,8 +36,8 @@ def _transforms() -> np.ndarray:
     return out
 
 
-def _scans() -> tuple[np.ndarray, np.ndarray]:
-    """Diagonal scans, each diagonal from bottom left to top right: rows and columns of the i-th coefficient."""
+def _scans() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Diagonal scans, each diagonal from bottom left to top right: rows, columns of the i-th level."""
     ys, xs = np.zeros((4, 1024), np.int64), np.zeros((4, 1024), np.int64)
     for i in range(4):
         n = 4 << i
@@ -75,7 +78,8 @@ PLANAR, DC, HORIZONTAL, VERTICAL, INTRA_MODES = 0, 1, 10, 26, 35
 _QUARTER = (32, 26, 21, 17, 13, 9, 5, 2)
 # displacement a row (or column) in 1/32 sample, of modes 2..34; entries 0 and 1 unused
 ANGLES = np.array(
-    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]], np.int64
+    [0, 0, *_QUARTER, 0, *(-a for a in _QUARTER[::-1]), *(-a for a in _QUARTER[1:]), 0, *_QUARTER[::-1]],
+    np.int64,
 )
 # 8192 / angle, for the side that a negative angle reaches
 INVERSE_ANGLES = np.array([0 if a >= 0 else -round(8192 / -a) for a in ANGLES.tolist()], np.int64)

@@ -1,8 +1,11 @@
-"""Integer transforms of 4 to 32 samples a side and what quantised levels mean: residual --forward--> d --quantise--> q --dequantise--> d --inverse--> residual.
+"""Integer transforms of 4 to 32 samples a side and what quantised levels mean: residual --forward--> d
+--quantise--> q --dequantise--> d --inverse--> residual.
 
-A coefficient d of an orthonormal transform is scaled by 2^(15 - depth) / n, so that residuals of depth + 1 bits give coefficients of 16 bits.
+A coefficient d of an orthonormal transform is scaled by 2^(15 - depth) / n, so that residuals of depth + 1
+bits give coefficients of 16 bits.
 
-Bounds: |entry| <= 90. Forward: residuals are below 2^13, 32 of them times 90 below 2^25. Inverse: coefficients are clipped to 16 bits before each
+Bounds: |entry| <= 90. Forward: residuals are below 2^13, 32 of them times 90 below 2^25. Inverse:
+    coefficients are clipped to 16 bits before each
 stage, 32 of them times 90 stay below 2^15 2^12 = 2^27. int32 holds every sum.
 
 Source: ITU-T H.265, 8.6.4.2.
@@ -26,7 +29,7 @@ def clip(v, low, high):  # pragma: no cover
 
 @compiled
 def forward(x, work, out, kind, bits, depth):  # pragma: no cover
-    """Residuals x, int32 [n, n], to coefficients `out`; n = 2^bits, kind a row of TRANSFORMS; encoders only."""
+    """Residuals x, int32 [n, n], to coefficients `out`; n = 2^bits, kind: of TRANSFORMS; encoders only."""
     n = 1 << bits
     shift = bits + depth - 9
     for k in range(n):
@@ -83,7 +86,9 @@ def inverse(d, work, out, kind, bits, depth):  # pragma: no cover
 
 @inlined
 def dequantise(q, y, x, d, bits, level):  # pragma: no cover
-    """Levels q[y:, x:] to coefficients d, int32 [n, n]: step 2^(level / 12) of 8-bit samples. |q| < 2^15 and steps < 2^18: int64 holds the product."""
+    """Levels q[y:, x:] to coefficients d, int32 [n, n]: step 2^(level / 12) of 8-bit samples. |q| < 2^15 and
+    steps < 2^18: int64 holds the product.
+    """
     n = 1 << bits
     step = np.int64(STEPS[level])
     half = np.int64(1) << (bits - 1) >> 1

@@ -1,20 +1,24 @@
-"""The kinds of signal that commands read and write: which files are of which kind, and how each is described.
-A new kind is added here.
+"""The kinds of signal: which files, and which signals in memory, are of which kind, how their files are read,
+written and described, and which codec codes them. A new kind is added here.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tersor.cli.paths import FOLDER
 from tersor.errors import SignalError
-from tersor.files.atomic import prepared, write_output
+from tersor.files.atomic import atomic_file, prepared, write_output
 from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
 from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
+from tersor.signals import Audio, Field, FieldSet
+
+FOLDER = ".zarr"  # stores that are folders but count as files
 
 
 class Kind(ABC):
@@ -49,18 +53,17 @@ class Kind(ABC):
         return ()
 
     @abstractmethod
-    def usual_suffix(self, reader: Any) -> str:
-        """What a .tsr file decodes to if nothing was said."""
-
-    @abstractmethod
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         """(what it is, how small its file of `size` bytes is, facts)."""
 
     def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-        """Encode straight into a file, for signals that need not fit in memory; its size, or None if the kind
-        does not, or not there.
+        """Encode straight into a file, a chunk at a time in memory; its size, or None if that cannot be, for
+        standard output, a device or a pipe.
         """
-        return None
+        if path is None or (path.exists() and not path.is_file()):
+            return None
+        with atomic_file(prepared(path)) as file:
+            return int(codec.encode_to(file, signal, **options))
 
     def decode_to(
         self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
@@ -104,9 +107,6 @@ class ImageKind(Kind):
         write_output(path, data)
         return lost
 
-    def usual_suffix(self, reader: Any) -> str:
-        return ".png"
-
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         bpp = 8 * size / (signal.width * signal.height)
         return (
@@ -141,15 +141,6 @@ class FieldKind(Kind):
         write_output(path, data)
         return notes
 
-    def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.field.header import FieldHeader
-        from tersor.codecs.field.metadata import unpack_attributes
-
-        if source := unpack_attributes(reader.metadata).encoding.get("source"):
-            return str(source) if source in self.suffixes else ".nc"
-        variables = FieldHeader.unpack(reader.header, len(reader.chunk_lengths)).variables
-        return ".npy" if len(variables) == 1 and not variables[0].name else ".nc"
-
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         if hasattr(signal, "fields"):
             what = f"{len(signal.fields)} variable{'s' * (len(signal.fields) != 1)}"
@@ -157,6 +148,27 @@ class FieldKind(Kind):
             what = f"{signal.values.dtype} {'x'.join(map(str, signal.values.shape)) or 'scalar'}"
         ratio = signal.nbytes / size
         return what, f"{size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
+
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
+        """A large array straight into a .npy file."""
+        import numpy as np
+
+        from tersor.files.field import MAPPED_BYTES, write_npy
+
+        if path is None or path.suffix.lower() != ".npy" or (path.exists() and not path.is_file()):
+            return None
+        opened = codec.open(reader, **options)
+        array = opened.assembly.array
+        if array is None:
+            return None
+        shape, dtype = array.asked_shape, array.v.dtype
+        if math.prod(shape) * dtype.itemsize < MAPPED_BYTES:
+            return None
+        with atomic_file(prepared(path)) as file:
+            write_npy(file, shape, dtype, opened.blocks())
+        return Field(values=np.load(path, mmap_mode="r"), notes=opened.notes)
 
 
 class IntegersKind(Kind):
@@ -181,11 +193,6 @@ class IntegersKind(Kind):
 
     def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
         return self._of(signal).write(signal, path, usual)
-
-    def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.lossless.header import read_header
-
-        return ".png" if read_header(reader.header, len(reader.chunk_lengths)).image else ".npy"
 
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         return self._of(signal).describe(signal, size)
@@ -213,9 +220,6 @@ class AudioKind(Kind):
 
         return audio_bytes(signal, suffix)
 
-    def usual_suffix(self, reader: Any) -> str:
-        return ".wav"
-
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         seconds = signal.seconds or 1 / signal.rate
         kbps = 8 * size / seconds / 1000
@@ -228,13 +232,9 @@ class AudioKind(Kind):
             {"bitrate_kbps": round(kbps, 3), "seconds_of_sound": round(signal.seconds, 3)},
         )
 
-    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-        return encode_to_file(codec, signal, path, options)
-
     def decode_to(
         self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
     ) -> Any | None:
-        from tersor.files.atomic import atomic_file
         from tersor.files.audio import AudioWriter
 
         if path is None:
@@ -254,7 +254,7 @@ class AudioKind(Kind):
             for x in sound.blocks():
                 writer.write(x)
             writer.close()
-        sound.notes += writer.notes
+        sound.note(*writer.notes)
         return sound
 
 
@@ -285,12 +285,6 @@ class TensorsKind(Kind):
         write_tensors(signal, prepared(path))
         return ()
 
-    def usual_suffix(self, reader: Any) -> str:
-        from tersor.codecs.tensor.header import INDEX_KEY
-
-        # model.safetensors.index.tsr -> model.safetensors.index.json
-        return ".json" if any(k.startswith(INDEX_KEY) for k in reader.metadata) else ".safetensors"
-
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         plural = "s" * (len(signal) != 1)
         ratio = signal.nbytes / size
@@ -299,9 +293,6 @@ class TensorsKind(Kind):
             f"{size:,} bytes  {100 * size / max(1, signal.nbytes):.2f} %",
             {"ratio": round(ratio, 3)},
         )
-
-    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-        return encode_to_file(codec, signal, path, options)
 
 
 class VideoKind(Kind):
@@ -324,9 +315,6 @@ class VideoKind(Kind):
         write_y4m(signal, out)
         return out.getvalue()
 
-    def usual_suffix(self, reader: Any) -> str:
-        return ".mkv"
-
     def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
         frames, seconds = len(signal.timing), signal.timing.seconds
         kbps = 8 * size / max(seconds, 1e-9) / 1000
@@ -334,9 +322,6 @@ class VideoKind(Kind):
         what = f"{frames} frames of {signal.format.width}x{signal.format.height}  {seconds:.2f} s"
         facts = {"frames": frames, "seconds_of_video": round(seconds, 3), "bitrate_kbps": round(kbps, 3)}
         return what, f"{size:,} bytes  {kbps:.1f} kbps  {bpp:.4f} bpp", {**facts, "bpp": round(bpp, 5)}
-
-    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-        return encode_to_file(codec, signal, path, options)
 
     def decode_to(
         self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
@@ -353,16 +338,6 @@ class VideoKind(Kind):
             lost = write_video(video, prepared(path), **writing)
         video.notes += lost  # what was damaged is known after the last frame
         return video
-
-
-def encode_to_file(codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
-    """Encode into a file part by part; None where the output is standard output, a device or a pipe."""
-    from tersor.files.atomic import atomic_file
-
-    if path is None or (path.exists() and not path.is_file()):
-        return None
-    with atomic_file(prepared(path)) as file:
-        return int(codec.encode_to(file, signal, **options))
 
 
 def without_metadata(signal: Any) -> Any:
@@ -390,8 +365,15 @@ KINDS: dict[str, Kind] = {
 SIGNAL_SUFFIXES = frozenset().union(*(k.suffixes for k in KINDS.values()))
 
 
-def codec_of(name: str, asked: str | None) -> str:
-    """The codec for an input: the one asked for, or by the suffix; image if that says nothing."""
-    lower = name.lower()
-    fitting = (k.codec for k in KINDS.values() if any(lower.endswith(suffix) for suffix in k.suffixes))
-    return asked or next(fitting, "image")
+def codec_of(x: object, asked: str | None = None) -> str:
+    """The codec for a signal or the name of a file: the one asked for, or that of its type or suffix; image
+    if that says nothing.
+    """
+    if asked:
+        return asked
+    if isinstance(x, Audio) or (hasattr(x, "blocks") and hasattr(x, "rate")):
+        return KINDS["audio"].codec
+    if isinstance(x, (Field, FieldSet, Mapping)):
+        return KINDS["field"].codec
+    name = str(x).lower() if isinstance(x, (str, Path)) else ""
+    return next((k.codec for k in KINDS.values() if any(map(name.endswith, k.suffixes))), "image")
