@@ -180,3 +180,6 @@ def test_strip_and_what_outputs_do_not_hold(
     assert (tersor.info(file)["width"], tersor.info(file)["height"]) == (20, 30)
     np.save(tmp_path / "n.npy", np.zeros((3, 3)))
     assert main(["encode", str(tmp_path / "n.npy"), "--strip"]) == 1
+    assert main(["encode", str(tmp_path / "n.npy"), "-q"]) == 0
+    assert main(["decode", str(tmp_path / "n.tsr"), "-o", str(tmp_path / "m.npy"), "--strip"]) == 1
+    assert not (tmp_path / "m.npy").exists()

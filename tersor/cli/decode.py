@@ -43,6 +43,8 @@ def decode(args: argparse.Namespace) -> int:
                 codec = codecs[entry.name]
                 if writing and entry.signal != "video":
                     raise SignalError(f"--{' --'.join(writing)} is for video; leave it out")
+                if args.strip and entry.signal not in ("image", "integers"):
+                    raise SignalError("--strip is for images; leave it out")
                 signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
                 lost: tuple[str, ...] = ()
                 if signal is None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tersor.errors import SignalError
+from tersor.errors import SignalError, unreadable
 from tersor.files.kinds import FOLDER
 
 MOST_NAMED = 10  # G: file names in one line
@@ -96,7 +96,7 @@ def read_input(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as e:
-        raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
+        raise unreadable(name, e) from e
 
 
 def open_input(name: str) -> BinaryIO:
@@ -106,7 +106,7 @@ def open_input(name: str) -> BinaryIO:
     try:
         return Path(name).open("rb")
     except OSError as e:
-        raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
+        raise unreadable(name, e) from e
 
 
 class Outputs:

@@ -51,9 +51,6 @@ class FrozenTables:
     def __len__(self) -> int:
         return len(self.radii)
 
-    def model(self, table: int) -> object:
-        return self.models[table]
-
     def bit_matrix(self, radius: int) -> NDArray[np.float32]:
         """Bits of the symbols -radius..radius in every table, [n_tables, 2 radius + 1]; escapes cost their
         table's end plus 7 bits an octave.

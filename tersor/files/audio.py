@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.errors import SignalError
+from tersor.errors import SignalError, unreadable
 from tersor.files.atomic import write_atomically
 from tersor.files.checksums import flac_md5, ogg_damage
 from tersor.signals import Audio
@@ -93,7 +93,7 @@ class AudioReader:
         try:
             self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
         except (FileNotFoundError, IsADirectoryError, PermissionError) as e:
-            raise SignalError(f"{self.name}: cannot be read ({e.strerror})") from e
+            raise unreadable(self.name, e) from e
         except (av.FFmpegError, OSError) as e:
             allowed = " ".join(sorted(SUFFIXES))
             raise SignalError(

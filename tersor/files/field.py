@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from tersor.errors import SignalError
+from tersor.errors import SignalError, unreadable
 from tersor.files.atomic import write_atomically
 from tersor.files.hdf5 import HDF5, hdf5_bytes, read_hdf5
 from tersor.files.netcdf_zarr import NETCDF, ZARR, netcdf_bytes, read_dataset, write_zarr
@@ -27,6 +27,7 @@ REFUSED = {
     ".grb": "GRIB files are not read; convert it to NetCDF first (cdo -f nc copy, or grib_to_netcdf)",
     ".mat": "MATLAB files are not read; those of version 7.3 are HDF5: name them .h5",
 }
+MAPPED_BYTES = 64 << 20  # G: .npy files from here on are read while they are coded
 SUFFIXES = {".npy", ".npz", ZARR} | NETCDF | HDF5
 
 
@@ -61,12 +62,12 @@ def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | Fiel
     if suffix in REFUSED:
         raise SignalError(f"{name}: {REFUSED[suffix]}")
     try:
-        values = np.load(source if isinstance(source, Path) else io.BytesIO(source), allow_pickle=False)
+        values = _load(source)
         if not isinstance(values, np.ndarray):
             with values:
                 return _archive(values, name, variables)
     except OSError as e:
-        raise SignalError(f"{name}: cannot be read ({e.strerror or e})") from e
+        raise unreadable(name, e) from e
     except (ValueError, EOFError, zipfile.BadZipFile) as e:
         if isinstance(e, SignalError):
             raise
@@ -142,6 +143,15 @@ def stray_values(f: Field) -> str:
     )
 
 
+def _load(source: Path | bytes) -> Any:
+    """What a .npy or .npz file holds; a large .npy file is mapped, not read."""
+    if isinstance(source, bytes):
+        return np.load(io.BytesIO(source), allow_pickle=False)
+    large = source.suffix.lower() == ".npy" and source.stat().st_size >= MAPPED_BYTES
+    # copy on write: nothing is written, but loops are compiled once, for arrays that can be
+    return np.load(source, mmap_mode="c" if large else None, allow_pickle=False)
+
+
 def _archive(arrays: Any, name: str, variables: Sequence[str] | None) -> FieldSet:
     """The arrays of a .npz file."""
     names = list(arrays.files) if variables is None else list(variables)
@@ -168,6 +178,15 @@ def field_bytes(signal: Field | FieldSet, suffix: str) -> bytes:
         SignalError: see `field_file`.
     """
     return field_file(signal, suffix)[0]
+
+
+def write_npy(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[Any]) -> None:
+    """A .npy file of pieces that join along the first axis, one at a time in memory."""
+    descr = np.lib.format.dtype_to_descr(dtype)  # type: ignore[no-untyped-call]
+    described = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)  # type: ignore[no-untyped-call]
+    for piece in pieces:
+        file.write(np.ascontiguousarray(piece).data)
 
 
 def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str, ...]]:

@@ -4,14 +4,16 @@ and how the file is built: groups, links, chunks, deflate, fill values, names of
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tersor.errors import MissingDependencyError, SignalError
+from tersor.errors import MissingDependencyError, SignalError, unreadable
 from tersor.files.attributes import held, kept, left_out
 from tersor.signals import Field, FieldSet
 from tersor.signals.field import Empty, describes, with_related
@@ -42,7 +44,7 @@ def read_hdf5(source: Path | bytes, variables: Sequence[str] | None) -> FieldSet
     h5py = _h5py()
     path = source if isinstance(source, Path) else "standard input"
     if isinstance(source, Path) and not source.exists():
-        raise SignalError(f"{path}: cannot be read (No such file or directory)")
+        raise unreadable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     try:
         with h5py.File(source if isinstance(source, Path) else io.BytesIO(source), "r") as file:
             return _field_set(file, path, variables)

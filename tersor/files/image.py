@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pil
 from PIL import ImageFile, UnidentifiedImageError
 
-from tersor.errors import MissingDependencyError, SignalError
+from tersor.errors import MissingDependencyError, SignalError, unreadable
 from tersor.files import deep, png, tiff
 from tersor.files import image_metadata as meta
 from tersor.files.fidelity import coded_colour, shortfall
@@ -167,7 +167,7 @@ def _bytes_of(source: Path | bytes, name: str) -> bytes:
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
     except OSError as e:
-        raise SignalError(f"{name}: cannot be read ({e.strerror})") from e
+        raise unreadable(name, e) from e
     if not data:
         raise SignalError(f"{name}: the file is empty")
     return data

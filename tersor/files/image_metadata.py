@@ -49,7 +49,8 @@ def of_pillow(im: Pil.Image, png: Png | None) -> tuple[dict[str, bytes], list[st
     found: dict[str, bytes] = {}
     notes: list[str] = []
     info = im.info
-    if icc := info.get("icc_profile"):
+    icc = info.get("icc_profile")
+    if isinstance(icc, (bytes, bytearray)) and icc:
         found["icc"] = bytes(icc)
     xmp = info.get("xmp") or info.get(XMP_KEYWORD)
     xmp = xmp or _raw_profile(info, "xmp", rb".+")

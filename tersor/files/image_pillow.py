@@ -88,7 +88,13 @@ def from_pil(
             if "icc" in metadata and not meta.profile_fits(metadata["icc"], len(target)):
                 del metadata["icc"]
                 notes += (f"the ICC profile for {mode} does not fit {target} and is left out",)
-        im = im.convert("L").convert(target) if mode == "1" and transparent else im.convert(target)
+        try:
+            im = im.convert("L").convert(target) if mode == "1" and transparent else im.convert(target)
+        except (TypeError, ValueError) as e:  # of an info that is not what Pillow takes it for
+            raise SignalError(
+                f"the {mode} image cannot become {target} ({e}); "
+                "convert it, or drop 'transparency' from its info"
+            ) from e
     samples = np.array(im)
     return Image(
         samples=samples[:, :, None] if samples.ndim == 2 else samples,

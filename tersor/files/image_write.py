@@ -100,7 +100,7 @@ def image_file(image: Image, suffix: str) -> tuple[bytes, tuple[str, ...]]:
         notes.append(f"turned upright, for a {suffix} file holds no orientation")
     metadata, damaged = _sound(image.metadata, image.samples.shape[2], kind)
     notes += damaged
-    lost = [k for k in metadata if k not in keeps]
+    lost = [k for k in meta.KEYS if k in metadata and k not in keeps]
     held = {k: v for k, v in metadata.items() if k not in lost}
     held, too_long = _fitting(kind, held)
     if words := _words(lost, metadata):

@@ -5,6 +5,7 @@ written and described, and which codec codes them. A new kind is added here.
 from __future__ import annotations
 
 import io
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -147,6 +148,27 @@ class FieldKind(Kind):
             what = f"{signal.values.dtype} {'x'.join(map(str, signal.values.shape)) or 'scalar'}"
         ratio = signal.nbytes / size
         return what, f"{size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
+
+    def decode_to(
+        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+    ) -> Any | None:
+        """A large array straight into a .npy file."""
+        import numpy as np
+
+        from tersor.files.field import MAPPED_BYTES, write_npy
+
+        if path is None or path.suffix.lower() != ".npy" or (path.exists() and not path.is_file()):
+            return None
+        opened = codec.open(reader, **options)
+        array = opened.assembly.array
+        if array is None:
+            return None
+        shape, dtype = array.asked_shape, array.v.dtype
+        if math.prod(shape) * dtype.itemsize < MAPPED_BYTES:
+            return None
+        with atomic_file(prepared(path)) as file:
+            write_npy(file, shape, dtype, opened.blocks())
+        return Field(values=np.load(path, mmap_mode="r"), notes=opened.notes)
 
 
 class IntegersKind(Kind):

@@ -5,6 +5,8 @@ texts.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tempfile
 import warnings
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tersor.errors import MissingDependencyError, SignalError
+from tersor.errors import MissingDependencyError, SignalError, unreadable
 from tersor.files.attributes import for_netcdf, for_zarr, held, kept, left_out
 from tersor.signals import Field, FieldSet
 from tersor.signals.field import describes, with_related
@@ -47,7 +49,7 @@ def read_dataset(path: Path, variables: Sequence[str] | None) -> FieldSet:
     suffix = path.suffix.lower()
     xarray = _xarray(suffix)
     if not path.exists():
-        raise SignalError(f"{path}: cannot be read (No such file or directory)")
+        raise unreadable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     kind = "a Zarr store" if suffix == ZARR else "a NetCDF file"
     try:
         with _quiet(), contextlib.ExitStack() as stack:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.errors import SignalError
+from tersor.errors import SignalError, unreadable
 from tersor.files.atomic import atomic_file
 from tersor.signals.dtypes import KINDS, size_bytes
 from tersor.signals.tensors import Tensor, Tensors
@@ -51,7 +51,7 @@ def _read_sharded(path: Path) -> Tensors:
         data = path.read_bytes()
         names = sorted(set(json.loads(data)["weight_map"].values()))
     except OSError as e:
-        raise SignalError(f"{path}: cannot be read ({e.strerror})") from e
+        raise unreadable(path, e) from e
     except (ValueError, KeyError, AttributeError, TypeError) as e:
         raise SignalError(
             f"{path}: not an index of safetensors files: it has no weight_map of names ({e!r})"
@@ -89,7 +89,7 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
             # copy on write: nothing is written, but loops are compiled once, for arrays that can be
             return np.frombuffer(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
     except OSError as e:
-        raise SignalError(f"{path}: cannot be read ({e.strerror})") from e
+        raise unreadable(path, e) from e
 
 
 def _read_file(data: NDArray[np.uint8], name: str) -> tuple[bytes, dict[str, Tensor], dict[str, str]]:

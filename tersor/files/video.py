@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from tersor.errors import SignalError
+from tersor.errors import SignalError, unreadable
 from tersor.files.audio import AudioReader
 from tersor.files.cut_short import announced_size
 from tersor.files.pixels import deinterlacer, layout_of, plane_array, pulled
@@ -165,7 +165,7 @@ class VideoReader:
             ):
                 announced, there = announced_size(file), file.seek(0, 2)
         except OSError as e:
-            raise SignalError(f"{self.name}: cannot be read ({e.strerror})") from e
+            raise unreadable(self.name, e) from e
         if announced > there:
             raise SignalError(
                 f"{self.name}: the file is cut short, {there:,} of {announced:,} bytes are there; get "
@@ -389,7 +389,7 @@ def open_video(source: Path | bytes | BinaryIO) -> VideoReader | Y4mFile:
         try:
             file = source.open("rb")
         except OSError as e:
-            raise SignalError(f"{source}: cannot be read ({e.strerror})") from e
+            raise unreadable(source, e) from e
         if file.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
             return Y4mFile(file, str(source), source)
         file.close()

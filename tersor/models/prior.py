@@ -42,11 +42,6 @@ def sigma_of_level(level: Tensor) -> Tensor:
     return SIGMA_MIN * torch.exp(level * LOG_SIGMA_STEP)
 
 
-def quality_position(quality: Tensor | float) -> Tensor | float:
-    """Quality 1..100 -> position 0..1 on the rate axis (log lambda is linear in it)."""
-    return (quality - 1) / (N_QUALITIES - 1)
-
-
 class QualityVector(nn.Module):
     """A vector that depends on the quality: linear between learned control points.
 

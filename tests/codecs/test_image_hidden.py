@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import tersor
-from tersor.codecs.image.hidden import UNSEEN, filled
+from tersor.codecs.hidden import UNSEEN, filled
+from tersor.codecs.image_overfit.encode import target_of
 from tersor.container import Reader
 from tersor.metrics.psnr import psnr
+from tersor.signals import Image
 
 
 @pytest.fixture
@@ -61,3 +63,14 @@ def test_filling_is_smooth_and_touches_nothing_seen() -> None:
     one = np.zeros((50, 71), bool)
     one[7, 9] = True
     np.testing.assert_allclose(filled(colour, one), np.broadcast_to(colour[7, 9], colour.shape), rtol=1e-5)
+
+
+def test_a_fitted_picture_has_no_hidden_colours(disc: tuple[np.ndarray, np.ndarray]) -> None:
+    samples, seen = disc
+    noise = samples.copy()
+    noise[~seen, :3] = np.random.default_rng(0).integers(0, 256, ((~seen).sum(), 3))
+    for count in (3, 1):
+        parts = [np.ascontiguousarray(x[..., 3 - count :]) for x in (samples, noise)]
+        a, b = (target_of(Image(samples=x), count) for x in parts)
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a[:, seen] * 255, samples[seen][:, 3 - count : 3].T, atol=1e-3)

@@ -24,7 +24,7 @@ from tersor.codecs.image_overfit import encode as encoder
 from tersor.codecs.image_overfit import fit as fitting
 from tersor.codecs.image_overfit.codec import ImageOverfitCodec
 from tersor.codecs.image_overfit.fit import Fit
-from tersor.codecs.image_overfit.frozen import GROUPS, STEP_MAX, Quantised, bounds, used
+from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, Quantised, bounds, tame, used
 from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.laplace import FRACTIONS, SCALES, TOTAL, tables
 from tersor.codecs.image_overfit.latents import LatentCoder
@@ -302,13 +302,31 @@ def test_the_integer_networks_do_what_the_floats_do() -> None:
     assert ((samples / 255 - target.transpose(1, 2, 0)) ** 2).mean() == pytest.approx(result.mse, rel=1e-3)
 
 
-def test_sums_stay_inside_their_bounds() -> None:
-    """With the largest weights that pass, and the largest activations, 64-bit sums agree."""
+def test_weights_too_large_are_tamed_before_they_are_frozen() -> None:
     rng = np.random.default_rng(4)
+    for name in ("w1", "w3", "v1", "v2", "t", "k", "k1", "wf", "c1"):
+        p = initial(SMALL, rng, np.full(3, 0.5, np.float32))
+        p[name][:] = np.inf if name == "c1" else 200
+        tame(p)
+        fixed = {k: np.rint(v.astype(np.float64) * (1 << BITS[k])).astype(np.int64) for k, v in p.items()}
+        assert max(bounds(fixed).values()) < 1 << 31, name
+
+
+def test_the_largest_latents_and_large_weights_do_not_overflow() -> None:
+    """Weights of one half, latents at their limit: what comes back is what went in."""
+    rng = np.random.default_rng(8)
     network = random_network(SMALL, rng, 0.3)
-    limits = bounds(network.fixed(SMALL))
-    assert max(limits.values()) < 1 << 31
-    assert limits["samples"] > 1 << 20
+    for g, e in network.steps.items():
+        for n in g:
+            if n not in ("k", "c2", "d1", "d2", "b3"):
+                halves = rng.choice([-1, 1], network.values[n].shape) << (e - 1)
+                network.values[n] = (halves * used(n, SMALL)).astype(np.int32)
+    fixed = network.fixed(SMALL)
+    levels = [rng.choice([-127, 127], v.shape).astype(np.int8) for v in random_latents(rng, 70, 50, 0)]
+    coder = LatentCoder(fixed, SMALL)
+    back = coder.decode(coder.encode(levels), (70, 50), "tile")
+    assert all(np.array_equal(a, b) for a, b in zip(levels, back, strict=True))
+    assert Synthesis(fixed, SMALL).samples(levels, 70, 50, np.uint8).shape == (70, 50, 3)
 
 
 # Files

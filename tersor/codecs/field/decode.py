@@ -120,6 +120,11 @@ class ArrayBlocks(Blocks):
         self._joined: NDArray[Any] | None = None
         self._at = 0
 
+    @property
+    def asked_shape(self) -> tuple[int, ...]:
+        """Of the array, or of the part of it that was asked for."""
+        return tuple(self._asked)
+
     def piece(self) -> NDArray[Any]:
         """The slab whose blocks were placed; of merged axes the rows that were asked for."""
         x = self.slab()
@@ -175,6 +180,11 @@ class FieldAssembly(Assembly[Field | FieldSet]):
         self._parts = [(b, slab) for b in self._blocks for slab in b.slabs]
         self._of = {chunk: b for b, slab in self._parts for chunk in slab}
         super().__init__(reader, len(self._parts))
+
+    @property
+    def array(self) -> ArrayBlocks | None:
+        """The array of a file that holds one without a name."""
+        return self._blocks[0] if [b.v.name for b in self._blocks] == [""] else None
 
     def decode(self, chunk: int, payload: bytes) -> NDArray[Any]:
         return self._of[chunk].decode(chunk, payload)

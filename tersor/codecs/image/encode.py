@@ -18,8 +18,8 @@ from torch import Tensor
 
 from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.device import exact_convolutions, parts
+from tersor.codecs.hidden import filled
 from tersor.codecs.image.header import ImageHeader
-from tersor.codecs.image.hidden import filled
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.image.options import DEFAULT_EFFORT
 from tersor.codecs.image.refine import refine

@@ -1,8 +1,7 @@
 """A picture to the chunks of its file: fit, freeze, code, check.
 
-samples --float, 0..1--> Fit: latents and networks --schedule--> rounded latents, networks as integers
-        --LatentCoder with the integer networks--> payload of each tile
-payloads --the decoder's own path--> samples, from which the reported error comes
+samples --float, 0..1--> several starts, the best --> latents and networks --schedule--> rounded latents,
+networks as integers --LatentCoder--> payload of each tile, decoded once before it is given away
 """
 
 from __future__ import annotations
@@ -15,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.alpha import encode_alpha
+from tersor.codecs.hidden import filled
 from tersor.codecs.image_overfit import schedule
 from tersor.codecs.image_overfit.fit import Fit
 from tersor.codecs.image_overfit.frozen import GROUPS, Quantised
 from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.latents import LatentCoder, Latents
 from tersor.codecs.image_overfit.network import PRESETS, Floats, Shape, initial
-from tersor.codecs.image_overfit.network_bytes import write_network
+from tersor.codecs.image_overfit.network_bytes import read_network, write_network
 from tersor.codecs.image_overfit.optimise import Soap
 from tersor.codecs.image_overfit.options import Plan
 from tersor.codecs.image_overfit.quantise import STAGES, Freezer
 from tersor.codecs.image_overfit.schedule import Clock, Status
 from tersor.codecs.parallel import Progress, side_by_side
+from tersor.errors import BoundError
 from tersor.signals import Image
 
 STARTS, STARTS_FROM = 3, 1000  # G: starts at most; one more for so many iterations
@@ -70,8 +71,10 @@ def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[O
         shape=shape,
     )
     fitted = fit_picture(target_of(image, colours), plan, shape, progress)
-    coder = LatentCoder(fitted.network.fixed(shape), shape)
-    chunks = [write_network(fitted.network, shape), *side_by_side(coder.encode, fitted.tiles)]
+    chunks = [write_network(fitted.network, shape)]
+    coder = LatentCoder(read_network(chunks[0], shape).fixed(shape), shape)
+    chunks += side_by_side(coder.encode, fitted.tiles)
+    _verify(header, coder, chunks, fitted)
     if header.alpha:
         for t in range(len(header.tiling)):
             top, left, bottom, right = header.tiling.box(t)
@@ -79,10 +82,31 @@ def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[O
     return header, chunks
 
 
+def _verify(header: OverfitHeader, coder: LatentCoder, chunks: list[bytes], fitted: Fitted) -> None:
+    """Decode what was coded.
+
+    Raises:
+        BoundError: other latents come back.
+    """
+
+    def same(tile: int) -> bool:
+        top, left, bottom, right = header.tiling.box(tile)
+        back = coder.decode(chunks[1 + tile], (bottom - top, right - left), f"tile {tile}")
+        return all(np.array_equal(a, b) for a, b in zip(back, fitted.tiles[tile], strict=True))
+
+    if not all(side_by_side(same, range(len(header.tiling)))):
+        raise BoundError(
+            "the latents of a tile did not come back; a fault of tersor, and nothing was written"
+        )
+
+
 def target_of(image: Image, colours: int) -> Floats:
-    """float32 [C, H, W], 0..1, of the colours."""
+    """float32 [C, H, W], 0..1, of the colours; where alpha is 0 they are free."""
     peak = np.float32(np.iinfo(image.samples.dtype).max)
-    return np.ascontiguousarray(image.samples[..., :colours].transpose(2, 0, 1).astype(np.float32) / peak)
+    colour = image.samples[..., :colours].astype(np.float32)
+    if image.samples.shape[2] > colours:
+        colour = filled(colour, image.samples[..., -1] > 0)
+    return np.ascontiguousarray(colour.transpose(2, 0, 1) / peak)
 
 
 def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:

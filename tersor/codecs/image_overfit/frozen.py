@@ -53,6 +53,7 @@ LATENT_LIMIT = 65535  # F: upsampled latents, 8 fraction bits
 HIDDEN_LIMIT = 131071  # F: hidden channels of the synthesis, 10 fraction bits
 SAMPLE_LIMIT = 32767  # F: samples, 12 fraction bits
 SUM_LIMIT = (1 << 31) - 1
+WEIGHT_LIMIT = 256.0  # of float weights, before they are rounded
 VALUE_LIMIT = 1 << 20  # F: of n
 TAPS = tuple(round(v * 1024) for v in BICUBIC)  # F: -24, 232, 888, -72
 
@@ -101,7 +102,7 @@ class Quantised:
         return out
 
 
-def bounds(w: dict[str, Integers]) -> dict[str, int]:
+def bounds(w: dict[str, NDArray[Any]]) -> dict[str, int]:
     """The largest sum each layer can meet, half a unit of rounding included."""
 
     def rows(*parts: tuple[str, int], bias: str, shift: int) -> int:
@@ -124,6 +125,31 @@ def bounds(w: dict[str, Integers]) -> dict[str, int]:
     out["first end"] = rows(("k1", SAMPLE_LIMIT), bias="d1", shift=10) + (SAMPLE_LIMIT << 10)
     out["second end"] = rows(("k2", SAMPLE_LIMIT), bias="d2", shift=10) + (SAMPLE_LIMIT << 10)
     return out
+
+
+# the weights that decide each bound
+LAYERS = {
+    "features": ("wf",), "first layer": ("w1",), "second layer": ("w2",), "outputs": ("w3", "s"),
+    "upsampling": ("k",), "hidden": ("v1",), "samples": ("v2", "t"), "first end": ("k1",),
+    "second end": ("k2",),
+}  # fmt: skip
+ROOM = 0.8  # G: of a bound, that float weights may take; rounding to coarse steps takes the rest
+
+
+def tame(parameters: Parameters) -> None:
+    """Shrink float weights, in place, whose layer could not be checked: a fit seldom needs a third of the
+    room.
+    """
+    for v in parameters.values():
+        np.nan_to_num(v, copy=False)
+        np.clip(v, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=v)
+    fixed = {
+        k: np.rint(v.astype(np.float64) * (1 << BITS[k])).astype(np.int64) for k, v in parameters.items()
+    }
+    for layer, bound in bounds(fixed).items():
+        if bound > ROOM * SUM_LIMIT:
+            for name in LAYERS[layer]:
+                parameters[name] *= np.float32(ROOM * SUM_LIMIT / bound)
 
 
 def check(w: dict[str, Integers], shape: Shape) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.image_overfit.fit import Fit
-from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, TAPS, Quantised, used
+from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, TAPS, Quantised, tame, used
 from tersor.codecs.image_overfit.network import ENTROPY, Floats
 from tersor.codecs.image_overfit.network_loops import CONTEXTS, code_values
 from tersor.entropy.binary import new_io
@@ -54,6 +54,7 @@ class Freezer:
 
     def __init__(self, fit: Fit, lam: float) -> None:
         self.fit, self.lam = fit, lam
+        tame(fit.parameters)
         self.values: dict[str, NDArray[np.int32]] = {}
         self.steps: dict[Group, int] = {}
         self._masks = {n: used(n, fit.shape) for g in GROUPS for n in g}

@@ -13,9 +13,6 @@ from tersor.entropy.compiled import inlined
 
 __all__ = ["compiled", "entry", "inlined"]
 
-_INNER = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
 def entry(loop: Callable[..., Any]) -> Any:
     """Compile a loop that Python calls. Its integers are int64, whatever the caller's are."""
     return _widening(compiled_anew(loop))
@@ -28,9 +25,9 @@ def compiled(loop: Callable[..., Any]) -> Any:
     from numba import njit
 
     try:
-        return _widening(njit(cache=True, **_INNER)(loop))
+        return _widening(njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return _widening(njit(**_INNER)(loop))
+        return _widening(njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop))
 
 
 def _widening(dispatcher: Any) -> Any:

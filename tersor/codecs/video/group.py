@@ -31,6 +31,7 @@ Progress = Callable[[int, int], None]
 DEPTHS = range(8, 13)
 SIDE_MAX = 16384
 LAYER_LEVELS = (-4, 0, 3, 5, 7)  # F: added to the level of quantisation, by layer; twelfths of an octave
+BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)  # M: squared steps that a bit is worth, by layer; three training clips
 CHROMA_LEVELS = -2  # F: of chroma against luma
 STRUCTURES = ("pyramid", "chain")
 
@@ -225,7 +226,7 @@ class Group:
     def weight(self, step: Step) -> float:
         """Squared error that a bit is worth: of step sizes squared; encoders only."""
         size = float(STEPS[self.level(step)]) / 64 * (1 << (self.depth - 8))
-        return size * size * (0.07, 0.09, 0.1, 0.11, 0.12)[min(step.layer, 4)]
+        return size * size * BIT_WEIGHTS[min(step.layer, len(BIT_WEIGHTS) - 1)]
 
     def begin(self, i: int) -> None:
         """Set the parameters of the i-th step's frame."""

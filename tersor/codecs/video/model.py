@@ -23,7 +23,7 @@ def fresh_state(arithmetic: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     mixing = np.full((ROWS, INPUTS), 65536 * 3 // 10, np.int32)
     mixing[:KINDS] = 65536 * 4 // 10
     mixing[:KINDS, FLAG_INPUTS:] = 0
-    own = {
+    own: dict[str, NDArray[Any]] = {
         "probabilities": np.full(SLOTS, 1 << 21, np.int32),
         "counts": np.zeros(SLOTS, np.uint8),
         "weights": mixing,
@@ -66,4 +66,5 @@ def _read(release: weights.Release) -> Model:
 def costs() -> NDArray[Any]:
     """Bits of a decision whose probability is i / 4096, in 2^-COST_BITS; for encoders' choices only."""
     p = np.maximum(np.arange(4097), 0.5) / 4096
-    return np.round(-np.log2(p) * (1 << COST_BITS)).astype(np.int32)
+    out: NDArray[Any] = np.round(-np.log2(p) * (1 << COST_BITS)).astype(np.int32)
+    return out

@@ -9,6 +9,7 @@ Sources: the integer matrices, filters, angles and thresholds are those of ITU-T
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 # amplitude of cos(k pi / 64), k = 0..31, as H.265's 32-point matrix rounds it; entry 0 is the constant row's
 COSINES = (
@@ -26,7 +27,7 @@ def _cosine(k: int, n: int) -> int:
     return -COSINES[64 - angle] if angle > 32 else COSINES[angle]
 
 
-def _transforms() -> np.ndarray:
+def _transforms() -> NDArray[np.int32]:
     out = np.zeros((N_TRANSFORMS, 32, 32), np.int32)
     for i in range(4):
         n = 4 << i
@@ -35,7 +36,7 @@ def _transforms() -> np.ndarray:
     return out
 
 
-def _scans() -> tuple[np.ndarray, np.ndarray]:
+def _scans() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Diagonal scans, each diagonal from bottom left to top right: rows, columns of the i-th level."""
     ys, xs = np.zeros((4, 1024), np.int64), np.zeros((4, 1024), np.int64)
     for i in range(4):

@@ -1,4 +1,4 @@
-"""Colours where alpha is 0: nobody sees them, so the encoder chooses those that cost least, a smooth
+"""Colours where alpha is 0: nobody sees them, so a lossy encoder chooses those that cost least, a smooth
 continuation of what is seen.
 
 Source: push and pull of Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4: averages of the pixels
