@@ -1,4 +1,4 @@
-"""Orders of coding: every frame once, from frames that are there, in a pool that does not grow with the group."""
+"""Orders of coding: every frame once, from frames that are there, in a pool that does not grow."""
 
 from __future__ import annotations
 

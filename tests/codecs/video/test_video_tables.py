@@ -1,6 +1,8 @@
-"""Constants of the video codec: transforms are nearly orthonormal, scans visit every place, taps make a diamond."""
+"""Constants of the video codec: nearly orthonormal transforms, complete scans, taps of a diamond."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ def test_scans_visit_every_place_once(size: int) -> None:
     n = 4 << size
     places = list(zip(SCAN_Y[size, : n * n].tolist(), SCAN_X[size, : n * n].tolist(), strict=True))
     assert sorted(places) == [(y, x) for y in range(n) for x in range(n)]
-    assert all(a[0] + a[1] <= b[0] + b[1] for a, b in zip(places, places[1:], strict=False))
+    assert all(a[0] + a[1] <= b[0] + b[1] for a, b in pairwise(places))
 
 
 def test_taps_are_half_a_diamond() -> None:
