@@ -20,9 +20,6 @@ class MissingFileError(SignalError, FileNotFoundError):
     def __str__(self) -> str:
         return str(self.args[0])
 
-    def __str__(self) -> str:  # FileNotFoundError's own wants a number and a name
-        return ": ".join(map(str, self.args))
-
 
 class BitstreamError(TersorError, ValueError):
     """A .tsr file that is foreign, damaged or hostile.
