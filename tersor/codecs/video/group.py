@@ -31,7 +31,8 @@ Progress = Callable[[int, int], None]
 DEPTHS = range(8, 13)
 SIDE_MAX = 16384
 LAYER_LEVELS = (-4, 0, 3, 5, 7)  # F: added to the level of quantisation, by layer; twelfths of an octave
-BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)  # M: squared steps that a bit is worth, by layer; three training clips
+# M: squared steps that a bit is worth, by layer; BD-rate of three training clips, five scales tried
+BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)
 CHROMA_LEVELS = -2  # F: of chroma against luma
 STRUCTURES = ("pyramid", "chain")
 
