@@ -13,6 +13,7 @@ from tersor.entropy.compiled import inlined
 
 __all__ = ["compiled", "entry", "inlined"]
 
+
 def entry(loop: Callable[..., Any]) -> Any:
     """Compile a loop that Python calls. Its integers are int64, whatever the caller's are."""
     return _widening(compiled_anew(loop))
