@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.video.compiled import compiled, entry, inlined
-from tersor.codecs.video.frame_loops import smooth_frame
 from tersor.codecs.video.inter_loops import predict_inter
 from tersor.codecs.video.intra_loops import predict_intra
 from tersor.codecs.video.state import (
@@ -18,7 +17,6 @@ from tersor.codecs.video.state import (
     CURRENT,
     DEPTH,
     FIELDS,
-    HEIGHT,
     INTRA,
     INTRA0,
     LEVEL,
@@ -109,8 +107,7 @@ def start_frame(c):  # pragma: no cover
 
 @entry
 def code_blocks(c, first, stop):  # pragma: no cover
-    """Code or decode, and rebuild, the blocks of 32 from `first` to `stop`, counted row by row; the
-    edges of the frame are smoothed after its last one.
+    """Code or decode, and rebuild, the blocks of 32 from `first` to `stop`, counted row by row.
 
     Inside one, `at` counts units of 8 along a Z; a block of 2^bits samples starts there or is split.
     """
@@ -139,5 +136,3 @@ def code_blocks(c, first, stop):  # pragma: no cover
                 reconstruct_leaf(c, y, x, bits)
             at += 1 << (2 * (bits - 3))
             bits = 3 if at & 3 else 4
-    if stop == columns * ((c.par[HEIGHT] + BLOCK - 1) // BLOCK):
-        smooth_frame(c)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.codecs.video import search_loops, state, wiener_loops
+from tersor.codecs.video import search_loops, state
 from tersor.codecs.video.block_loops import code_blocks, start_frame
 from tersor.codecs.video.decide_loops import decide
 from tersor.codecs.video.search_loops import Encoder, interpolate_planes
@@ -84,48 +84,6 @@ def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: f
     for block in range(blocks_of(c)):
         decide(c, e, block)
         code_blocks(c, block, block + 1)
-    choose_filters(c, e, weight)
-
-
-def choose_filters(c: Codec, e: Encoder, weight: float) -> None:
-    """Fit filters to the frame whose blocks are coded, and say where they are used; coding them is the
-    decoder's way too.
-
-    Args:
-        weight: squared error that a bit is worth.
-    """
-    par, (height, width) = c.par, e.target.shape
-    products = np.zeros((state.CLASSES, state.TAPS, state.TAPS))
-    targets = np.zeros((state.CLASSES, state.TAPS))
-    wiener_loops.fit(
-        c.frames[par[state.CURRENT], 0],
-        e.original[0],
-        height,
-        width,
-        int(par[state.DEPTH]),
-        products,
-        targets,
-    )
-    most = wiener_loops.WEIGHT_MAX
-    for k in range(state.CLASSES):
-        both = products[k] + np.tril(products[k], -1).T
-        last = c.filters[wiener_loops.LAST, k]
-        c.filters[wiener_loops.NEW, k] = last
-        solved = np.linalg.solve(
-            both + np.eye(state.TAPS) * (1 + 1e-3 * np.trace(both) / state.TAPS), targets[k]
-        )
-        new = np.clip(np.round(solved * (1 << wiener_loops.WEIGHT_BITS)), -most, most).astype(np.int64)
-
-        def error(weights: NDArray[np.int64], both: NDArray[Any] = both, k: int = k) -> float:
-            w = weights / (1 << wiener_loops.WEIGHT_BITS)
-            return float(w @ both @ w - 2 * w @ targets[k])
-
-        bits = float(np.sum(1 + 2 * np.log2(1 + np.abs(new - last))))
-        if error(new) + weight * bits < error(last):
-            c.filters[wiener_loops.NEW, k] = new
-    changed = c.filters[wiener_loops.NEW] - c.filters[wiener_loops.LAST]
-    bits = float(np.sum(np.any(changed, 1) * np.sum(1 + 2 * np.log2(1 + np.abs(changed)), 1)))
-    par[state.FILTERED] = int(wiener_loops.choose_blocks(c, e.original[0], weight) > weight * bits)
 
 
 def _interpolate(c: Codec, e: Encoder, slot: int) -> None:

@@ -30,7 +30,6 @@ from tersor.codecs.video.state import (
     WIDTH,
 )
 from tersor.codecs.video.tables import BETAS, TCS
-from tersor.codecs.video.wiener_loops import filter_frame
 
 
 @inlined
@@ -206,18 +205,11 @@ def extend_planes(c):  # pragma: no cover
         extend(c.frames[par[CURRENT], plane], par[HEIGHT] >> sy, par[WIDTH] >> sx)
 
 
-@compiled
-def smooth_frame(c):  # pragma: no cover
-    """Deblock a frame whose blocks are done, and repeat its borders."""
-    deblock(c)
-    extend_planes(c)
-
-
 @entry
 def finish_frame(c):  # pragma: no cover
-    """Filter, repeat the borders, and keep the motion with times instead of references."""
+    """Deblock, repeat the borders, and keep the motion with times instead of references."""
     par = c.par
-    filter_frame(c)
+    deblock(c)
     extend_planes(c)
     past = c.motions[par[CURRENT]]
     for gy in range(c.grid.shape[0]):

@@ -214,9 +214,6 @@ class Group:
             predictors=np.zeros((2, 2), np.int64),
             scratch=np.zeros((4, 48, 48), np.int32),
             edge=np.zeros((4, 160), np.int32),
-            filters=np.zeros((2, state.CLASSES, state.TAPS), np.int64),
-            filtered=np.zeros((self.height // 32 + 2, self.width // 32 + 2), np.int64),
-            clean=np.zeros((self.height + margins, self.width + margins), np.int16),
         )
         return self.codec
 

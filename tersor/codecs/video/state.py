@@ -32,22 +32,20 @@ MOTION = 6  # REF0..MV1X
 
 # parameters of a frame
 HEIGHT, WIDTH, PLANES, SHIFT_Y, SHIFT_X, DEPTH, CURRENT, REFS, LEVEL, CHROMA_LEVEL, LAYER, TIME = range(12)
-REF_FIRST, REF_TIME_FIRST, FILTERED = 12, 16, 20
-CLASSES, TAPS = 4, 12  # filters of a frame, and weights of each
+REF_FIRST, REF_TIME_FIRST = 12, 16
 PARAMETERS = 32
 MAX_REFS = 4
 MAX_MERGE = 6
 VECTOR_LIMIT = (1 << 13) - 1  # quarter samples
 
 # contexts of flags: three tables of 256 slots each
-KINDS = 22
+KINDS = 21
 K_SPLIT, K_SKIP, K_INTRA, K_MERGE, K_MERGE_INDEX, K_BI, K_REF, K_PREDICTOR, K_ZERO, K_EXPONENT, K_MANTISSA = (
     range(11)
 )
 K_TRANSFORM_SPLIT, K_CODED, K_CODED_CHROMA, K_SAME, K_TREE, K_CHROMA, K_EOB, K_EOB_BITS, K_ESCAPE, K_ROOT = (
-    range(11, KINDS - 1)
+    range(11, KINDS)
 )
-K_FILTER = KINDS - 1
 FLAG_INPUTS, FLAG_SLOTS = 3, 256
 # contexts of coefficients
 JOINTS, UNARY, ESCAPE_BITS, COEFFICIENT_MAX = 8, 14, 15, 32767
@@ -89,9 +87,6 @@ class Codec(NamedTuple):
         coefficients: int32 [3, BLOCK, BLOCK], of the block in work, at the place modulo BLOCK.
         candidates: int64 [MAX_MERGE + 2, MOTION]. predictors: int64 [2, 2].
         scratch: int32 [4, 48, 48]. edge: int32 [4, 160].
-        filters: int64 [2, CLASSES, TAPS], the frame's and the last ones. filtered: int64, whether blocks
-            of 32
-            are, with a row and a column before. clean: int16 [H + 2 MARGIN, W + 2 MARGIN], scratch.
     """
 
     k: Coder
@@ -105,9 +100,6 @@ class Codec(NamedTuple):
     predictors: Ints
     scratch: TransformInts
     edge: TransformInts
-    filters: Ints
-    filtered: Ints
-    clean: NDArray[np.int16]
 
 
 def blocks_of(c: Codec) -> int:

@@ -1,4 +1,4 @@
-"""Constants of the video codec: nearly orthonormal transforms, complete scans, taps of a diamond."""
+"""Constants of the video codec: nearly orthonormal transforms, complete scans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tersor.codecs.video.tables import DST, SCAN_X, SCAN_Y, TRANSFORMS
-from tersor.codecs.video.wiener_loops import TAP_X, TAP_Y
 
 
 @pytest.mark.parametrize("kind", range(5))
@@ -26,9 +25,3 @@ def test_scans_visit_every_place_once(size: int) -> None:
     places = list(zip(SCAN_Y[size, : n * n].tolist(), SCAN_X[size, : n * n].tolist(), strict=True))
     assert sorted(places) == [(y, x) for y in range(n) for x in range(n)]
     assert all(a[0] + a[1] <= b[0] + b[1] for a, b in pairwise(places))
-
-
-def test_taps_are_half_a_diamond() -> None:
-    half = set(zip(TAP_Y.tolist(), TAP_X.tolist(), strict=True))
-    whole = half | {(-y, -x) for y, x in half}
-    assert whole == {(y, x) for y in range(-3, 4) for x in range(-3, 4) if 0 < abs(y) + abs(x) <= 3}
