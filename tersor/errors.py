@@ -15,7 +15,10 @@ class SignalError(TersorError, ValueError):
 
 
 class MissingFileError(SignalError, FileNotFoundError):
-    """An input file that is not there."""
+    """An input file that is not there; with the `errno` and `filename` of an OSError."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BitstreamError(TersorError, ValueError):

@@ -79,8 +79,9 @@ def test_the_file_of_a_caller_stays_open(tmp_path: Path) -> None:
 
 def test_missing_files_are_file_not_found(tmp_path: Path) -> None:
     for do in (tersor.open, tersor.info):
-        with pytest.raises(FileNotFoundError, match=r"nowhere\.tsr"):
+        with pytest.raises(FileNotFoundError, match=r"^\S*nowhere\.tsr: cannot be read \(No such") as caught:
             do(tmp_path / "nowhere.tsr")
+        assert caught.value.filename == str(tmp_path / "nowhere.tsr")
 
 
 def test_foreign_files_are_named(picture: np.ndarray) -> None:

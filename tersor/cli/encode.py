@@ -74,8 +74,8 @@ def encode(args: argparse.Namespace) -> int:
                 continue
             size = len(file) if isinstance(file, bytes) else file
             what, how, numbers = kind.describe(signal, size)
-            if isinstance(file, bytes):
-                numbers |= _reached(codec, file, signal, options)
+            written = file if isinstance(file, bytes) else path
+            numbers |= {} if written is None else _reached(codec, written, signal, options)
             facts = {
                 "input": name,
                 "output": str(path or "-"),
@@ -171,7 +171,7 @@ def _pages(text: str, name: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def _reached(codec: Any, file: bytes, signal: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _reached(codec: Any, file: bytes | Path, signal: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What an image came to: its quality, and its PSNR if that was the target, of the file as it decodes."""
     from tersor.api import describe
     from tersor.container import Reader
@@ -179,11 +179,12 @@ def _reached(codec: Any, file: bytes, signal: Any, options: dict[str, Any]) -> d
 
     if not isinstance(signal, Image):
         return {}
-    found = describe(Reader(file))
+    data = file if isinstance(file, bytes) else file.read_bytes()
+    found = describe(Reader(data))
     facts = {k: found[k] for k in ("quality",) if k in found}
     if options.get("target_psnr") is not None:
         from tersor.metrics.psnr import psnr
 
-        decibels = psnr(codec.decode(file).samples, signal.samples)
+        decibels = psnr(codec.decode(data).samples, signal.samples)
         facts["psnr"] = round(decibels, 3) if decibels != float("inf") else None
     return facts

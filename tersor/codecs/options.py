@@ -64,7 +64,7 @@ class Option:
     def allowed(self, whole: bool) -> str:
         """In words: "whole numbers from 1 to 100"."""
         if self.choices:
-            return " and ".join(self.choices)
+            return " and ".join(self.choices) if len(self.choices) < 3 else ", ".join(self.choices)
         kind = "whole numbers" if whole else "numbers"
         if self.multiple_of != 1:
             kind = f"multiples of {self.multiple_of}"

@@ -48,9 +48,9 @@ class KeptCode(FunctionCache):
             super().save_overload(sig, data)
 
 
-def compiled(loop):
-    """Compile without the global lock; keep the machine code on disk."""
-    dispatcher = njit(nogil=True)(loop)
+def compiled(loop, **options):
+    """Compile without the global lock, with numba's options; keep the machine code on disk."""
+    dispatcher = njit(nogil=True, **options)(loop)
     if not config.DISABLE_JIT:
         with contextlib.suppress(RuntimeError):  # no place at all
             dispatcher._cache = _cache_of(loop)

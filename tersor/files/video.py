@@ -336,6 +336,7 @@ class VideoReader:
         if start is None:
             return None
         reader = AudioReader(self._source)
+        reader.tags = {}  # those of the file are the video's
         reader.notes = tuple(n for n in reader.notes if n != "pictures are left out")
         return reader, start
 

@@ -192,10 +192,10 @@ def test_threads_do_not_change_the_file(
 
 def test_targets_are_met(codec: ImageOverfitCodec, photo: NDArray[np.uint8]) -> None:
     """Within what 300 iterations can steer; thousands end far nearer."""
-    file = codec.encode_batch([photo], iterations=300, preset="fast", target_psnr=28.7)[0]
-    assert abs(psnr(np.asarray(codec.decode_batch([file])[0]), photo) - 28.7) < 1
+    file = codec.encode_batch([photo], iterations=300, preset="fast", target_psnr=30.5)[0]
+    assert abs(psnr(np.asarray(codec.decode_batch([file])[0]), photo) - 30.5) < 1
     file = codec.encode_batch([photo], iterations=300, preset="fast", target_bpp=0.8)[0]
-    assert 0.6 < 8 * len(file) / photo[..., 0].size < 1.0
+    assert 0.65 < 8 * len(file) / photo[..., 0].size < 0.95
 
 
 def test_a_fit_ends_when_it_is_told_to(codec: ImageOverfitCodec, photo: NDArray[np.uint8]) -> None:
@@ -469,7 +469,7 @@ def test_options_are_checked(codec: ImageOverfitCodec, photo: NDArray[np.uint8])
         ({"quality": 0}, "quality"),
         ({"quality": 5, "target_bpp": 1.0}, "exclude"),
         ({"effort": 10}, "effort"),
-        ({"preset": "huge"}, "fast, normal, best"),
+        ({"preset": "huge"}, "fast.*normal.*best"),
         ({"iterations": 3}, "iterations"),
         ({"tile": 100}, "tile"),
         ({"time_limit": -1}, "time_limit"),

@@ -6,7 +6,6 @@ import io
 
 import av
 import numpy as np
-import png_maker
 import pytest
 from PIL import Image as Pil
 
@@ -15,6 +14,7 @@ from tersor.errors import SignalError
 from tersor.files import png
 from tersor.files.image import image_bytes, read_image
 from tersor.signals import Image
+from tersor.testing import png_maker
 
 FFMPEG = {"gray": 1, "ya8": 2, "rgb24": 3, "rgba": 4, "gray16be": 1, "ya16be": 2, "rgb48be": 3, "rgba64be": 4}
 

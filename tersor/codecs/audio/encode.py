@@ -28,17 +28,18 @@ from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
 from tersor.timing import stage
 
 T = TypeVar("T")
-ROUNDING = 0.34
-SEARCH_STEPS = 8
-SEARCH_GAINS = (-160, 480)
-SEARCH_PRECISION = 0.007
-REFINED_PRECISION = 0.015
-REFINEMENTS = 2
-RESERVOIR_SECONDS = 1.0
-GROWTH = 1.015
-GROUP = 4
-CHUNK_OVERHEAD = 6
-FRONT_OVERHEAD = 40
+# None of these is in a file: decoders follow whatever the encoder chose.
+ROUNDING = 0.34  # G: a coefficient is rounded up from 1 - this; below 0.5, zeros are cheap
+SEARCH_STEPS = 8  # G: codings of a group at most, to meet a bit rate
+SEARCH_GAINS = (-160, 480)  # G: within GAIN_MIN to GAIN_MAX of a segment
+SEARCH_PRECISION = 0.007  # G: of the rate of a group; 3 % over 10 s is promised
+REFINED_PRECISION = 0.015  # G: the same once frames were refined
+REFINEMENTS = 2  # G: tries at the gain to refine for
+RESERVOIR_SECONDS = 1.0  # G: of rate that silence can save for later
+GROWTH = 1.015  # G: what refining costs, before the first group shows it
+GROUP = 4  # G: segments that share a gain, 20 s
+CHUNK_OVERHEAD = 6  # bytes of the chunk table for a segment, as container.py writes it
+FRONT_OVERHEAD = 40  # bytes before the chunk table, about
 
 
 class TransformEncoder:

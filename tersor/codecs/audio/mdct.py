@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tersor.codecs.audio.bands import block_length
 
-BORDER = 16
+BORDER = 16  # F: the overlap of segments is a block over this
 
 Floats = NDArray[np.float64]
 

@@ -27,6 +27,8 @@ from tersor.entropy.binarise import HALF, clip, code_escape
 from tersor.entropy.binary import code_bit, code_mixed
 from tersor.entropy.compiled import compiled, inlined
 
+# F, all of them: filters, contexts, limits and rates of learning are the format. Other ones need other tables
+# and a version of the payload.
 UNARY = 20
 JOINTS = 24
 ESCAPE_BITS = 25

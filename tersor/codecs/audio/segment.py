@@ -40,8 +40,8 @@ from tersor.entropy.binary_tables import AdaptiveTables
 from tersor.errors import BitstreamError
 from tersor.timing import stage
 
-GAIN_MIN, GAIN_MAX = -2048, 2047
-COARSER = 16
+GAIN_MIN, GAIN_MAX = -2048, 2047  # F
+COARSER = 16  # G: half an octave, tried where symbols get too large
 _FRONT = struct.Struct("<hB")
 
 

@@ -15,6 +15,8 @@ from tersor.entropy.binarise import HALF, clip, code_escape
 from tersor.entropy.binary import code_bit, code_mixed
 from tersor.entropy.compiled import compiled
 
+# F, all of them: contexts, limits and rates of learning are the format. Other ones need other tables and a
+# version of the payload.
 ENVELOPE_MAX = 63
 NOT_CODED = -(1 << 20)
 UNARY = 15

@@ -27,6 +27,7 @@ from tersor.entropy.binary_tables import AdaptiveTables
 from tersor.models.speech import speech_net
 from tersor.timing import stage
 
+# G, all of them, and of the encoder alone.
 STEP, GROWTH, CAUTION = 0.08, 1.2, 0.5
 SLOPE_MAX = 3.0
 NET_EVERY = 3

@@ -26,13 +26,13 @@ from tersor.codecs.audio.noise_shaping import (
 )
 from tersor.codecs.audio.segment_loops import N_SPLITS, choose_envelope
 
-FULL_SCALE = 32768.0
-SPEECH_HZ = (350, 3250)
-ANGLES = 64
-SPLIT_REFERENCE = 0.5
-SPLIT_FLOOR = 2.0
-TOLERANCE = 0.65
-SYMBOL_MAX = 1 << 20
+FULL_SCALE = 32768.0  # F
+SPEECH_HZ = (350, 3250)  # G: encoder; where the level of speech is measured
+ANGLES = 64  # F
+SPLIT_REFERENCE = 0.5  # G: encoder
+SPLIT_FLOOR = 2.0  # G: encoder
+TOLERANCE = 0.65  # G: encoder; steps of 4.5 dB that an envelope may be off
+SYMBOL_MAX = 1 << 20  # F
 NOISE_CAP = 0.4
 
 

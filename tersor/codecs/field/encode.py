@@ -138,6 +138,7 @@ class VariableEncoder:
                 if self._progress:
                     self._progress(n + 1, count)
                 yield payload
+                cells.release()
 
         return CodedVariable(variable, payloads(), squared_error)
 

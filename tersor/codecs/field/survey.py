@@ -5,6 +5,7 @@ into memory) and need not fit there.
 from __future__ import annotations
 
 import functools
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,7 @@ class Survey:
         planes = np.moveaxis(values, 2, 0) if channels_last(values.shape) else values
         self._x = planes.reshape(self.axes)
         self.missing = missing
+        self._mapped = getattr(values, "_mmap", None) if isinstance(values, np.memmap) else None
         native = values.dtype.newbyteorder("=")
         self.dtype = np.dtype(np.uint8) if native == np.bool_ else native
 
@@ -47,6 +49,11 @@ class Survey:
         x = x.view(np.uint8) if x.dtype == np.bool_ else x.astype(self.dtype, copy=False)
         return x, self.missing.cells(x)
 
+    def release(self) -> None:
+        """Let go of what was read of an array mapped from a file; it is read again when it is needed."""
+        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
+
     def stretches(self) -> Iterator[NDArray[Any]]:
         """The cells that are not special, in order, [n] each."""
         if self._x.size <= STRETCH_CELLS:
@@ -55,6 +62,7 @@ class Survey:
         rows = max(1, STRETCH_CELLS * self.axes[0] // self._x.size)
         for at in range(0, self.axes[0], rows):
             yield self._known(slice(at, at + rows))
+            self.release()
 
     @functools.cached_property
     def _only(self) -> NDArray[Any]:

@@ -17,15 +17,15 @@ import time
 from dataclasses import dataclass
 
 SOFT = 0.92  # G: where the latents stop
-LATENT_RATE, NETWORK_RATE = 1e-2, 5e-3  # G: at the start of the cosine
+LATENT_RATE, NETWORK_RATE = 1e-2, 7e-3  # M: at the start of the cosine; 5e-3 ended 0 to 7 % higher
 END_RATE = 0.02  # G: of the cosine, as a part of the start
 STILL_RATE = 0.07  # G: of the networks while the latents are still, as a part of the start
 WARM_UP = 50  # M: iterations of rising rates; with 20 one start in eight ended far worse
 LATENT_BETAS = (0.9, 0.95)  # M: of Adam; 0.95 ended 7 % lower than 0.99 after 300 iterations, 4 % than 0.999
-TEMPERATURES, DEVIATIONS = (0.35, 0.1), (0.22, 0.15)  # G: of soft rounding and noise, from start to end
+TEMPERATURES, DEVIATIONS = (0.35, 0.06), (0.22, 0.1)  # M: of soft rounding and noise, from start to end
 STEERINGS = 24  # G: times that lambda is adapted
 STEER_FROM, STEER_UNTIL = 0.2, 0.88  # G: of the way
-STEER_POWER, STEER_LIMIT = 0.8, 1.5  # G: lambda moves by this power of the miss, at most this much at once
+STEER_POWER, STEER_LIMIT = 1.5, 1.5  # G: lambda moves by this power of the miss, at most this much at once
 LAMBDA_MIN, LAMBDA_MAX = 1e-5, 0.1
 
 

@@ -1,6 +1,6 @@
 """How the loops of this codec are compiled: as everywhere in tersor, but once each, not once for every
-constant and every width of integer that they are called with, and
-without what only a call from Python needs: both together took most of the time.
+constant and every width of integer that they are called with, and without what only a call from Python needs:
+both together took most of the time.
 """
 
 from __future__ import annotations
@@ -23,12 +23,7 @@ def compiled(loop: Callable[..., Any]) -> Any:
     """Compile a loop that only other loops call; integers as of `entry`. Floats, booleans and arrays keep
     their types.
     """
-    from numba import njit
-
-    try:
-        return _widening(njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop))
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return _widening(njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop))
+    return _widening(compiled_anew(loop, no_cpython_wrapper=True, no_cfunc_wrapper=True))
 
 
 def _widening(dispatcher: Any) -> Any:

@@ -51,7 +51,8 @@ def test_there_and_back(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(file)]) == 0
     assert main(["info", str(file), "--json"]) == 0
     info = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (info["width"], info["frames"], info["groups"], info["metadata"]) == (64, 20, 3, ["tags"])
+    extra = info["extra"]
+    assert (extra["width"], extra["frames"], extra["groups"], info["metadata"]) == (64, 20, 3, ["tags"])
     out = film.parent / "out.mkv"
     assert main(["decode", str(file), "-o", str(out)]) == 0
     back, video = read_video(out), read_video(film)

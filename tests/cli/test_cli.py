@@ -186,11 +186,12 @@ def test_light_commands_import_no_torch(arguments: list[str], tmp_path: Path) ->
         "import sys; from tersor.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "assert 'torch' not in sys.modules and 'PIL' not in sys.modules, 'heavy'"
     )
-    (tmp_path / "x.tsr").write_bytes((Path(__file__).parent / "golden" / "v0.1" / "pixel.tsr").read_bytes())
+    golden = Path(__file__).parents[1] / "golden" / "v0.1" / "pixel.tsr"
+    (tmp_path / "x.tsr").write_bytes(golden.read_bytes())
     subprocess.run(
         [sys.executable, "-c", code, *arguments],
         check=True,
         capture_output=True,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )

@@ -176,7 +176,7 @@ def test_strip_and_what_outputs_do_not_hold(
         "a .ppm file holds no EXIF, resolution",
     ]
     assert main(["encode", str(source), "--codec", "lossless", "--strip", "-f", "-q"]) == 0
-    assert tersor.info(file)["metadata"] == []
+    assert tersor.info(file)["metadata"] == ()
     assert (tersor.info(file)["width"], tersor.info(file)["height"]) == (20, 30)
     np.save(tmp_path / "n.npy", np.zeros((3, 3)))
     assert main(["encode", str(tmp_path / "n.npy"), "--strip"]) == 1

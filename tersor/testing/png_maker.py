@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tersor.files import png
 
@@ -22,7 +24,7 @@ KINDS = [
 ]
 
 
-def _rows(samples: np.ndarray, depth: int) -> bytes:
+def _rows(samples: NDArray[Any], depth: int) -> bytes:
     out = b""
     for row in samples.reshape(len(samples), -1):
         if depth == 16:
@@ -38,7 +40,7 @@ def _rows(samples: np.ndarray, depth: int) -> bytes:
 
 def make(
     colour_type: int, depth: int, interlaced: bool, transparent: bool, size: tuple[int, int] = (13, 11)
-) -> tuple[bytes, np.ndarray]:
+) -> tuple[bytes, NDArray[Any]]:
     """A file, and the samples [H, W, C] that a reader must see: 8 bits, or 16 of 16; palettes as colours."""
     width, height = size
     rng = np.random.default_rng(colour_type * 64 + depth)

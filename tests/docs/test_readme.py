@@ -13,7 +13,7 @@ from PIL import Image
 
 from tersor.cli import parser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/python.md", "docs/codecs/tensor.md", "docs/codecs/video.md"]
 
 
