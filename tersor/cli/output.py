@@ -55,7 +55,10 @@ class CompilingLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not self.said:
             self.said = True
-            print("tersor: compiling for this processor, once; of video it takes a minute, else some seconds", file=sys.stderr)
+            print(
+                "tersor: compiling for this processor, once; of video it takes a minute, else some seconds",
+                file=sys.stderr,
+            )
 
 
 def say_when_compiling(quiet: bool) -> None:
