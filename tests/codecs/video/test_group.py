@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tersor.codecs.video.group import GroupSettings, decode_group, encode_and_rebuild, encode_group
+from tersor.codecs.video.model import fresh_state, model_of
+from tersor.entropy.binary_tables import arithmetic_tables
 from tersor.errors import BitstreamError, SignalError
 
 Planes = list[NDArray[Any]]
@@ -109,6 +111,17 @@ def test_what_stands_still_costs_nearly_nothing() -> None:
     one = len(encode_group(first, depth=8, settings=GroupSettings()))
     many = len(encode_group(still, depth=8, settings=GroupSettings()))
     assert many < one * 1.1 + 15 * 12
+
+
+def test_what_was_learned_helps() -> None:
+    """The released tables against a coder that knows nothing, at the same choices of quality and effort."""
+    planes = moving(4, 96, 96)
+    settings = GroupSettings(quality=45, effort=3)
+    learned, rebuilt = encode_and_rebuild(planes, depth=8, settings=settings)
+    fresh = model_of(fresh_state(arithmetic_tables()))
+    plain, worse = encode_and_rebuild(planes, depth=8, settings=settings, model=fresh)
+    assert len(learned) < len(plain)
+    assert psnr(planes, rebuilt) > psnr(planes, worse) - 0.1
 
 
 def test_flat_frames() -> None:
