@@ -114,7 +114,7 @@ def test_what_stands_still_costs_nearly_nothing() -> None:
 
 
 def test_what_was_learned_is_sane() -> None:
-    """Released weights of the mixer are near what a mean of opinions has, and differ from what nothing knows."""
+    """The mixer's released weights are near those of a mean of opinions, and not those of a fresh model."""
     probabilities, counts, weights = start_model()[:3]
     fresh = model_of(fresh_state(arithmetic_tables()))
     assert np.abs(weights).max() < 2 << 16
