@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tersor.codecs.video.group import GroupSettings, decode_group, encode_and_rebuild, encode_group
+from tersor.codecs.video.model import fresh_state, model_of, start_model
+from tersor.entropy.binary_tables import arithmetic_tables
 from tersor.errors import BitstreamError, SignalError
 
 Planes = list[NDArray[Any]]
@@ -109,6 +111,18 @@ def test_what_stands_still_costs_nearly_nothing() -> None:
     one = len(encode_group(first, depth=8, settings=GroupSettings()))
     many = len(encode_group(still, depth=8, settings=GroupSettings()))
     assert many < one * 1.1 + 15 * 12
+
+
+def test_what_was_learned_is_sane() -> None:
+    """The mixer's released weights are near those of a mean of opinions, and not those of a fresh model."""
+    probabilities, counts, weights = start_model()[:3]
+    fresh = model_of(fresh_state(arithmetic_tables()))
+    assert np.abs(weights).max() < 2 << 16
+    assert 0.5 < np.median(weights[weights.any(1)].sum(1)) / 65536 < 1.7
+    assert probabilities.min() >= 0
+    assert probabilities.max() < 1 << 22
+    assert counts.any()
+    assert not np.array_equal(weights, fresh[2])
 
 
 def test_flat_frames() -> None:
