@@ -90,6 +90,8 @@ def verify(args: argparse.Namespace) -> int:
 def list_codecs(args: argparse.Namespace) -> int:
     from tersor.api import list_codecs as all_codecs
 
-    for c in all_codecs():
-        print(json.dumps(c) if args.json else f"{c['name']:<12} {c['wire_id']:>4}  {c['summary']}")
+    codecs = sorted(all_codecs(), key=lambda c: c["wire_id"])
+    width = max(len(c["name"]) for c in codecs)
+    for c in codecs:
+        print(json.dumps(c) if args.json else f"{c['name']:<{width}} {c['wire_id']:>4}  {c['summary']}")
     return OK
