@@ -9,6 +9,8 @@ never a result: what cannot be read is compiled again.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import logging
 import os
 import stat
@@ -43,6 +45,10 @@ class KeptCode(FunctionCache):
             log.info("compiling %s", self._name)
         return found
 
+    def _index_key(self, sig, codegen):
+        """numba knows a loop by its own file; here also by what it calls and the constants that it takes."""
+        return (*super()._index_key(sig, codegen), _sources(Path(self._py_func.__code__.co_filename).parent))
+
     def save_overload(self, sig, data):
         with contextlib.suppress(Exception):  # a full disk, a folder taken away
             super().save_overload(sig, data)
@@ -60,6 +66,16 @@ def compiled(loop, **options):
 def inlined(loop):
     """Compile into every caller: passing a model's arrays would cost more than the arithmetic."""
     return njit(nogil=True, inline="always")(loop)
+
+
+@functools.cache
+def _sources(folder: Path) -> str:
+    """Of all modules beside a loop and in this room: what its machine code may be made of."""
+    digest = hashlib.sha256()
+    for path in sorted({*folder.glob("*.py"), *Path(__file__).parent.glob("*.py")}):
+        with contextlib.suppress(OSError):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _cache_of(loop):
