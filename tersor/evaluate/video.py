@@ -27,7 +27,7 @@ import numpy as np
 from tersor.codecs.video.codec import VideoCodec
 from tersor.errors import SignalError
 from tersor.evaluate.anchors.video import CRFS, MODES, Coded, run_anchor, variants
-from tersor.evaluate.lab import Paths, find, pyplot
+from tersor.evaluate.lab import Paths, few_ticks, find, pyplot
 from tersor.evaluate.report import Curve, Report, percent, write_json
 from tersor.files.video import SUFFIXES, read_video
 from tersor.metrics.perceptual import ms_ssim_rgb
@@ -80,6 +80,7 @@ class VideoReport(Report):
                 axis.set(
                     title=f"{clip}, {mode}", xlabel="bits a pixel", ylabel="PSNR 6:1:1, dB", xscale="log"
                 )
+                few_ticks(axis)
                 axis.grid(alpha=0.3)
         axes[0][0].legend()
         figure.tight_layout()
