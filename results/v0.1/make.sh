@@ -24,7 +24,7 @@ fi
 keep lossless tools/studies.py lossless --data "$kodak"
 if [ -n "$sounds" ]; then
     keep audio-speech -m tersor eval --codec audio --data "$sounds/speech" --anchors opus,mp3,aac --bitrates 6,8,12,16,24,32 -o $out/audio/speech
-    keep audio-visqol -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,24 --visqol  # needs visqol-python[lattice]
+    keep audio-visqol -m tersor eval --codec audio --data "$sounds/speech" --anchors opus --bitrates 8,12,24 --judges "pesq,stoi,si_sdr_db,mel,visqol speech"  # needs tersor[judges]
     keep audio-music -m tersor eval --codec audio --data "$sounds/music" --anchors opus,mp3,aac --bitrates 24,48,96 -o $out/audio/music
 fi
 if [ -n "$sounds" ]; then taskset -c 1 "$python" -m tersor eval --codec audio --data "$sounds/speech" --anchors "" --bitrates 24 | grep -E "^speed|^lossless|FLAC|exact" >$out/audio-one-core.txt; fi

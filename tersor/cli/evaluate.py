@@ -20,7 +20,7 @@ RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates", "video": 
 OPTIONS = {
     "image": ("device", "effort", "reference"),
     "field": (),
-    "audio": ("device", "visqol"),
+    "audio": ("device", "judges"),
     "tensors": (),
     "video": ("effort", "modes", "frames"),
 }
@@ -46,13 +46,19 @@ def evaluate(args: argparse.Namespace) -> int:
         numbers(args, RATES[signal]) if signal in RATES else None,
         limit=args.limit,
         say=say,
-        **{name: getattr(args, name) for name in OPTIONS[signal]},
+        **{name: option(args, name) for name in OPTIONS[signal]},
     )
     for line in report.text():
         say(line)
     if args.output:
         say(f"written to {report.save(args.output)}")
     return 0
+
+
+def option(args: argparse.Namespace, name: str) -> Any:
+    """An option as `compare` takes it; judges are a list with commas."""
+    value = getattr(args, name)
+    return [part for part in value.split(",") if part] if name == "judges" and value is not None else value
 
 
 def numbers(args: argparse.Namespace, name: str) -> list[float] | None:

@@ -108,9 +108,9 @@ def parser() -> argparse.ArgumentParser:
         "--bounds", help="fields: comma-separated errors relative to the range (default 1e-2,1e-3,1e-4)"
     )
     q.add_argument(
-        "--visqol",
-        action="store_true",
-        help="audio: measure ViSQOL too, slowly (pip install 'visqol-python[lattice]')",
+        "--judges",
+        help="audio: comma-separated, of pesq, visqol speech, visqol audio, stoi, mel, si_sdr_db, dnsmos, "
+        "voice (all that are installed; pip install 'tersor[judges]' for the rest)",
     )
     q.add_argument("--bitrates", help="audio: comma-separated kbit/s (default 6 to 128)")
     q.add_argument("--qualities", help="comma-separated 1..100 (default 8,18,...,88; video: 30,45,60,75)")

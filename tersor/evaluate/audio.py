@@ -1,4 +1,4 @@
-"""Rate of sound against PESQ, STOI, SI-SDR, ViSQOL and mel distance, beside other codecs at every mode.
+"""Rate of sound against what a panel of judges says of it (`judges.py`), beside other codecs at every mode.
 
 Rates are bits of the whole file, and of the payload alone. Quality is measured on what `decode` gives back,
 in time with the input. An anchor's point is, for each sound, rate and metric, its best mode (more quality for
@@ -21,25 +21,15 @@ from tersor.codecs.audio.codec import AudioCodec
 from tersor.container import Reader
 from tersor.errors import SignalError
 from tersor.evaluate.anchors.audio import ANCHORS, Coded, modes, run_anchor
+from tersor.evaluate.judges import JUDGES, panel, sign_of, verdict
 from tersor.evaluate.lab import Paths, find, pyplot
 from tersor.evaluate.report import Curve, Report, json_text, percent
 from tersor.files.audio import SUFFIXES, AudioReader, audio_bytes, read_audio
-from tersor.metrics.audio import Floats, mel_distance, pesq_wb, si_sdr_db, stoi, visqol_api
-from tersor.metrics.audio import visqol as visqol_of
+from tersor.metrics.audio import Floats
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Audio
 
 BITRATES = {"speech": (6, 8, 10, 12, 16, 20, 24, 32), "music": (16, 24, 32, 48, 64, 96)}
-METRICS: dict[str, Callable[[Floats, Floats, int], float]] = {
-    "pesq": pesq_wb,
-    "stoi": stoi,
-    "si_sdr_db": lambda x, y, rate: si_sdr_db(x, y),
-    "visqol speech": lambda x, y, rate: visqol_of(x, y, rate, "speech"),
-    "visqol audio": lambda x, y, rate: visqol_of(x, y, rate, "audio"),
-    "mel": mel_distance,
-}
-OF_KIND = {"speech": ("pesq", "stoi", "si_sdr_db", "mel"), "music": ("si_sdr_db", "mel")}
-SMALLER_IS_BETTER = ("mel",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +73,7 @@ class AudioReport(Report):
             for axis, (metric, content) in zip(line, panels, strict=False):
                 for i, (c, (rates, quality)) in enumerate(content["curves"].items()):
                     axis.plot(rates, sign_of(metric) * np.array(quality), "osD^"[i % 4] + "-", label=c)
-                better = "lower" if metric in SMALLER_IS_BETTER else "higher"
+                better = "lower" if sign_of(metric) < 0 else "higher"
                 axis.set(
                     title=f"{kind}, {content['sounds']} sound{'s' * (content['sounds'] != 1)}",
                     xlabel="kbit/s of payload",
@@ -116,16 +106,17 @@ def _floats(x: np.ndarray[Any, Any]) -> Floats:
     )
 
 
-def metrics_of(kind: str, with_visqol: bool) -> tuple[str, ...]:
-    return OF_KIND[kind] + ((f"visqol {'speech' if kind == 'speech' else 'audio'}",) if with_visqol else ())
+def kind_of(path: Path, channels: int) -> str:
+    """ "speech" or "music": the name of its folder; of others, mono ones are speech."""
+    return path.parent.name if path.parent.name in BITRATES else "speech" if channels == 1 else "music"
 
 
 def measure(
-    codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, with_visqol: bool
+    codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, judges: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Every point of one sound."""
     audio = read_audio(path)
-    kind = path.parent.name if path.parent.name in BITRATES else "speech" if audio.channels == 1 else "music"
+    kind = kind_of(path, audio.channels)
     x = _floats(audio.samples)
     rows = []
     for kbps in bitrates or BITRATES[kind]:
@@ -134,7 +125,7 @@ def measure(
             (name, run_anchor(name, x, audio.rate, kbps, mode)) for name in names for mode in modes(name)
         ]
         for name, c in coded:
-            quality = {m: METRICS[m](x, c.y, audio.rate) for m in metrics_of(kind, with_visqol)}
+            quality = {m: JUDGES[m].of(x, c.y, audio.rate) for m in judges if kind in JUDGES[m].kinds}
             rates = {
                 "kbps": 8 * c.file_bytes / audio.seconds / 1000,
                 "payload_kbps": 8 * c.payload_bytes / audio.seconds / 1000,
@@ -151,10 +142,6 @@ def measure(
                 }
             )
     return rows
-
-
-def sign_of(metric: str) -> int:
-    return -1 if metric in SMALLER_IS_BETTER else 1
 
 
 def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[str, Any]]:
@@ -186,13 +173,16 @@ def curve(rows: list[dict[str, Any]], codec: str, metric: str, rate: str) -> tup
     ]
 
 
-def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[dict[str, Any], list[str]]:
-    """Curves and BD-rates by kind, metric and rate."""
-    text, out = [], {}
+def summarise(rows: list[dict[str, Any]], judges: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Curves and BD-rates by kind, judge and rate; last, what the panel says of each kind by the payload."""
+    text: list[str] = []
+    verdicts: list[str] = []
+    out: dict[str, Any] = {}
     codecs = list(dict.fromkeys(r["codec"] for r in rows))
     for kind in dict.fromkeys(r["kind"] for r in rows):
         own = [r for r in rows if r["kind"] == kind]
-        for metric in metrics_of(kind, with_visqol):
+        heard = [m for m in judges if kind in JUDGES[m].kinds]
+        for metric in heard:
             known = {r["file"] for r in own} - {r["file"] for r in own if math.isnan(r[metric])}
             chosen_rows = [r for r in own if r["file"] in known]
             if not chosen_rows:
@@ -212,7 +202,12 @@ def summarise(rows: list[dict[str, Any]], with_visqol: bool = False) -> tuple[di
                         f"  {c:<8}{points}"
                         + ("" if c == "tersor" else f"   | tersor against it {percent(deltas[c])}")
                     )
-    return out, text
+        names = {m: f"{kind} {m} payload_kbps" for m in heard}
+        for c in codecs:
+            if c != "tersor":
+                said = {m: out[n]["bd_rate"][c] for m, n in names.items() if n in out}
+                verdicts += verdict(kind, c, said, len({r["file"] for r in own}))
+    return out, text + verdicts
 
 
 def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[float]]) -> float | None:
@@ -314,23 +309,24 @@ def compare(
     limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
     device: str = "auto",
-    visqol: bool = False,
+    judges: Sequence[str] | None = None,
 ) -> AudioReport:
     """Measure the audio codec on sounds; see `tersor.evaluate.compare`.
 
     Args:
         rates: kbit/s; those usual for each kind of sound if None.
-        visqol: measure that too, slowly.
+        judges: which of `tersor.evaluate.judges.JUDGES`; all that are installed if None.
     """
     names = list(ANCHORS if anchors is None else anchors)
     for name in names:
         modes(name)
-    if visqol:
-        visqol_api("speech")
     files = find(paths, SUFFIXES, limit, "sound files")
+    kinds = []
     for path in files:
         if (channels := AudioReader(path).channels) > 2:
             raise SignalError(f"{path}: {channels} channels; sounds of one or two are measured")
+        kinds.append(kind_of(path, channels))
+    heard = panel(judges, kinds, say)
     own = AudioCodec(device)
     warm = Audio(samples=np.zeros((4000, 1), np.int16), rate=8000)
     own.decode_batch(own.encode_batch([warm], bitrate=8) + own.encode_batch([warm], lossless=True))
@@ -339,8 +335,8 @@ def compare(
     for line in (*speed, *lines):
         say(line)
     asked = None if rates is None else [float(r) for r in rates]
-    rows = [r for path in files for r in measure(own, path, names, asked, visqol)]
-    summary, lines = summarise(rows, visqol)
+    rows = [r for path in files for r in measure(own, path, names, asked, heard)]
+    summary, lines = summarise(rows, heard)
     payload = {k.removesuffix(" payload_kbps"): v for k, v in summary.items() if k.endswith(" payload_kbps")}
     curves: dict[str, Curve] = {name: {} for name in ("tersor", *names)}
     for what, found in payload.items():

@@ -14,7 +14,9 @@ from tersor.cli import main
 from tersor.errors import MissingDependencyError, SignalError
 from tersor.evaluate.anchors.audio import ANCHORS, aligned, modes, run_anchor
 from tersor.evaluate.audio import summarise
+from tersor.evaluate.judges import panel, verdict
 from tersor.metrics.audio import mel_distance, si_sdr_db, visqol, visqol_api
+from tersor.metrics.listeners import dnsmos, voice_distance
 from tersor.signals import Audio
 
 RATE = 24000
@@ -92,10 +94,44 @@ def test_summary_keeps_signs_and_says_what_cannot_be_compared() -> None:
         for codec, up in (("tersor", 0.0), ("opus", -30.0))
         for k in (8.0, 16.0)
     ]
-    summary, text = summarise(rows)
+    summary, text = summarise(rows, ["si_sdr_db", "mel"])
     assert any("8.0: -22.000" in line and "reaches no common quality" in line for line in text)
     assert summary["music si_sdr_db kbps"]["bd_rate"] == {"opus": None}
     assert summary["music mel kbps"]["curves"]["tersor"][1] == [-1 / 8, -1 / 16]
+
+
+def test_the_figure_is_the_worst_of_the_panel() -> None:
+    table = verdict("speech", "opus", {"pesq": -23.0, "visqol speech": 64.3, "voice": None}, 17)
+    assert table[0].endswith("17 sounds")
+    assert "our loss" in table[1]
+    assert "our loss" not in table[2]
+    assert "no common quality" in table[3]
+    assert table[-1].endswith("+64.3 % (visqol speech)")
+
+
+def test_judges_that_are_missing_are_left_out_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "speechmos", None)
+    lines: list[str] = []
+    heard = panel(None, ["speech"], lines.append)
+    assert "mel" in heard
+    assert not {"dnsmos", "visqol audio"} & set(heard)
+    assert any(line.startswith("left out: dnsmos needs speechmos") for line in lines)
+    with pytest.raises(MissingDependencyError, match=r"tersor\[judges\]"):
+        panel(["dnsmos"], ["speech"])
+    with pytest.raises(SignalError, match="'ears'; there are pesq"):
+        panel(["ears"], ["speech"])
+    with pytest.raises(MissingDependencyError, match=r"tersor\[judges\]"):
+        dnsmos(voice(), voice(), RATE)
+
+
+def test_learned_judges_hear_damage() -> None:
+    for module in ("resemblyzer", "speechmos", "librosa"):
+        pytest.importorskip(module)
+    x = voice(3.0)
+    y = x + 0.1 * np.random.default_rng(2).normal(size=x.shape)
+    assert voice_distance(x, x, RATE) == pytest.approx(0, abs=1e-6)
+    assert voice_distance(x, y, RATE) > 0.02
+    assert dnsmos(x, y, RATE) < dnsmos(x, x, RATE)
 
 
 def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +152,8 @@ def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
                 "mp3",
                 "--bitrates",
                 "16,32",
+                "--judges",
+                "pesq,stoi,si_sdr_db,mel",
                 "-o",
                 str(out),
             ]
@@ -125,6 +163,7 @@ def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "speech pesq by payload_kbps, 1 sounds" in printed
     assert "exact: True" in printed
+    assert "speech: rate of tersor against the best mode of mp3" in printed
     rows = [json.loads(line) for line in (out / "audio.json").read_text().splitlines()]
     assert {(r["codec"], r["asked_kbps"]) for r in rows[1:]} == {
         (c, k) for c in ("tersor", "mp3") for k in (16.0, 32.0)
