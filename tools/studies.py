@@ -6,6 +6,7 @@ python tools/studies.py lossless --data KODAK             bits per sub-pixel bes
 python tools/studies.py access --data FIELD.npy           time and memory to a value of a 1 GB array
 python tools/studies.py memory                            peak memory of a 100-megapixel image
 python tools/studies.py hour                              peak memory of an hour of stereo sound
+python tools/studies.py beside                            an encode alone, beside a busy loop, beside another
 python tools/studies.py damage                            10,000 random truncations and bit flips
 """
 
@@ -254,10 +255,53 @@ def damage(_: argparse.Namespace) -> None:
     )
 
 
+BUSY = "while True: pass"
+ENCODES = """
+import sys, time
+import tersor
+from tersor.testing.samples import picture
+codec, x = tersor.Codec("image", device="cpu"), picture()
+codec.encode(x, quality=50)
+print(flush=True)
+for line in sys.stdin if sys.argv[1] == "asked" else iter(int, 1):
+    began = time.perf_counter()
+    codec.encode(x, quality=50)
+    if line:
+        print(time.perf_counter() - began, flush=True)
+"""
+
+
+def beside(_: argparse.Namespace) -> None:
+    """Seconds of an encode of one photograph, by turns, so that other work on the machine meets all alike."""
+    others = {"alone": None, "beside a busy loop": [BUSY], "beside another encode": [ENCODES, "always"]}
+    seconds: dict[str, list[float]] = {name: [] for name in others}
+    pipe = subprocess.PIPE
+    asked = subprocess.Popen([sys.executable, "-c", ENCODES, "asked"], stdin=pipe, stdout=pipe, text=True)
+    assert asked.stdin
+    assert asked.stdout
+    asked.stdout.readline()
+    for _ in range(5):
+        for name, command in others.items():
+            other = subprocess.Popen([sys.executable, "-c", *command], stdout=pipe) if command else None
+            if other and other.stdout and len(command or ()) > 1:
+                other.stdout.readline()  # it is warm
+            for _ in range(3):
+                print("again", file=asked.stdin, flush=True)
+                seconds[name].append(float(asked.stdout.readline()))
+            if other:
+                other.kill()
+                other.communicate()
+    asked.stdin.close()
+    asked.wait()
+    first = float(np.median(seconds["alone"]))
+    for name, found in seconds.items():
+        print(f"{name:22s} {np.median(found):.3f} s  {np.median(found) / first:.2f}x")
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (effort, rounding, lossless, access, memory, hour, damage):
+    for run in (effort, rounding, lossless, access, memory, hour, beside, damage):
         q = sub.add_parser(run.__name__)
         q.set_defaults(run=run)
         if run in (effort, rounding, lossless, access):

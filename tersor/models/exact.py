@@ -9,11 +9,12 @@ time the networks of the prior run in fixed point:
     sum          exact: |sum| < 2^53, the bound of each layer is checked when its weights are frozen or loaded
     output       (sum + bias + half) >> shift, back in Q8
 
-Products run in float64, where sums of integers below 2^53 are exact in any order, on any CPU and GPU, with
-any BLAS. Four int8 products of 8-bit digits are faster on CPUs with VNNI, but CPUs without it saturate 16-bit
-partial sums inside the library and would decode nonsense (docs/exactness.md), so they are not used.
-Convolutions are matrix products over gathered neighbourhoods: a library's convolution might choose Winograd
-or FFT.
+On x86 CPUs with numba, products are of 16 bits and sums of 32, or of 64 where they might not fit
+(models/exact_loops.py). Elsewhere products run in float64, where sums of integers below 2^53 are exact in any
+order, on any CPU and GPU, with any BLAS. Four int8 products of 8-bit digits are fast too on CPUs with VNNI,
+but CPUs without it saturate 16-bit partial sums inside the library and would decode nonsense
+(docs/exactness.md), so they are not used. Convolutions in float64 are matrix products over gathered
+neighbourhoods: a library's convolution might choose Winograd or FFT.
 
 The same `forward` serves both: floating tensors go through the float layer, int32 tensors through the exact
 one.
@@ -25,11 +26,15 @@ rate.
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tersor.errors import WeightsError
+from tersor.models import exact_compiled
 
 FRACTION_BITS = 8
 ONE = 1 << FRACTION_BITS
@@ -78,6 +83,8 @@ def normalise(x: Tensor) -> Tensor:
     """
     if x.is_floating_point():
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + NORM_FLOOR**2)
+    if loops := exact_compiled.loops_for(x):
+        return exact_compiled.normalise(loops, x)
     v = x.clamp(-NORM_INPUT_MAX, NORM_INPUT_MAX).double()
     mean_square = (
         torch.div(v.square().sum(1, keepdim=True).long(), x.shape[1], rounding_mode="floor")
@@ -112,6 +119,7 @@ class ExactConv(nn.Module):
         self.register_buffer("bias_int", torch.zeros(c_out, dtype=torch.int64))
         self.register_buffer("shift", torch.zeros((), dtype=torch.int64))
         self._weights: Tensor | None = None
+        self._packed: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     @torch.no_grad()
     def freeze(self) -> None:
@@ -158,6 +166,7 @@ class ExactConv(nn.Module):
         self.weight.copy_(self.weight_int.double() / 2**shift)
         self.bias.copy_(self.bias_int.double() / 2 ** (shift + FRACTION_BITS))
         self._weights = None
+        self._packed = {}
 
     def forward(self, x: Tensor, inputs: Tensor | slice = ALL, outputs: Tensor | slice = ALL) -> Tensor:
         """A convolution, or the part of it between some channels.
@@ -179,6 +188,8 @@ class ExactConv(nn.Module):
                 self.bias[outputs],
                 padding=self.kernel_size // 2,
             )
+        if loops := exact_compiled.loops_for(x):
+            return exact_compiled.convolve(loops, x, self.packed(loops, inputs, outputs))
         n, _, h, w = x.shape
         sums = (
             columns(x.clamp(-ACTIVATION_MAX, ACTIVATION_MAX), self.kernel_size)
@@ -187,6 +198,14 @@ class ExactConv(nn.Module):
         shift = int(self.shift)
         out = torch.floor((sums + (self.bias_int[outputs] + (1 << shift >> 1))) * 2.0**-shift)
         return out.to(torch.int32).reshape(n, h, w, out.shape[1]).permute(0, 3, 1, 2)
+
+    def packed(self, loops: ModuleType, inputs: Tensor | slice = ALL, outputs: Tensor | slice = ALL) -> Any:
+        """The layer, or the part of it between some channels, as the compiled loops read it."""
+        key = tuple(() if isinstance(v, slice) else tuple(v.tolist()) for v in (inputs, outputs))
+        if key not in self._packed:
+            weight, bias = self.weight_int[outputs][:, inputs], self.bias_int[outputs]
+            self._packed[key] = loops.pack(weight.numpy(), bias.numpy(), int(self.shift))
+        return self._packed[key]
 
     def _matrix(self, device: torch.device) -> Tensor:
         """The weights as integers in float64 [K, c_out], rows in the order of `columns`."""

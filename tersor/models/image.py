@@ -42,7 +42,7 @@ from tersor.models.prior import (
     SIGMA_MIN,
     Prior,
     QualityVector,
-    pass_masks,
+    cells_of_pass,
     sigma_of_level,
 )
 
@@ -148,9 +148,13 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return x + self.out(F.leaky_relu(self.conv(x), 0.1).clamp(-ACTIVATION_BOUND, ACTIVATION_BOUND))
-        # the same in place: fresh memory for each step costs more than the arithmetic
-        h = F.leaky_relu_(self.conv(x), 0.1).clamp_(-ACTIVATION_BOUND, ACTIVATION_BOUND)
-        return self.out(h).add_(x)  # type: ignore[no-any-return]
+        return self.rows(x, slice(None))
+
+    def rows(self, x: Tensor, kept: slice) -> Tensor:
+        """Some rows of the output, without gradients."""
+        # in place: fresh memory for each step costs more than the arithmetic
+        h = F.leaky_relu_(self.conv(x)[:, :, kept], 0.1).clamp_(-ACTIVATION_BOUND, ACTIVATION_BOUND)
+        return self.out(h).add_(x[:, :, kept])  # type: ignore[no-any-return]
 
 
 class PixelFilter(nn.Module):
@@ -181,16 +185,33 @@ class PixelFilter(nn.Module):
         """x: float [N, 3, H, W], 0..255, H and W multiples of 16; bias: [N, width, 1, 1], from `quality` ->
         the same shape as x.
         """
+        f = self.exit(self.blocks(self._begin(x, bias)))
+        return x + CORRECTION_UNIT * F.pixel_shuffle(f.float(), PATCH_OF_FILTER)
+
+    def rows(self, x: Tensor, bias: Tensor, above: int, below: int) -> Tensor:
+        """As `forward` without gradients, of a band of a picture: its first `above` and last `below` rows,
+        multiples of 16, are neighbours that are only looked at. Each 0 at the edge of the picture, or enough.
+        """
+        f = self._begin(x, bias)
+        steps = 1 + len(self.blocks)
+        top, bottom = above // PATCH_OF_FILTER, below // PATCH_OF_FILTER
+        f = f[:, :, bool(above) : f.shape[2] - bool(below)]
+        for block in self.blocks:  # each layer spoils one more row at an edge that is none of the picture's
+            assert isinstance(block, ResidualBlock)
+            f = block.rows(f, slice(int(bool(above)), f.shape[2] - bool(below)))
+        top, bottom = (max(0, n - steps) for n in (top, bottom))
+        f = self.exit(f[:, :, top : f.shape[2] - bottom])
+        inner = x[:, :, above : x.shape[2] - below]
+        return inner + CORRECTION_UNIT * F.pixel_shuffle(f.float(), PATCH_OF_FILTER)
+
+    def _begin(self, x: Tensor, bias: Tensor) -> Tensor:
         u = F.pixel_unshuffle((x - MIDDLE) / PIXEL_UNIT, PATCH_OF_FILTER).contiguous(
             memory_format=torch.channels_last
         )
-        f = self.entry(u)
+        f: Tensor = self.entry(u)
         cell = (self.position + bias).permute(0, 2, 3, 1)  # channels last, as f lies in memory
-        cells = cell.repeat(1, f.shape[2] // cell.shape[1], f.shape[3] // cell.shape[2], 1).permute(
-            0, 3, 1, 2
-        )
-        f = self.exit(self.blocks(f + cells.to(f.dtype)))
-        return x + CORRECTION_UNIT * F.pixel_shuffle(f.float(), PATCH_OF_FILTER)
+        cells = cell.repeat(1, f.shape[2] // cell.shape[1], f.shape[3] // cell.shape[2], 1)
+        return f + cells.permute(0, 3, 1, 2).to(f.dtype)
 
 
 class TrainingOutput(NamedTuple):
@@ -331,17 +352,17 @@ class ImageModel(nn.Module):
             z_hat: [N, Z, ceil(h / 4), ceil(w / 4)].
             t: [N], quality position.
         """
-        masks = pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)
         stream = self.prior.begin(z_hat, self.prior.quality(t))[:, :, : y.shape[2], : y.shape[3]]
         level_bias = self.prior.quality_level(t)
-        y_hat = torch.zeros_like(y)
-        mus, levels = torch.zeros_like(y), torch.zeros_like(y)
+        y_hat, mus, levels = torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(y)
         for n in range(PASSES):
             if n:
                 stream = self.prior.update(n, stream, y_hat)
-            mu, level = self.prior.parameters_of_pass(n, stream, y_hat, level_bias)
-            mus, levels = torch.where(masks[n], mu, mus), torch.where(masks[n], level, levels)
-            y_hat = torch.where(masks[n], round_through(y - mu) + mu, y_hat)
+            found = self.prior.parameters_of_pass(n, stream, y_hat, level_bias)
+            y_hat = y_hat.clone()  # the one before is part of the graph
+            for (_, cell), mu, level in zip(cells_of_pass(n, *y.shape[1:]), *found, strict=True):
+                mus[cell], levels[cell] = mu, level
+                y_hat[cell] = round_through(y[cell] - mu) + mu
         return Quantised(y_hat, mus, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach())
 
     def _z_bits(self, z: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tersor.models import exact_compiled
 from tersor.models.exact import ONE, ExactConv, compand, halve, normalise, to_fixed
 
 PASSES = 4
@@ -94,6 +95,8 @@ class ExactResidual(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point() and (loops := exact_compiled.loops_for(x)):
+            return exact_compiled.residual(loops, x, self.conv.packed(loops), self.out.packed(loops))
         return x + self.out(F.relu(self.conv(normalise(x))))
 
 
@@ -180,9 +183,9 @@ class Prior(nn.Module):
 
     def parameters_of_pass(
         self, step: int, stream: Tensor, y_hat: Tensor, level_bias: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """-> (mu, level), each [N, M, h, w], at the latents of this pass, 0 elsewhere. Float: level is
-        real-valued, unclamped. Exact: mu in Q8, level an integer 0..63.
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """-> (mu, level) of the latents of this pass, each [N, M/4, ., .] for each of `cells_of_pass`. Float:
+        level is real-valued, unclamped. Exact: mu in Q8, level an integer 0..63.
 
         Args:
             step: pass 0..3.
@@ -192,31 +195,28 @@ class Prior(nn.Module):
         """
         x = normalise(stream)
         low = self.low_context[step - 1](halve(y_hat[:, self.low], LOW_BITS)) if step else None
-        mus, levels = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
-        for phase, cell in phases(*stream.shape[2:]):
-            group = group_of(step, phase)
-            channels = group_channels(group, y_hat.shape[1], stream.device)
+        mus, levels = [], []
+        for group, (_, wanted, rows, columns) in cells_of_pass(step, *y_hat.shape[1:]):
+            channels = torch.arange(wanted.start, wanted.stop, device=stream.device)
             mu, level = self.heads[step](
-                x[cell], outputs=torch.cat([channels, channels + y_hat.shape[1]])
+                x[:, :, rows, columns], outputs=torch.cat([channels, channels + y_hat.shape[1]])
             ).chunk(2, 1)
             if low is not None:
-                mu = torch.cat(
-                    [
-                        mu[:, :LOW_PER_GROUP]
-                        + low[cell][:, group * LOW_PER_GROUP : (group + 1) * LOW_PER_GROUP],
-                        mu[:, LOW_PER_GROUP:],
-                    ],
-                    1,
-                )
+                lowest = low[:, group * LOW_PER_GROUP : (group + 1) * LOW_PER_GROUP, rows, columns]
+                mu = torch.cat([mu[:, :LOW_PER_GROUP] + lowest, mu[:, LOW_PER_GROUP:]], 1)
             shift = self.mu_shift[channels]
             if stream.is_floating_point():
                 mu, level = mu * torch.exp2(shift), level * 2**LEVEL_SCALE_BITS + level_bias
             else:
                 mu = (mu << (shift + MAX_MU_SHIFT)) >> MAX_MU_SHIFT
                 level = (((level << LEVEL_SCALE_BITS) + level_bias + ONE // 2) >> 8).clamp(0, N_LEVELS - 1)
-            of_group = (slice(None), slice(group * mu.shape[1], (group + 1) * mu.shape[1]), *cell[2:])
-            mus[of_group], levels[of_group] = mu, level
+            mus.append(mu)
+            levels.append(level)
         return mus, levels
+
+
+Cell = tuple[slice, slice, slice, slice]
+"""Index of latents [N, M, h, w]: the channels of a group, at the positions of a phase of the 2x2 cell."""
 
 
 def phases(h: int, w: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
@@ -240,10 +240,13 @@ def group_channels(group: int, channels: int, device: torch.device) -> Tensor:
     return torch.arange(group * size, (group + 1) * size, device=device)
 
 
-def pass_masks(channels: int, h: int, w: int, device: torch.device | str = "cpu") -> list[Tensor]:
-    """Boolean masks [channels, h, w] of the four passes; they partition the latents."""
-    i = torch.arange(h, device=device)[:, None] % 2 * 2 + torch.arange(w, device=device)[None] % 2
-    order = torch.tensor(PHASE_ORDER, device=device)[i]
-    group = torch.arange(PASSES, device=device).repeat_interleave(channels // PASSES)[:, None, None]
-    pass_of = (order[None] + group) % PASSES
-    return [pass_of == n for n in range(PASSES)]
+def cells_of_pass(step: int, channels: int, h: int, w: int) -> list[tuple[int, Cell]]:
+    """What a pass codes, in its order: each group that a lattice has, and where it is. The cells of the four
+    passes partition the latents.
+    """
+    size = channels // PASSES
+    found = [(group_of(step, phase), cell) for phase, cell in phases(h, w)]
+    return [
+        (g, (cell[0], slice(g * size, (g + 1) * size), cell[2], cell[3]))
+        for g, cell in sorted(found, key=lambda f: f[0])
+    ]

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
-from tersor.codecs.device import exact_convolutions, parts, pick_device
+from tersor.codecs.device import parts, pick_device
 from tersor.codecs.image.decode import Decoded, ImageAssembly, split_payload
 from tersor.codecs.image.encode import TileEncoder
 from tersor.codecs.image.header import WIRE_ID
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.image.options import DECODE, ENCODE, ImageDecodeOptions, ImageEncodeOptions
 from tersor.codecs.image.tiles import PATCH, Window, batches
+from tersor.codecs.image.work import at_work, synthesis
 from tersor.codecs.parallel import Progress, Team
 from tersor.codecs.rate_control import narrow
 from tersor.container import Reader
@@ -46,7 +47,7 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
     Args:
         device: "auto", "cpu" or "cuda".
         batch: tiles that share a batch.
-        threads: of torch and of what feeds it; torch's own number if None.
+        threads: at work at a time on a CPU: all cores if None, one in a worker process.
     """
 
     name = "image"
@@ -57,13 +58,16 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
 
     def __init__(self, device: str = "auto", batch: int | None = None, threads: int | None = None) -> None:
         super().__init__(device, batch, threads)
+        self._on_cpu = self.device == "cpu"
+        if self._on_cpu and batch is None:
+            self.batch = 1  # a tile a thread
         # Two batches in flight on an accelerator: while one waits for the CPU's entropy coder the other keeps
-        # the device busy. On a CPU torch's own threads share a batch.
-        self._in_flight = Team(1 if self.device == "cpu" or threads == 1 else 2)
+        # the device busy.
+        self._in_flight = Team(1 if self._on_cpu or threads == 1 else 2)
 
     @property
     def team(self) -> Team:
-        return self._in_flight
+        return super().team if self._on_cpu else self._in_flight
 
     def pick_device(self, name: str) -> str:
         return pick_device(name)
@@ -189,7 +193,7 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
         quality = torch.tensor([j.of.header.quality for j in jobs], device=self.device)
         split = [split_payload(j.payload, j.chunk) for j in jobs]
         names = [f"chunk {j.chunk} (tile {j.chunk})" for j in jobs]
-        with exact_convolutions():
+        with at_work(self.device):
             y_hat = coder.decode([code for _, code in split], names, quality, rect.height, rect.width)
         return [(plain, y_hat[i]) for i, (plain, _) in enumerate(split)]
 
@@ -212,13 +216,12 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
         model = assemblies[batch[0].image].released.model
         quality = torch.tensor([assemblies[w.image].header.quality for w in batch], device=self.device)
         y_hat = torch.stack([assemblies[w.image].gather(w.outer) for w in batch]).float() / ONE
-        with exact_convolutions(), stage("transform"), torch.inference_mode():
-            ungain, bias = model.log_ungain.at(quality).exp(), model.filter.quality.at(quality)
-            each = zip(*(parts(v) for v in (y_hat, ungain, bias)), strict=True)
-            x = torch.cat([model.synthesis(*part) for part in each])
+        with at_work(self.device), stage("transform"), torch.inference_mode():
+            each = [synthesis(model, *part) for part in zip(parts(y_hat), parts(quality), strict=True)]
+            bare, x = (torch.cat(v) for v in zip(*each, strict=True))
             for i, w in enumerate(batch):
                 if w.tile in assemblies[w.image].plain:
-                    x[i] = model.base_synthesis(y_hat[i : i + 1], ungain[i : i + 1])[0]
+                    x[i] = bare[i]
         rows, columns = batch[0].inner.relative_to(batch[0].outer).scaled(PATCH).slices()
         out: NDArray[np.float32] = x[:, :, rows, columns].permute(0, 2, 3, 1).cpu().numpy()
         return out

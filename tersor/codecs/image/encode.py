@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor.codecs.alpha import encode_alpha
-from tersor.codecs.device import exact_convolutions, parts
+from tersor.codecs.device import parts
 from tersor.codecs.hidden import filled
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.image.options import DEFAULT_EFFORT
 from tersor.codecs.image.refine import refine
 from tersor.codecs.image.tiles import PATCH, Rect, TileGrid, Window, batches
+from tersor.codecs.image.work import analysis, at_work
 from tersor.codecs.parallel import Progress, Team
 from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
@@ -126,7 +127,7 @@ class TileEncoder:
             ]
 
     def _encoded(self, batch: Sequence[Window]) -> list[Tile]:
-        with exact_convolutions():
+        with at_work(self._device):
             pixels = torch.from_numpy(
                 np.stack([_pixels(self._images[w.image].samples, w.outer) for w in batch])
             ).to(self._device)
@@ -145,7 +146,7 @@ class TileEncoder:
         model, effort = self._coder.model, self._effort
         rows, columns = window.inner.relative_to(window.outer).slices()
         with stage("transform"), torch.inference_mode():
-            y = model.analysis(pixels, model.log_gain.at(quality).exp())
+            y = analysis(model, pixels, model.log_gain.at(quality).exp())
         unrefined = y[:, :, rows, columns]
         if effort < REFINE_FROM:
             return unrefined, unrefined, torch.zeros(len(y), dtype=torch.bool)

@@ -24,7 +24,7 @@ from tersor.entropy.tables import FrozenTables
 from tersor.models.exact import FRACTION_BITS, ONE
 from tersor.models.image import lambda_of
 from tersor.models.image_weights import ReleasedImageModel, z_band
-from tersor.models.prior import N_QUALITIES, PASSES, pass_masks
+from tersor.models.prior import N_QUALITIES, PASSES, cells_of_pass
 from tersor.timing import stage
 
 HYPER_FACTOR = 4
@@ -39,6 +39,24 @@ def pad_to_hyper(y: Tensor) -> Tensor:
     """Zero-pad the lattice to multiples of 4, where z lives."""
     h, w = y.shape[2:]
     return F.pad(y, (0, -w % HYPER_FACTOR, 0, -h % HYPER_FACTOR))
+
+
+def _of_pass(step: int, v: Tensor) -> Tensor:
+    """The values of v [N, M, h, w] at the latents of a pass, in the order they are coded in: [N, P]."""
+    return _joined([v[cell] for _, cell in cells_of_pass(step, *v.shape[1:])])
+
+
+def _set_pass(step: int, v: Tensor, values: Tensor) -> None:
+    """Put back what `_of_pass` gives."""
+    at = 0
+    for _, cell in cells_of_pass(step, *v.shape[1:]):
+        size = v[cell][0].numel()
+        v[cell] = values[:, at : at + size].reshape(v[cell].shape)
+        at += size
+
+
+def _joined(values: Sequence[Tensor]) -> Tensor:
+    return torch.cat([v.flatten(1) for v in values], 1)
 
 
 class SymbolSink(Protocol):
@@ -70,15 +88,14 @@ class LatentCoder:
         return stream[:, :, :h, :w], prior.quality_level.fixed_at(quality)
 
     def _pass(
-        self, step: int, stream: Tensor, level_bias: Tensor, y_hat: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-> (mu Q8 [N, P], level [N, P], new stream, the P indices into C h w that this pass codes)."""
+        self, step: int, stream: Tensor, level_bias: Tensor, y_hat: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """-> (mu Q8 [N, P], level [N, P], new stream); the P latents in the order of `_of_pass`."""
         with stage("prior"):
             if step:
                 stream = self.model.prior.update(step, stream, y_hat)
-            mu, level = self.model.prior.parameters_of_pass(step, stream, y_hat, level_bias)
-            at = mask.flatten().nonzero()[:, 0]
-            return mu.flatten(1)[:, at], level.flatten(1)[:, at], stream, at
+            mus, levels = self.model.prior.parameters_of_pass(step, stream, y_hat, level_bias)
+            return _joined(mus), _joined(levels), stream
 
     @torch.inference_mode()
     def encode(
@@ -103,7 +120,7 @@ class LatentCoder:
         """Choose the symbols of each item and push them in decoding order to its encoder, if there are any;
         -> y_hat, int32 Q8 [N, M, h, w].
         """
-        m, h, w = y.shape[1:]
+        h, w = y.shape[2:]
         with stage("transform"):
             z = (
                 torch.round(self.model.hyper_analysis(pad_to_hyper(y if unrefined is None else unrefined)))
@@ -117,25 +134,24 @@ class LatentCoder:
         with stage("prior"):
             stream, level_bias = self._begin(z, quality, h, w)
         y_hat = torch.zeros(y.shape, dtype=torch.int32, device=self.device)
-        masks = pass_masks(m, h, w, self.device)
         for step in range(PASSES):
-            mu, level, stream, at = self._pass(step, stream, level_bias, y_hat, masks[step])
+            mu, level, stream = self._pass(step, stream, level_bias, y_hat)
             with stage("rounding"):
-                residual = y.flatten(1)[:, at] - mu / ONE
-                symbols = self.choose(residual, level, weight[:, at // (h * w)])
-                y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
+                residual = _of_pass(step, y) - mu / ONE
+                symbols = self.choose(residual, level, _of_pass(step, weight.expand_as(y)))
+                _set_pass(step, y_hat, (symbols << FRACTION_BITS) + mu)
             with stage("coder"):
                 for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=False):
                     encoder.push(s, t, self.released.y_tables)
         return y_hat
 
     def distortion_weight(self, quality: Tensor) -> Tensor:
-        """lambda x squared size of one step of each channel, [N, M]: bits that one squared step of error is
-        worth.
+        """lambda x squared size of one step of each channel, [N, M, 1, 1]: bits that one squared step of
+        error is worth.
         """
         lam = lambda_of((quality - 1) / (N_QUALITIES - 1)).to(self.device)
-        step = self.model.log_ungain.at(quality)[:, :, 0, 0].exp()
-        return RDOQ_STRENGTH * lam[:, None] * step.square() / 3
+        step = self.model.log_ungain.at(quality).exp()
+        return RDOQ_STRENGTH * lam[:, None, None, None] * step.square() / 3
 
     def bits_of(self, symbols: Tensor, level: Tensor) -> Tensor:
         """Bits of each symbol by the frozen tables; beyond +-32 those of 32."""
@@ -182,9 +198,8 @@ class LatentCoder:
             z = torch.from_numpy(hyper).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(self.device)
             stream, level_bias = self._begin(z, quality, h, w)
         y_hat = torch.zeros((len(decoders), m, h, w), dtype=torch.int32, device=self.device)
-        masks = pass_masks(m, h, w, self.device)
         for step in range(PASSES):
-            mu, level, stream, at = self._pass(step, stream, level_bias, y_hat, masks[step])
+            mu, level, stream = self._pass(step, stream, level_bias, y_hat)
             with stage("coder"):
                 popped = np.stack(
                     [
@@ -194,7 +209,7 @@ class LatentCoder:
                 )
             with stage("prior"):
                 symbols = torch.from_numpy(popped).clamp(-MAX_SYMBOL, MAX_SYMBOL).to(self.device)
-                y_hat.flatten(1)[:, at] = (symbols << FRACTION_BITS) + mu
+                _set_pass(step, y_hat, (symbols << FRACTION_BITS) + mu)
         for d in decoders:
             d.end()
         return y_hat

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.image.tiles import PATCH
+from tersor.codecs.image.work import analysis, synthesis
 from tersor.entropy.rans import SymbolEncoder
 from tersor.models.exact import ONE
 from tersor.models.image import lambda_of
@@ -73,10 +74,11 @@ def _anticipate(
         seen = y.clone()
         seen[:, :, rows, columns] = y_hat
         bare, x_hat, x = (
-            v[:, :, _pixels(rows), _pixels(columns)] for v in (*_synthesis(coder, seen, quality), pixels)
+            v[:, :, _pixels(rows), _pixels(columns)]
+            for v in (*synthesis(model, seen, quality, _fast_bfloat16(seen.device)), pixels)
         )
         plain = _squared_error(bare, x) < _squared_error(x_hat, x)
-        ahead = target + y_hat - model.analysis(x_hat, model.log_gain.at(quality).exp())
+        ahead = target + y_hat - analysis(model, x_hat, model.log_gain.at(quality).exp())
     return torch.where(plain[:, None, None, None], target, ahead), plain
 
 
@@ -102,7 +104,7 @@ def _descend(
                 seen = y.clone()
                 seen[:, :, rows, columns] = y_hat
                 error = (
-                    (_synthesis(coder, seen, quality)[1] - pixels)[:, :, _pixels(rows), _pixels(columns)]
+                    (_differentiable(coder, seen, quality) - pixels)[:, :, _pixels(rows), _pixels(columns)]
                     .square()
                     .sum((1, 2, 3))
                 )
@@ -119,14 +121,12 @@ def _descend(
     return best
 
 
-def _synthesis(coder: LatentCoder, y_hat: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-    """What the decoder will show without and with the filter, each [N, 3, 16 H, 16 W]; the filter's part in
-    bfloat16 where faster: no bit depends on it.
-    """
+def _differentiable(coder: LatentCoder, y_hat: Tensor, quality: Tensor) -> Tensor:
+    """What the decoder will show, with gradients; bfloat16 where faster: no bit depends on it."""
     model = coder.model
     bare = model.base_synthesis(y_hat, model.log_ungain.at(quality).exp())
     with torch.autocast(y_hat.device.type, torch.bfloat16, enabled=_fast_bfloat16(y_hat.device)):
-        return bare, model.filter(bare, model.filter.quality.at(quality))
+        return model.filter(bare, model.filter.quality.at(quality))
 
 
 def _squared_error(shown: Tensor, x: Tensor) -> Tensor:
