@@ -8,9 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from numpy.typing import NDArray
-
 from tersor import registry
+from tersor.arrays import Numbers
 from tersor.container import Reader
 from tersor.errors import SignalError, unreadable
 from tersor.facts import Facts
@@ -30,7 +29,7 @@ class Opened(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]: ...
-    def blocks(self) -> Iterator[NDArray[Any]]:
+    def blocks(self) -> Iterator[Numbers]:
         """Pieces that join along the first axis: rows of an image [h, W, C], slabs of an array, samples
         [n, channels].
         """
@@ -272,7 +271,7 @@ class File:
 
     def blocks(
         self, *, progress: Progress | None = None, **options: Unpack[AnyDecodeOptions]
-    ) -> Iterator[NDArray[Any]]:
+    ) -> Iterator[Numbers]:
         """Decode piece by piece: rows of an image, slabs of an array, samples of sound; see `Codec.open`."""
         self._check_length(options)
         return self.codec.open(self.reader, progress=progress, **options).blocks()

@@ -19,17 +19,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tersor"
 # room -> rooms it may import (besides itself); a module at the top of the package is its own room, and so is
 # codecs/NAME; "codecs" is what stands at the top of codecs/, shared by all.
-GROUND = {"errors", "timing", "container", "facts", "weights", "metrics", "signals"}
+GROUND = {"arrays", "errors", "timing", "container", "facts", "weights", "metrics", "signals"}
 ARROWS = {
+    "arrays": set(),
     "errors": set(),
     "timing": set(),
-    "metrics": {"errors"},
+    "metrics": {"arrays", "errors"},
     "registry": {"errors"},
     "weights": {"errors"},
-    "signals": {"errors"},
+    "signals": {"arrays", "errors"},
     "container": {"errors"},
     "facts": {"errors", "container"},
-    "entropy": {"errors", "container", "weights"},
+    "entropy": {"arrays", "errors", "container", "weights"},
     "files": GROUND,
     "datasets": GROUND | {"files", "api"},
     "models": GROUND | {"entropy"},
@@ -47,7 +48,18 @@ ARROWS = {
 # one codec stands on another only here
 STANDS_ON = {"codecs/lossless": {"codecs/field"}}
 HEAVY = {"torch", "numba"}
-NO_TORCH = ("entropy", "files", "signals", "container", "registry", "weights", "timing", "errors", "api")
+NO_TORCH = (
+    "arrays",
+    "entropy",
+    "files",
+    "signals",
+    "container",
+    "registry",
+    "weights",
+    "timing",
+    "errors",
+    "api",
+)
 
 
 def imports(path: Path) -> set[str]:

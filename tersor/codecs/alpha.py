@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Any
 
 import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.errors import BitstreamError
 
 
-def encode_alpha(plane: NDArray[Any]) -> bytes:
+def encode_alpha(plane: Samples) -> bytes:
     """An alpha plane [h, w] exactly: PNG, or nothing if it is opaque."""
     if (plane == np.iinfo(plane.dtype).max).all():
         return b""
@@ -22,7 +21,7 @@ def encode_alpha(plane: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def decode_alpha(chunk: bytes, size: tuple[int, int], deep: bool, name: str) -> NDArray[Any]:
+def decode_alpha(chunk: bytes, size: tuple[int, int], deep: bool, name: str) -> Samples:
     """The plane of a tile of size (height, width).
 
     Raises:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import container
+from tersor.arrays import Numbers
 from tersor.container import Reader
 from tersor.errors import unreadable
 
@@ -72,7 +73,7 @@ class Assembly(ABC, Generic[S]):
         """Take a chunk as damaged: put in its place what the codec promises, NaN, grey or silence."""
 
     @abstractmethod
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Numbers:
         """The samples of a part, all of whose chunks were placed or filled; called once each, in order."""
 
     @abstractmethod
@@ -87,7 +88,7 @@ class Assembly(ABC, Generic[S]):
         """What was filled, for people."""
         return tuple(f"{self.called(i)} is damaged and was filled" for i in sorted(self.damaged))
 
-    def keep(self, part: int, piece: NDArray[Any]) -> None:
+    def keep(self, part: int, piece: Numbers) -> None:
         """Join a piece to those before it. Room for all is made when the first is there, so that a header
         alone allocates nothing.
         """
@@ -100,7 +101,7 @@ class Assembly(ABC, Generic[S]):
         self._at += len(piece)
 
     def whole(self) -> NDArray[Any]:
-        """The pieces that were kept, joined."""
+        """The pieces that were kept, joined; of their type."""
         assert self._whole is not None
         return self._whole
 

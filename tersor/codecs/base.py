@@ -18,9 +18,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar, cast
 
-from numpy.typing import NDArray
-
 from tersor import container, registry
+from tersor.arrays import Numbers
 from tersor.codecs.assembly import A, Coded, Job, Opened, S, Source, reading
 from tersor.codecs.options import Options
 from tersor.codecs.parallel import Progress, Team, shared_team, torch_threads
@@ -172,7 +171,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         salvage = bool(cast(Mapping[str, object], asked).get("salvage"))
         reader = file if isinstance(file, Reader) else Reader(file, salvage=salvage)
 
-        def walk(assembly: A) -> Iterator[NDArray[Any]]:
+        def walk(assembly: A) -> Iterator[Numbers]:
             return (piece for _, _, piece in self._walk([assembly], salvage, progress))
 
         return self.opened_type(lambda: self.opened(reader, asked, salvage), walk)
@@ -186,7 +185,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
 
     def _walk(
         self, assemblies: Sequence[A], salvage: bool, progress: Progress | None
-    ) -> Iterator[tuple[A, int, NDArray[Any]]]:
+    ) -> Iterator[tuple[A, int, Numbers]]:
         """(file, part, its samples), part by part; chunks are decoded a few groups ahead."""
         asked: set[tuple[int, int]] = set()
         plan: list[list[list[Job[A]]]] = []

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import weights
+from tersor.arrays import Numbers
 from tersor.errors import WeightsError
 from tersor.weights import DIGEST_BYTES, Release
 
 ARITHMETIC = ("stretch", "squash", "reciprocals")
-Model = tuple[NDArray[Any], ...]
+Model = tuple[Numbers, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,12 +21,12 @@ platforms and versions.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Integers
 from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.tables import NO_LIMIT, FrozenTables
 from tersor.errors import BitstreamError
@@ -35,9 +35,7 @@ MAX_ESCAPE = 1 << 20
 MAX_PLACE = 1 << 40
 
 
-def _sorted_by_table(
-    tables: NDArray[np.integer[Any]], count: int
-) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def _sorted_by_table(tables: Integers, count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Stable order by table, and how many symbols each of `count` tables has."""
     return np.argsort(tables.astype(np.uint16), kind="stable"), np.bincount(tables, minlength=count)
 
@@ -57,16 +55,12 @@ class SymbolEncoder:
         self._certain, self._next = 0, 0
         self._bits = 0.0
 
-    def push(
-        self, symbols: NDArray[np.integer[Any]], tables: NDArray[np.integer[Any]], frozen: FrozenTables
-    ) -> None:
+    def push(self, symbols: Integers, tables: Integers, frozen: FrozenTables) -> None:
         """Add symbols [n], each coded by the table [n] beside it."""
         order, counts = _sorted_by_table(tables, len(frozen))
         self.push_sorted(symbols[order], counts, frozen)
 
-    def push_sorted(
-        self, symbols: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]], frozen: FrozenTables
-    ) -> None:
+    def push_sorted(self, symbols: Integers, counts: Integers, frozen: FrozenTables) -> None:
         """Add symbols [n] that are sorted by table: the first `counts[0]` are of table 0, and so on."""
         used = counts.nonzero()[0]
         sizes = counts[used]
@@ -155,7 +149,7 @@ class SymbolDecoder:
             place += 1
         return out
 
-    def pop(self, tables: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
+    def pop(self, tables: Integers, frozen: FrozenTables) -> NDArray[np.int32]:
         """The symbols [n] coded by tables [n]."""
         order, counts = _sorted_by_table(tables, len(frozen))
         ordered = self.pop_sorted(counts, frozen)
@@ -163,7 +157,7 @@ class SymbolDecoder:
         out[order] = ordered
         return out
 
-    def pop_sorted(self, counts: NDArray[np.integer[Any]], frozen: FrozenTables) -> NDArray[np.int32]:
+    def pop_sorted(self, counts: Integers, frozen: FrozenTables) -> NDArray[np.int32]:
         """Symbols [sum of counts], sorted by table: `counts[t]` of table t."""
         used = counts.nonzero()[0]
         sizes = counts[used]

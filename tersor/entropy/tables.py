@@ -9,6 +9,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Integers
 from tersor.errors import WeightsError
 
 TOTAL = 1 << 16
@@ -24,7 +25,7 @@ class FrozenTables:
         radii: [n_tables], R of each table; 0 marks a certain table.
     """
 
-    def __init__(self, counts: NDArray[np.integer[Any]], radii: NDArray[np.integer[Any]]) -> None:
+    def __init__(self, counts: Integers, radii: Integers) -> None:
         self.radii = radii.astype(np.int64)
         sizes = 2 * self.radii + 1
         if sizes.sum() != len(counts):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tersor.arrays import Numbers
 from tersor.codecs.audio.codec import AudioCodec
 from tersor.container import Reader
 from tersor.errors import SignalError
@@ -100,7 +101,7 @@ def ours(codec: AudioCodec, audio: Audio, x: Floats, kbps: float, kind: str) -> 
     )
 
 
-def _floats(x: np.ndarray[Any, Any]) -> Floats:
+def _floats(x: Numbers) -> Floats:
     return np.ascontiguousarray(
         x.T.astype(np.float64) / (1.0 if x.dtype.kind == "f" else 2.0 ** (8 * x.dtype.itemsize - 1))
     )

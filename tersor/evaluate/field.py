@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Floating
 from tersor.codecs.field.codec import FieldCodec
 from tersor.errors import SignalError, TersorError
 from tersor.evaluate.anchors.field import ANCHORS, FieldResult, quality, run_anchor
@@ -81,7 +81,7 @@ class FieldReport(Report):
         plt.close(figure)
 
 
-def ours(codec: FieldCodec, x: NDArray[Any], bound: float) -> FieldResult:
+def ours(codec: FieldCodec, x: Floating, bound: float) -> FieldResult:
     """Encode and decode once, timed."""
     t0 = time.perf_counter()
     (file,) = codec.encode_batch([x], max_error=bound)

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field import grid
 from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.field.grid import Ints, Pass
@@ -39,7 +39,7 @@ def numpy_predictions(p: Pass, values: Ints, stencil: Ints) -> Ints:
     return ((twice << STENCIL_BITS) + total + (1 << STENCIL_BITS)) >> (STENCIL_BITS + 1)
 
 
-def loop_speed(x: NDArray[Any], repeat: int) -> dict[str, float]:
+def loop_speed(x: Numbers, repeat: int) -> dict[str, float]:
     """Million cells a second of the largest pass of a block: the compiled loop, which also quantises and
     describes, and numpy, which only predicts.
     """

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.image.codec import ImageCodec
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.parallel import in_parts
@@ -30,9 +31,9 @@ class SymbolRecorder:
     """Takes the place of an encoder and keeps what it is given."""
 
     def __init__(self) -> None:
-        self.runs: list[tuple[NDArray[Any], NDArray[Any], FrozenTables]] = []
+        self.runs: list[tuple[Numbers, Numbers, FrozenTables]] = []
 
-    def push(self, symbols: NDArray[Any], tables: NDArray[Any], frozen: FrozenTables) -> None:
+    def push(self, symbols: Numbers, tables: Numbers, frozen: FrozenTables) -> None:
         self.runs.append((symbols, tables, frozen))
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from tersor.arrays import Numbers
 from tersor.codecs.video.codec import VideoCodec
 from tersor.errors import SignalError
 from tersor.evaluate.anchors.video import CRFS, MODES, Coded, run_anchor, variants
@@ -143,7 +144,7 @@ def mean_curve(rows: Sequence[Row], mode: str, codec: str) -> Curve:
     return {k: [float(np.mean([r[k] for r in p])) for p in points] for k in keys}
 
 
-def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], peak: int) -> float:
+def psnr(a: Numbers, b: Numbers, peak: int) -> float:
     """dB between arrays of integers; 100 for equal ones."""
     error = float(np.square(a.astype(np.int32) - b.astype(np.int32), dtype=np.float64).mean())
     return min(CAP, 10 * math.log10(peak * peak / error)) if error else CAP

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError, unreadable
 from tersor.files.atomic import write_atomically
 from tersor.files.checksums import flac_md5, ogg_damage
@@ -149,7 +149,7 @@ class AudioReader:
     def seconds(self) -> float:
         return self.length / self.rate
 
-    def blocks(self) -> Iterator[NDArray[Any]]:
+    def blocks(self) -> Iterator[Numbers]:
         """Samples [n, channels], in order."""
         held = np.zeros((0, self.channels), self.dtype)
         for x in self._frames():
@@ -176,7 +176,7 @@ class AudioReader:
         if what not in self.notes:
             self.notes += (what,)
 
-    def _frames(self) -> Iterator[NDArray[Any]]:
+    def _frames(self) -> Iterator[Numbers]:
         """Samples as they come, with silence where `salvage` is to fill a gap."""
         import av
 
@@ -207,7 +207,7 @@ class AudioReader:
         finally:
             self._container.close()
 
-    def _gap(self, seconds: float) -> Iterator[NDArray[Any]]:
+    def _gap(self, seconds: float) -> Iterator[Numbers]:
         """Samples are missing: an error where the format promises them all, else a note."""
         what = f"{seconds:.3f} s are missing after {self.seconds:.3f} s"
         if self._announced_md5 or self._salvage:
@@ -219,18 +219,18 @@ class AudioReader:
             self.length += n
             yield np.full((n, self.channels), 128 if self.dtype == np.uint8 else 0, self.dtype)
 
-    def _samples(self, frame: Any) -> NDArray[Any]:
+    def _samples(self, frame: Any) -> Numbers:
         x = frame.to_ndarray()
         if (frame.sample_rate, frame.layout.nb_channels, x.dtype) != (self.rate, self.channels, self.dtype):
             raise SignalError(
                 f"{self.name}: sample rate, channels or type change after {self.seconds:.2f} s; "
                 "cut it there and code the parts"
             )
-        y: NDArray[Any] = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
+        y: Numbers = x.T if frame.format.is_planar else x.reshape(-1, self.channels)
         return y
 
 
-def _flac_bytes(x: NDArray[Any], bits: int) -> bytes:
+def _flac_bytes(x: Numbers, bits: int) -> bytes:
     """Samples [n, channels] as FLAC's MD5 takes them: signed, little endian, no more bytes than needed."""
     values = x.astype("<i4") >> (8 * x.dtype.itemsize - bits)
     return np.ascontiguousarray(values).view(np.uint8).reshape(-1, 4)[:, : -(-bits // 8)].tobytes()
@@ -322,7 +322,7 @@ class AudioWriter:
         suffix: str,
         rate: int,
         channels: int,
-        dtype: np.dtype[Any],
+        dtype: NumberType,
         bits: int,
         tags: dict[str, str],
         layout: str = "",
@@ -350,7 +350,7 @@ class AudioWriter:
             self._stream.codec_context.options = {"compression_level": str(level)}
         self._at = 0
 
-    def write(self, x: NDArray[Any]) -> None:
+    def write(self, x: Numbers) -> None:
         """Samples [n, channels] of the dtype."""
         import av
 
@@ -368,7 +368,7 @@ class AudioWriter:
         self._container.close()
 
 
-def _pcm(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
+def _pcm(dtype: NumberType, bits: int) -> tuple[str, str, Any]:
     """wav: codec, sample format, conversion."""
     if dtype == np.int32:
         return ("pcm_s24le" if bits <= 24 else "pcm_s32le"), "s32", _same
@@ -381,7 +381,7 @@ def _pcm(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
     return (*names[dtype.str[1:]], _same)
 
 
-def _flac(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
+def _flac(dtype: NumberType, bits: int) -> tuple[str, str, Any]:
     """flac: 16 or 24 bits; floats are rounded to 24, 8 bits become 16."""
     if dtype == np.int16:
         return "flac", "s16", _same
@@ -401,7 +401,7 @@ def _flac(dtype: np.dtype[Any], bits: int) -> tuple[str, str, Any]:
     )
 
 
-def _same(x: NDArray[Any]) -> NDArray[Any]:
+def _same(x: Numbers) -> Numbers:
     return x
 
 

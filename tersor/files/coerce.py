@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, Samples
 from tersor.errors import SignalError
 from tersor.signals.audio import Audio, AudioSource
 from tersor.signals.colour import RGB_CODED, Colour, Planes, from_rgb
@@ -75,7 +75,7 @@ def _file(x: Any) -> Path | bytes | None:
     return None
 
 
-def _unmasked(x: Any) -> np.ndarray[Any, Any]:
+def _unmasked(x: Any) -> Numbers:
     """An array without a mask.
 
     Raises:
@@ -135,7 +135,7 @@ def as_field(x: Any) -> Field | FieldSet:
     )
 
 
-def _filled(x: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+def _filled(x: Any) -> tuple[Numbers, dict[str, Any]]:
     """A masked array with its masked cells filled: of floats with NaN, of others with their fill value,
     which is then an attribute.
 
@@ -246,7 +246,7 @@ def video_source(x: Any, fps: float | None = None) -> VideoSource:
     )
 
 
-def video_of_rgb(rgb: NDArray[Any], rate: Fraction | float, depth: int = 8) -> Video:
+def video_of_rgb(rgb: Samples, rate: Fraction | float, depth: int = 8) -> Video:
     """A video from an array of RGB or grey frames, coded as Y, Cb, Cr 4:4:4 of full range.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ ELSEWHERE = frozenset(
         *(700, 33723, 34377, 34675),
     ]
 )
+P = TypeVar("P", bound=np.generic)
 LAYOUT = frozenset([273, 279, 284, 322, 323, 324, 325, 330])  # where a TIFF file's samples lie
 
 
@@ -155,7 +156,7 @@ def without_orientation(metadata: Mapping[str, bytes], swap: bool = False) -> di
     return out
 
 
-def turned(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turned(samples: NDArray[P], orientation: int) -> NDArray[P]:
     """Samples [H, W, C] as people should see them.
 
     Source: Exif 3.0, tag 274: where row 0 and column 0 of the stored picture lie in the one seen.

@@ -16,13 +16,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pil
 from PIL import ImageFile, UnidentifiedImageError
 
+from tersor.arrays import Samples
 from tersor.errors import MissingDependencyError, SignalError, unreadable
 from tersor.files import deep, png, tiff
 from tersor.files import image_metadata as meta
@@ -150,7 +149,7 @@ def read_pages(source: Path | bytes) -> Field | None:
     return Field(values=values[..., 0] if channels == 1 else values, notes=(note,))
 
 
-def _with_channels(samples: NDArray[Any], channels: int) -> NDArray[Any]:
+def _with_channels(samples: Samples, channels: int) -> Samples:
     """Grey as RGB, opaque as with alpha: the same colours in as many channels."""
     have = samples.shape[2]
     if have == channels:
@@ -291,7 +290,7 @@ def _read_selected(im: Pil.Image, data: bytes, page: int | None, notes: tuple[st
     )
 
 
-def _image(im: Pil.Image, samples: NDArray[Any], whole: png.Png | None) -> Image:
+def _image(im: Pil.Image, samples: Samples, whole: png.Png | None) -> Image:
     """Samples from elsewhere, with Pillow's metadata of the file."""
     im.load()  # metadata after the samples, and some of it stands behind them
     metadata, notes = meta.of_pillow(im, whole)

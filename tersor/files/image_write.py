@@ -211,10 +211,10 @@ def _encoded(image: Image, held: dict[str, bytes], kind: str, suffix: str) -> by
         if kind not in kinds or (kind == "PPM" and s.shape[2] in (2, 4)):
             raise SignalError(f"{kind} output cannot hold this 16-bit image; write .png")
         if kind == "TIFF" and s.shape[2] > 1:
-            return tiff.colour_bytes(s, held)
+            return tiff.colour_bytes(s.astype(np.uint16, copy=False), held)
     if kind == "PNG":
-        deep = s.dtype == np.uint16
-        data = png.write_deep(s) if deep else _saved(to_pil(Image(samples=s)), "PNG", {})
+        deep = s.astype(np.uint16, copy=False) if s.dtype == np.uint16 else None
+        data = _saved(to_pil(Image(samples=s)), "PNG", {}) if deep is None else png.write_deep(deep)
         return png.insert(data, png_chunks(held))
     if kind == "PPM" and s.dtype == np.uint16:
         head = f"P{5 if s.shape[2] == 1 else 6}\n{image.width} {image.height}\n65535\n"

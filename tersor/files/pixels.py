@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.errors import SignalError
 from tersor.signals.colour import GBR, Planes
 from tersor.signals.video import VideoFormat
@@ -71,7 +71,7 @@ def layout_of(pixels: Any, name: str) -> Layout:
     return Layout(kind if same else plain, subsampling, depth, False, notes)
 
 
-def plane_array(plane: Any, depth: int) -> NDArray[Any]:
+def plane_array(plane: Any, depth: int) -> Samples:
     """A copy of FFmpeg's plane, [H, W].
 
     Raises:

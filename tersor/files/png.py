@@ -19,6 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.errors import SignalError
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -109,7 +110,7 @@ def parse(data: bytes) -> Png:
     )
 
 
-def with_alpha(samples: NDArray[Any], png: Png) -> NDArray[Any]:
+def with_alpha(samples: Samples, png: Png) -> Samples:
     """Samples [H, W, 1 or 3], as deep as the file or scaled to 8 bits, with the alpha that tRNS means."""
     colour = png.transparent
     if colour is None:
@@ -138,8 +139,7 @@ def read_deep(data: bytes, png: Png) -> NDArray[np.uint16]:
     samples = _plane(frame, channels)
     if png.transparent is None:
         return samples
-    deep: NDArray[np.uint16] = with_alpha(samples[..., :-1], png)
-    return deep
+    return with_alpha(samples[..., :-1], png).astype(np.uint16, copy=False)
 
 
 def _check_inflates(data: bytes, png: Png, channels: int) -> None:

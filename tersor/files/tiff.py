@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
 
+from tersor.arrays import Numbers
 from tersor.errors import MissingDependencyError, SignalError
 from tersor.signals import Field
 
@@ -153,7 +154,7 @@ def numbers(data: bytes, name: str) -> Field:
     return Field(values=values, notes=("this TIFF became an array, without what the file says of it",))
 
 
-def read_array(data: bytes) -> NDArray[Any]:
+def read_array(data: bytes) -> Numbers:
     """The numbers of a TIFF file: [pages, H, W, channels], without the axes that it has not.
 
     Raises:
@@ -184,7 +185,7 @@ def read_array(data: bytes) -> NDArray[Any]:
         raise SignalError(f"the TIFF data cannot be decoded ({e!r})") from e
 
 
-def array_bytes(values: NDArray[Any]) -> bytes:
+def array_bytes(values: Numbers) -> bytes:
     """A TIFF of an array, a page for each of its pictures; `read_array` gives the same.
 
     Raises:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError
 from tersor.files.atomic import atomic_file
 from tersor.files.audio import LAYOUTS
@@ -224,7 +225,7 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
         found = self._source.sound()
         self._sound_stream: Any = None
         self._sound: Audio | AudioSource | None = None
-        self._blocks: Iterator[NDArray[Any]] = iter(())
+        self._blocks: Iterator[Numbers] = iter(())
         self._heard = float("inf")
         if found is None:
             return
@@ -294,13 +295,13 @@ class _LibavWriter(contextlib.AbstractContextManager["_LibavWriter"]):
             self._heard = self._sample / self._sound_rate
 
 
-def facts_of(sound: Audio | AudioSource) -> tuple[int, int, np.dtype[Any], int]:
+def facts_of(sound: Audio | AudioSource) -> tuple[int, int, NumberType, int]:
     """(rate, channels, type, significant bits)."""
     dtype = sound.samples.dtype if isinstance(sound, Audio) else sound.dtype
     return sound.rate, sound.channels, dtype, sound.bits or 8 * dtype.itemsize
 
 
-def flac_samples(dtype: np.dtype[Any], bits: int, notes: list[str]) -> tuple[str, Any]:
+def flac_samples(dtype: NumberType, bits: int, notes: list[str]) -> tuple[str, Any]:
     """(sample format of FLAC, conversion to it)."""
     if dtype == np.int16:
         return "s16", _same
@@ -320,11 +321,11 @@ def flac_samples(dtype: np.dtype[Any], bits: int, notes: list[str]) -> tuple[str
     )
 
 
-def _same(x: NDArray[Any]) -> NDArray[Any]:
+def _same(x: Numbers) -> Numbers:
     return x
 
 
-def _to_float(x: NDArray[Any]) -> NDArray[np.float32]:
+def _to_float(x: Numbers) -> NDArray[np.float32]:
     if x.dtype.kind == "f":
         return x.astype(np.float32)
     centre = 128 if x.dtype == np.uint8 else 0

@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.errors import SignalError
 from tersor.signals.colour import Colour
 from tersor.signals.timing import Timing, check_fraction
@@ -57,7 +57,7 @@ class Y4mReader:
         except SignalError as e:
             raise SignalError(f"{name}: {e}") from e
 
-    def frames(self) -> Iterator[tuple[NDArray[Any], ...]]:
+    def frames(self) -> Iterator[tuple[Samples, ...]]:
         """Planes [H, W] of each frame.
 
         Raises:
@@ -71,7 +71,7 @@ class Y4mReader:
                     f"{self.name}: frame {self.frames_read} starts with {line[:16]!r}, not FRAME; the "
                     "stream is damaged"
                 )
-            planes = []
+            planes: list[Samples] = []
             for rows, columns in self.format.shapes:
                 size = rows * columns * dtype.itemsize
                 data = _read(self._file, size)
@@ -166,7 +166,7 @@ class Y4mWriter:
         head += f" A{form.aspect.numerator}:{form.aspect.denominator} C{space}{range_}"
         file.write(MAGIC + b" " + head.encode() + b"\n")
 
-    def write(self, planes: tuple[NDArray[Any], ...]) -> None:
+    def write(self, planes: tuple[Samples, ...]) -> None:
         """One frame's planes [H, W]."""
         self._file.write(b"FRAME\n")
         for p in planes:

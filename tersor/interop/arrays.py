@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.field.options import ENCODE, Bound
 from tersor.errors import BitstreamError, SignalError
@@ -42,7 +42,7 @@ def checked_bound(options: Mapping[str, Any]) -> dict[str, Any]:
     return plain | ({} if fill is None else {"fill_value": float(fill)})
 
 
-def encode_chunk(x: NDArray[Any], options: Mapping[str, Any]) -> bytes:
+def encode_chunk(x: Numbers, options: Mapping[str, Any]) -> bytes:
     """A chunk as a .tsr file. `rel_error` is relative to the range of the chunk.
 
     Cells are coded in the order of the memory: of an array in Fortran's order the transpose, and the file
@@ -54,8 +54,8 @@ def encode_chunk(x: NDArray[Any], options: Mapping[str, Any]) -> bytes:
 
 
 def decode_chunk(
-    data: bytes, shape: tuple[int, ...] | None = None, dtype: np.dtype[Any] | None = None
-) -> NDArray[Any]:
+    data: bytes, shape: tuple[int, ...] | None = None, dtype: np.dtype[np.generic] | None = None
+) -> Numbers:
     """The chunk; its shape and type must be the store's, if they are given.
 
     Raises:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.errors import MissingDependencyError, SignalError
 from tersor.interop.arrays import checked_bound, decode_chunk, encode_chunk
 
@@ -43,6 +43,6 @@ class TersorCodec(Codec):
             raise SignalError(f"the chunk is {x.dtype}; tersor codes floats, integers and booleans")
         return encode_chunk(x, self._options)
 
-    def decode(self, buf: Any, out: NDArray[Any] | None = None) -> Any:
+    def decode(self, buf: Any, out: Numbers | None = None) -> Any:
         values = decode_chunk(ensure_bytes(buf))
         return values if out is None else ndarray_copy(values, out)

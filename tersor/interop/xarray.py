@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor import api
+from tersor.arrays import Numbers
 from tersor.codecs.field.header import WIRE_ID, FieldHeader, Variable
 from tersor.codecs.field.metadata import unpack_attributes
 from tersor.errors import MissingDependencyError, SignalError
@@ -47,7 +47,7 @@ class LazyVariable(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
 
-    def _read(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
+    def _read(self, key: tuple[int | slice, ...]) -> Numbers:
         spans, within = (
             zip(*(_span(k, n) for k, n in zip(key, self.shape, strict=True)), strict=True)
             if key
@@ -57,7 +57,7 @@ class LazyVariable(BackendArray):
         with api.open(self._path) as f:
             found = f.read(variables=names, slices=tuple(spans) or None, coordinates=False)
         values = np.asarray(found if isinstance(found, Field) else found[self._name])
-        picked: NDArray[Any] = values[within]
+        picked: Numbers = values[within]
         return picked
 
 

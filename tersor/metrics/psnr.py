@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 
-def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
+
+def psnr(a: Samples, b: Samples) -> float:
     """Over the colour samples (not alpha) of the pixels that are seen, whose alpha in b is not 0; peak of the
     type; infinite if equal.
     """

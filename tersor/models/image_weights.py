@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tersor import weights
+from tersor.arrays import Integers, Numbers
 from tersor.entropy.tables import FrozenTables
 from tersor.errors import WeightsError
 from tersor.models.image import ImageModel, ImageModelConfig
@@ -119,8 +119,8 @@ def load_training_weights(model: ImageModel, path: Path) -> None:
 def save_released(
     path: Path,
     model: ImageModel,
-    y_tables: tuple[NDArray[Any], NDArray[Any]],
-    z_tables: tuple[NDArray[Any], NDArray[Any]],
+    y_tables: tuple[Numbers, Numbers],
+    z_tables: tuple[Numbers, Numbers],
     card: dict[str, Any],
 ) -> None:
     """Write a frozen model (its prior has run `freeze`); tables are (counts, radii)."""
@@ -172,7 +172,7 @@ def _fill(model: ImageModel, tensors: dict[str, Tensor], path: Path) -> None:
     model.prior.thaw()
 
 
-def _array(tensors: dict[str, Tensor], key: str, path: Path) -> NDArray[Any]:
+def _array(tensors: dict[str, Tensor], key: str, path: Path) -> Integers:
     if key not in tensors:
         raise WeightsError(f"{path}: {key} is missing; the file is damaged")
     return tensors[key].numpy()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError
 from tersor.signals.compare import fingerprint, same, same_array
 
@@ -38,7 +38,7 @@ class Audio:
         SignalError: samples of another type or shape, a rate or a number of channels that cannot be coded.
     """
 
-    samples: NDArray[Any]
+    samples: Numbers
     rate: int
     bits: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Audio:
     def nbytes(self) -> int:
         return int(self.samples.nbytes)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
         return (
             np.array(self.samples, dtype=dtype)
             if copy or dtype not in (None, self.samples.dtype)
@@ -113,7 +113,7 @@ class AudioSource(Protocol):
     @property
     def channels(self) -> int: ...
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> NumberType: ...
     @property
     def bits(self) -> int: ...
     @property
@@ -121,5 +121,5 @@ class AudioSource(Protocol):
     @property
     def layout(self) -> str: ...
 
-    def blocks(self) -> Iterator[NDArray[Any]]:
+    def blocks(self) -> Iterator[Numbers]:
         """Samples [n, channels], in order."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Integers, Samples
 from tersor.errors import SignalError
 
 UNSPECIFIED = 2  # F: H.273's code in matrix, primaries and transfer
@@ -37,7 +37,7 @@ WEIGHTS = {
 HD_SIDE = 720  # what players take for BT.709 if nothing is said: this many rows or more
 SHIFT = 16
 
-Planes = tuple[NDArray[Any], ...]
+Planes = tuple[Samples, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ def to_rgb(planes: Planes, depth: int, colour: Colour) -> NDArray[np.uint8]:
     return out
 
 
-def from_rgb(rgb: NDArray[Any], depth: int) -> Planes:
+def from_rgb(rgb: Samples, depth: int) -> Planes:
     """RGB to Y, Cb, Cr in 4:4:4 as `RGB_CODED` says: the inverse of `to_rgb` but for rounding, at most one
     level off.
 
@@ -163,11 +163,11 @@ def _scale(depth: int, full: bool, chroma: bool) -> tuple[int, int]:
     return round(Fraction(255, span * step) * (1 << SHIFT)), zero * step
 
 
-def _clip(x: NDArray[Any]) -> NDArray[np.uint8]:
+def _clip(x: Integers) -> NDArray[np.uint8]:
     return np.clip(x, 0, 255).astype(np.uint8)
 
 
-def _raised(plane: NDArray[Any], shape: tuple[int, int], location: str) -> NDArray[np.int32]:
+def _raised(plane: Samples, shape: tuple[int, int], location: str) -> NDArray[np.int32]:
     """A chroma plane on the grid of its luma, times 16."""
     x = plane.astype(np.int32)
     down, across = location.replace("unspecified", "left"), location

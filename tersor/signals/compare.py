@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tersor.arrays import Numbers
 
 
-def same_array(a: NDArray[Any], b: NDArray[Any]) -> bool:
+def same_array(a: Numbers, b: Numbers) -> bool:
     """Type, shape and values."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
@@ -29,7 +30,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b) or (a != a and b != b)
 
 
-def fingerprint(a: NDArray[Any]) -> int:
+def fingerprint(a: Numbers) -> int:
     """Equal for equal arrays; of the type, the shape and a few values, so that large arrays cost nothing."""
     few = a.reshape(-1)[:: max(1, a.size // 64)]
     values = tuple(few.tolist()) if a.dtype.kind in "iub" else ()

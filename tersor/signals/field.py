@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.signals.compare import fingerprint, same, same_array
 
 
@@ -37,7 +37,7 @@ class Field:
         notes: what was changed on the way in, for people.
     """
 
-    values: NDArray[Any]
+    values: Numbers
     name: str = ""
     dims: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Field:
     exact: bool = False
     notes: tuple[str, ...] = ()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
         return (
             np.array(self.values, dtype=dtype)
             if copy or dtype not in (None, self.values.dtype)

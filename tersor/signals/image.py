@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.errors import SignalError
 from tersor.signals.compare import fingerprint, same, same_array
 
@@ -39,7 +39,7 @@ class Image:
         SignalError: samples of another type or shape, or no pixels.
     """
 
-    samples: NDArray[Any]
+    samples: Samples
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     exact: bool = True
@@ -79,7 +79,7 @@ class Image:
     def bits_per_sample(self) -> int:
         return 8 * self.samples.dtype.itemsize
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Samples:
         return (
             np.array(self.samples, dtype=dtype)
             if copy or dtype not in (None, self.samples.dtype)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, Words
 from tersor.errors import MissingDependencyError, SignalError
 from tersor.signals.dtypes import BY_NUMPY_NAME, KINDS, NUMPY_NAMES, size_bytes
 
@@ -33,7 +34,7 @@ class Tensor:
 
     dtype: str
     shape: tuple[int, ...]
-    words: NDArray[Any]
+    words: Words
 
     def __post_init__(self) -> None:
         needed = size_bytes(self.dtype, self.shape)
@@ -61,16 +62,16 @@ class Tensor:
         shape = array.shape
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1)
         if KINDS[name].bits == 4:
-            halves = array.astype(np.int8).view(np.uint8) & 15
+            halves: Words = array.astype(np.int8).view(np.uint8) & np.uint8(15)
             size_bytes(name, shape)
-            return cls(dtype=name, shape=shape, words=halves[::2] | halves[1::2] << 4)
+            return cls(dtype=name, shape=shape, words=halves[::2] | halves[1::2] << np.uint8(4))
         return cls(dtype=name, shape=shape, words=array.view(f"u{KINDS[name].word}"))
 
     @property
     def nbytes(self) -> int:
         return int(self.words.nbytes)
 
-    def numpy(self) -> NDArray[Any]:
+    def numpy(self) -> Numbers:
         """Values, without a copy where numbers fill bytes.
 
         Raises:
@@ -106,7 +107,7 @@ class Tensor:
             return (self.words.astype(np.uint32) << 16).view(np.float32).reshape(self.shape)
         return self.numpy().astype(np.float32)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
         values = self.numpy()
         return np.array(values, dtype=dtype) if copy or dtype not in (None, values.dtype) else values
 
@@ -145,7 +146,7 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
         """The only tensor's values."""
         if len(self) != 1:
             raise SignalError(f"{len(self)} tensors are no array; name one of {some(self.entries)}")

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples, SampleType, sample_type
 from tersor.errors import SignalError
 from tersor.signals.audio import Audio, AudioSource
 from tersor.signals.colour import Colour, Planes, to_rgb
@@ -91,8 +92,8 @@ class VideoFormat:
         return sum(h * w for h, w in self.shapes)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.uint8 if self.depth == 8 else np.uint16)
+    def dtype(self) -> SampleType:
+        return sample_type(self.depth)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -217,7 +218,7 @@ class Video:
         """One frame, uint8 [H, W, 3], by the stated matrix; not turned by the rotation."""
         return to_rgb(tuple(p[frame] for p in self.planes), self.format.depth, self.format.colour)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Samples:
         out = np.empty((len(self), self.height, self.width, 3), np.uint8)
         for i in range(len(self)):
             out[i] = self.rgb(i)

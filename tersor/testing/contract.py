@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
 
 
-def levels_apart(x: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
+def levels_apart(x: Numbers, reference: Numbers) -> NDArray[np.float64]:
     """How far samples are apart, in 255ths of what integers of the type hold, or of the range that floats of
     the reference have. What is not finite must be the same: anything else is infinitely far.
     """
@@ -27,7 +28,7 @@ def levels_apart(x: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64
     if reference.dtype.kind == "f":
         whole = float(np.ptp(reference[known].astype(np.float64))) if known.any() else 0.0
     else:
-        whole = float(np.iinfo(reference.dtype).max) if reference.dtype.kind in "iu" else 1.0
+        whole = float(np.iinfo(reference.dtype.str).max) if reference.dtype.kind in "iu" else 1.0
     with np.errstate(invalid="ignore"):
         apart = np.abs(x.astype(np.float64) - reference.astype(np.float64)) * (255 / (whole or 1.0))
     same = known | (x == reference) | (np.isnan(x) & np.isnan(reference)) if not known.all() else known

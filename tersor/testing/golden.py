@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor.api import Codec, decode
+from tersor.arrays import Samples
 from tersor.files.coerce import video_of_rgb
 from tersor.signals import Audio
 from tersor.signals.timing import Timing
@@ -66,7 +66,7 @@ class Family:
     digests: str
     suffix: str
     cases: Callable[[], Cases]
-    integers: Callable[..., Iterable[NDArray[Any]]]
+    integers: Callable[..., Iterable[Samples]]
     runs: tuple[dict[str, Any], ...] = ({},)
 
     def digest(self, file: bytes, **run: Any) -> str:
@@ -189,19 +189,19 @@ def tensor_cases() -> Cases:
     }
 
 
-def image_integers(file: bytes, batch: int = 4, device: str = "cpu") -> Iterable[NDArray[Any]]:
+def image_integers(file: bytes, batch: int = 4, device: str = "cpu") -> Iterable[Samples]:
     from tersor.codecs.image.symbols import latents
 
     return (y.cpu().numpy().astype("<i4") for y in latents(file, device=device, batch=batch))
 
 
-def tensor_integers(file: bytes) -> Iterable[NDArray[Any]]:
+def tensor_integers(file: bytes) -> Iterable[Samples]:
     for name, t in decode(file, device="cpu").entries.items():
         yield np.frombuffer(f"{name} {t.dtype} {list(t.shape)}".encode(), np.uint8)
         yield t.words
 
 
-def audio_integers(file: bytes) -> Iterable[NDArray[Any]]:
+def audio_integers(file: bytes) -> Iterable[Samples]:
     from tersor.codecs.audio.symbols import symbols
 
     return (part.astype("<i8") for segment in symbols(file) for part in segment)
@@ -213,7 +213,7 @@ def video_cases() -> Cases:
     luma, *chroma = colours.planes
     half = tuple(np.ascontiguousarray(p[:, ::2, ::2]) for p in chroma)
 
-    def video(planes: tuple[NDArray[Any], ...], subsampling: str, depth: int = 8) -> Video:
+    def video(planes: tuple[Samples, ...], subsampling: str, depth: int = 8) -> Video:
         frames, height, width = planes[0].shape
         form = VideoFormat(width=width, height=height, depth=depth, subsampling=subsampling)
         return Video(planes=planes, format=form, timing=Timing.constant(Fraction(25), frames))
@@ -236,7 +236,7 @@ def video_cases() -> Cases:
     return {name: ("video", v, options) for name, (v, options) in videos.items()}
 
 
-def video_integers(file: bytes) -> Iterable[NDArray[Any]]:
+def video_integers(file: bytes) -> Iterable[Samples]:
     return (p.astype("<u2") for p in decode(file).planes)
 
 

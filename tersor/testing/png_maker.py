@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from itertools import product
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, Samples, sample_type
 from tersor.files import png
 
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -24,7 +23,7 @@ KINDS = [
 ]
 
 
-def _rows(samples: NDArray[Any], depth: int) -> bytes:
+def _rows(samples: Numbers, depth: int) -> bytes:
     out = b""
     for row in samples.reshape(len(samples), -1):
         if depth == 16:
@@ -40,7 +39,7 @@ def _rows(samples: NDArray[Any], depth: int) -> bytes:
 
 def make(
     colour_type: int, depth: int, interlaced: bool, transparent: bool, size: tuple[int, int] = (13, 11)
-) -> tuple[bytes, NDArray[Any]]:
+) -> tuple[bytes, Samples]:
     """A file, and the samples [H, W, C] that a reader must see: 8 bits, or 16 of 16; palettes as colours."""
     width, height = size
     rng = np.random.default_rng(colour_type * 64 + depth)
@@ -49,7 +48,7 @@ def make(
     stored[2, 3] = stored[5, 7] = stored[0, 0]  # some of the transparent colour
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
     chunks = [("IHDR", header)]
-    dtype = np.uint16 if depth == 16 else np.uint8
+    dtype = sample_type(depth)
     seen = (stored * (255 // top if depth < 8 else 1)).astype(dtype)
     if colour_type == 3:
         palette = rng.integers(0, 256, (top + 1, 3))

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
+
 
 def picture(width: int = 768, height: int = 512) -> NDArray[np.uint8]:
     """A photograph-like picture made on the spot: gradients, edges and noise."""
@@ -37,7 +39,7 @@ def clip(width: int = 96, height: int = 64, frames: int = 12) -> NDArray[np.uint
 
 def sound(
     seconds: float, rate: int = 16000, channels: int = 1, dtype: Any = np.int16, seed: int = 0
-) -> NDArray[Any]:
+) -> Numbers:
     """Tones that come and go, over a little noise; [n, channels] of any type that sound has."""
     t = np.arange(round(seconds * rate)) / rate
     rng = np.random.default_rng(seed)

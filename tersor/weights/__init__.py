@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from tersor.errors import WeightsError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 DIGEST_BYTES = 4  # F: headers hold that many
@@ -54,7 +53,7 @@ class Release:
         number = self.name.rpartition("-")[2]
         return int(number) if number.isdigit() else 0
 
-    def read(self) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
+    def read(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Tensors and metadata.
 
         Raises:

@@ -19,8 +19,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.audio.decode import AudioAssembly, OpenedAudio
 from tersor.codecs.audio.encode import PcmEncoder, TransformEncoder
@@ -65,7 +65,7 @@ class AudioCodec(ChunkCodec[Audio, AudioAssembly, AudioEncodeOptions, AudioDecod
         header = header_of(signal, options)
         samples = 0
 
-        def blocks() -> Iterator[NDArray[Any]]:
+        def blocks() -> Iterator[Numbers]:
             nonlocal samples
             for x in pieces(signal, header.segment):
                 check_finite(x, samples)
@@ -97,7 +97,7 @@ class AudioCodec(ChunkCodec[Audio, AudioAssembly, AudioEncodeOptions, AudioDecod
         self._bound_torch(found.header.channels)
         return found
 
-    def decode_chunks(self, jobs: Sequence[Job[AudioAssembly]]) -> list[NDArray[Any]]:
+    def decode_chunks(self, jobs: Sequence[Job[AudioAssembly]]) -> list[Numbers]:
         return [j.of.decode(j.chunk, j.payload) for j in jobs]
 
     def _bound_torch(self, channels: int) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.codecs.assembly import Assembly, Opened
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.header import AudioHeader
@@ -46,7 +45,7 @@ class AudioAssembly(Assembly[Audio]):
             else range(0)
         )
         self._decoder = TransformDecoder(h, self._tables) if h.mode == "transform" else None
-        self._next: NDArray[Any] | None = None
+        self._next: Numbers | None = None
         self._position = self._segments.start * h.segment
         super().__init__(reader, len(self._segments), (last - first, h.channels))
 
@@ -55,7 +54,7 @@ class AudioAssembly(Assembly[Audio]):
         """Samples of each channel."""
         return self._last - self._first
 
-    def decode(self, segment: int, payload: bytes) -> NDArray[Any]:
+    def decode(self, segment: int, payload: bytes) -> Numbers:
         """A segment with folded borders, or its samples; calls are independent of each other."""
         if self._decoder:
             return self._decoder.read(segment, payload)
@@ -65,15 +64,15 @@ class AudioAssembly(Assembly[Audio]):
     def needs(self, part: int) -> tuple[int]:
         return (self._segments[part],)
 
-    def place(self, chunk: int, x: NDArray[Any]) -> None:
+    def place(self, chunk: int, x: Numbers) -> None:
         self._next = x
 
     def fill(self, chunk: int) -> None:
         self._next = silence(self.header, chunk)
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Numbers:
         assert self._next is not None
-        x = self._decoder.push(self._next) if self._decoder else self._next
+        x = self._decoder.push(self._next.astype(np.float64, copy=False)) if self._decoder else self._next
         if self._decoder and part == self.parts - 1:
             x = np.concatenate([x, self._decoder.finish()])
         inside = x[max(0, self._first - self._position) : max(0, self._last - self._position)]
@@ -121,7 +120,7 @@ class OpenedAudio(Opened[AudioAssembly]):
         return self.assembly.header.channels
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> NumberType:
         return self.assembly.header.dtype
 
     @property
@@ -167,7 +166,7 @@ def span(header: AudioHeader, start: float | None, stop: float | None) -> tuple[
     )
 
 
-def silence(header: AudioHeader, index: int) -> NDArray[Any]:
+def silence(header: AudioHeader, index: int) -> Numbers:
     """What a segment's payload is decoded to, all 0. Neighbours fade out into the overlap."""
     length = header.length(index)
     if header.mode == "lossless":
@@ -202,7 +201,7 @@ class TransformDecoder:
         frames = -(-h.length(segment) // self._block)
         return decode_frames(payload, h.rate, h.channels, frames, self._tables, segment, f"segment {segment}")
 
-    def push(self, y: Floats) -> NDArray[Any]:
+    def push(self, y: Floats) -> Numbers:
         """The next segment of `read` -> the samples [n, C] that are finished."""
         half = self._block // BORDER
         if self._held.size:
@@ -211,10 +210,10 @@ class TransformDecoder:
         self._held = y[:, -half:]
         return self._samples(ready)
 
-    def finish(self) -> NDArray[Any]:
+    def finish(self) -> Numbers:
         """What was held back."""
         held, self._held = self._held, self._held[:, :0]
         return self._samples(held)
 
-    def _samples(self, y: Floats) -> NDArray[Any]:
+    def _samples(self, y: Floats) -> Numbers:
         return from_floats(y, self._header.dtype, self._header.bits)

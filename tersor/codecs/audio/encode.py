@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.audio.bands import band_edges
 from tersor.codecs.audio.header import AudioHeader
 from tersor.codecs.audio.mdct import Floats, Folder
@@ -74,7 +74,7 @@ class TransformEncoder:
         self._passes = target.passes if header.channels == 1 and PROFILES[self.profile].net else 0
         self._power, self._segments, self._growth = 0.0, 0, GROWTH if self._passes else 1.0
 
-    def push(self, x: NDArray[Any]) -> list[bytes]:
+    def push(self, x: Numbers) -> list[bytes]:
         """Samples [n, C] -> payloads that are finished."""
         return self._take(self._folder.push(to_floats(x)), last=False)
 
@@ -204,7 +204,7 @@ class PcmEncoder:
         self._header, self._tables = header, tables or adaptive_tables(header.digest)
         self._waiting = np.zeros((0, header.channels), header.dtype)
 
-    def push(self, x: NDArray[Any]) -> list[bytes]:
+    def push(self, x: Numbers) -> list[bytes]:
         self._waiting = np.concatenate([self._waiting, x]) if len(self._waiting) else x
         out = []
         while len(self._waiting) >= self._header.segment:
@@ -215,5 +215,5 @@ class PcmEncoder:
     def finish(self) -> list[bytes]:
         return [self._code(self._waiting)] if len(self._waiting) else []
 
-    def _code(self, x: NDArray[Any]) -> bytes:
+    def _code(self, x: Numbers) -> bytes:
         return encode_pcm(to_pcm(x, self._header.bits), self._tables)

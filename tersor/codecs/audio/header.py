@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tersor.arrays import NumberType
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError
 from tersor.facts import Facts
@@ -45,7 +45,7 @@ class AudioHeader:
     rate: int
     channels: int
     samples: int
-    dtype: np.dtype[Any]
+    dtype: NumberType
     bits: int
     segment: int
     asked: str

@@ -6,11 +6,10 @@ code (pcm_loops.py)
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Integers
 from tersor.codecs.audio.pcm_loops import code_pcm
 from tersor.container import ByteReader
 from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
@@ -21,7 +20,7 @@ from tersor.timing import stage
 MAX_BITS = 24
 
 
-def encode_pcm(x: NDArray[np.integer[Any]], tables: AdaptiveTables, model: Model | None = None) -> bytes:
+def encode_pcm(x: Integers, tables: AdaptiveTables, model: Model | None = None) -> bytes:
     """Samples [n, C] of at most 24 significant bits.
 
     Args:

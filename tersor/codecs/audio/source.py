@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.header import MAX_SEGMENT, AudioHeader
 from tersor.codecs.audio.options import ENCODE, SEGMENT_SECONDS, AudioEncodeOptions
@@ -62,7 +61,7 @@ def header_of(source: Audio | AudioSource, options: AudioEncodeOptions) -> Audio
     )
 
 
-def pieces(source: Audio | AudioSource, length: int) -> Iterator[NDArray[Any]]:
+def pieces(source: Audio | AudioSource, length: int) -> Iterator[Numbers]:
     """The samples [n, channels] of a sound, a part at a time."""
     if not isinstance(source, Audio):
         yield from source.blocks()
@@ -71,7 +70,7 @@ def pieces(source: Audio | AudioSource, length: int) -> Iterator[NDArray[Any]]:
         yield source.samples[at : at + length]
 
 
-def check_finite(x: NDArray[Any], first: int) -> None:
+def check_finite(x: Numbers, first: int) -> None:
     """Raises: SignalError at the first sample that is not a finite number or far too loud; `first` is the
     number of x[0].
     """

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor import container
+from tersor.arrays import Numbers
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.decode import TransformDecoder
 from tersor.codecs.audio.encode import PcmEncoder, TransformEncoder
@@ -63,7 +62,7 @@ class AudioStream:
         overlap = block_length(self.header.rate) // BORDER if self.header.mode == "transform" else 0
         return (self.header.segment + overlap) / self.header.rate
 
-    def push(self, x: NDArray[Any]) -> list[bytes]:
+    def push(self, x: Numbers) -> list[bytes]:
         """Samples [n, channels] -> packets that are finished.
 
         Raises:
@@ -127,7 +126,7 @@ class PacketDecoder:
         self._transform: TransformDecoder | None = None
         self._given = 0
 
-    def push(self, packet: bytes) -> NDArray[Any]:
+    def push(self, packet: bytes) -> Numbers:
         """The samples [n, channels] that are finished.
 
         Raises:
@@ -156,7 +155,7 @@ class PacketDecoder:
         self._transform = decoder
         return self._trim(decoder.push(decoder.read(index, body[r.at :])))
 
-    def finish(self) -> NDArray[Any]:
+    def finish(self) -> Numbers:
         """What was held back."""
         return (
             self._trim(self._transform.finish())
@@ -164,7 +163,7 @@ class PacketDecoder:
             else np.zeros((0, self.header.channels), self.header.dtype)
         )
 
-    def _trim(self, x: NDArray[Any]) -> NDArray[Any]:
+    def _trim(self, x: Numbers) -> Numbers:
         x = x[: self.header.samples - self._given]
         self._given += len(x)
         return x

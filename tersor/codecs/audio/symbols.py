@@ -5,11 +5,8 @@ The same on every machine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tersor.arrays import Integers
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.header import WIRE_ID, AudioHeader
 from tersor.codecs.audio.pcm import decode_pcm
@@ -19,7 +16,7 @@ from tersor.container import Reader
 from tersor.entropy.binary_tables import adaptive_tables
 
 
-def symbols(file: bytes | Reader) -> Iterator[list[NDArray[np.integer[Any]]]]:
+def symbols(file: bytes | Reader) -> Iterator[list[Integers]]:
     """The arrays of each segment, in order: samples [n, C] of the lossless mode; of the transform mode splits
     [T], envelope [C, T, bands] and quantised coefficients [C, T, block].
 

@@ -12,11 +12,11 @@ the same number; the encoder decodes what it wrote, and cells that miss the boun
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.codecs.field import grid as dyadic
 from tersor.codecs.field.cells import from_ordered, reconstruct
 from tersor.codecs.field.fit import Context, Key
@@ -51,8 +51,8 @@ from tersor.timing import stage
 
 
 def decode_block(
-    payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, tables: MagnitudeTables
-) -> NDArray[Any]:
+    payload: bytes, shape: tuple[int, ...], dtype: NumberType, name: str, tables: MagnitudeTables
+) -> Numbers:
     """Cells of a block; `tables` are those it was coded with.
 
     Raises:
@@ -69,8 +69,9 @@ def decode_block(
         return exact_cells(payload[reader.at :], count, dtype, name).reshape(shape)
     if mode == ORDERED and not flags and dtype.kind == "f" and dtype.itemsize <= 4:
         side.end()
-        inner = payload[reader.at :]
-        return from_ordered(decode_block(inner, shape, np.dtype(f"i{dtype.itemsize}"), name, tables), dtype)
+        whole = np.dtype(f"i{dtype.itemsize}")
+        integers = decode_block(payload[reader.at :], shape, whole, name, tables)
+        return from_ordered(integers.astype(whole, copy=False), dtype)
     if mode == CONSTANT and not flags & ~SPECIALS:
         out = np.full(count, np.frombuffer(side.take(dtype.itemsize), dtype)[0])
         if flags & SPECIALS:

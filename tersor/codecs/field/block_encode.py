@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field import grid
 from tersor.codecs.field.cells import reconstruct, to_ordered, within
 from tersor.codecs.field.fit import Coded, Key, fit_contexts, fit_stencils, levels_of
@@ -92,7 +93,7 @@ class Trial:
                 self.shift = min(MAX_LOW_BITS, int(np.ceil(np.log2(mean / SHIFT_ABOVE))) + 2)
                 self.coded = _quantise(self.plan, target, valid, self.stencils, self.shift, snap)
 
-    def payload(self, flat: NDArray[Any], bound: float, offset: float, unit: float) -> bytes | None:
+    def payload(self, flat: Numbers, bound: float, offset: float, unit: float) -> bytes | None:
         """None if too many cells miss the bound."""
         valid, shift, coded, passes = self.valid, self.shift, self.coded, self.plan.passes
         rebuilt = reconstruct(coded.values, offset, unit, self.snap, flat.dtype)
@@ -175,7 +176,7 @@ def _quantise(
 
 
 def encode_block(
-    cells: NDArray[Any], bound: float, special: NDArray[np.bool_] | None, lattice: Lattice | None
+    cells: Numbers, bound: float, special: NDArray[np.bool_] | None, lattice: Lattice | None
 ) -> bytes:
     """The smallest of the payloads that fit.
 
@@ -262,5 +263,5 @@ def _middle(shape: tuple[int, ...]) -> tuple[slice, ...] | None:
     return tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(shape, sides, strict=True))
 
 
-def _exact(flat: NDArray[Any]) -> bytes:
+def _exact(flat: Numbers) -> bytes:
     return pack_side(EXACT, 0, b"") + exact_section(flat)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Integers, Numbers, NumberType
 from tersor.codecs.field.grid import Ints
 from tersor.codecs.field.grid_loops import FRACTION_BITS
 from tersor.errors import SignalError
 
 
-def reconstruct(values: Ints, offset: float, unit: float, snap: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
+def reconstruct(values: Ints, offset: float, unit: float, snap: bool, dtype: NumberType) -> Numbers:
     """Integers to cells: rounded to the lattice if `snap`, then one product and one sum in float64, then the
     dtype's own rounding.
     """
@@ -24,20 +25,20 @@ def reconstruct(values: Ints, offset: float, unit: float, snap: bool, dtype: np.
         steps = (values + (half - 1)) >> FRACTION_BITS
         if dtype.kind in "iu" and float(offset).is_integer() and (unit * (1 << FRACTION_BITS)).is_integer():
             whole = steps * int(unit * (1 << FRACTION_BITS)) + int(offset)
-            limits = np.iinfo(dtype)
+            limits = np.iinfo(dtype.str)
             return whole.clip(max(limits.min, -(1 << 62)), min(limits.max, 1 << 62)).astype(dtype)
         real = steps * (unit * (1 << FRACTION_BITS))
     else:
         real = values * unit
     real = real + offset
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
+        limits = np.iinfo(dtype.str)
         return np.rint(real).clip(float(limits.min), float(limits.max)).astype(dtype)
     with np.errstate(over="ignore"):
         return real.astype(dtype)
 
 
-def within(x: NDArray[Any], y: NDArray[Any], bound: float) -> NDArray[np.bool_]:
+def within(x: Numbers, y: Numbers, bound: float) -> NDArray[np.bool_]:
     """Whether |x - y| <= bound, cell by cell; equality for bound 0, of the bits."""
     if bound == 0:
         kind = f"V{x.dtype.itemsize}"
@@ -46,7 +47,7 @@ def within(x: NDArray[Any], y: NDArray[Any], bound: float) -> NDArray[np.bool_]:
     with np.errstate(over="ignore", invalid="ignore"):
         if x.dtype.kind in "iu":
             apart = (
-                np.where(x > y, x - y, y - x).astype(np.float64)
+                np.where(x > y, np.subtract(x, y), np.subtract(y, x)).astype(np.float64)
                 if x.dtype.itemsize == 8
                 else np.abs(x.astype(np.int64) - y.astype(np.int64)).astype(np.float64)
             )
@@ -57,13 +58,13 @@ def within(x: NDArray[Any], y: NDArray[Any], bound: float) -> NDArray[np.bool_]:
         return good
 
 
-def to_ordered(flat: NDArray[Any]) -> NDArray[Any]:
+def to_ordered(flat: Numbers) -> Numbers:
     """The bits of floats as signed integers in the order of the floats."""
     i = flat.view(f"i{flat.dtype.itemsize}")
     return np.where(i < 0, i ^ np.iinfo(i.dtype).max, i)
 
 
-def from_ordered(integers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def from_ordered(integers: Integers, dtype: NumberType) -> Numbers:
     return np.where(integers < 0, integers ^ np.iinfo(integers.dtype).max, integers).view(dtype)
 
 
@@ -105,7 +106,7 @@ class Missing:
             high=math.inf if high is None or np.isnan(high) else float(high),
         )
 
-    def cells(self, x: NDArray[Any]) -> NDArray[np.bool_]:
+    def cells(self, x: Numbers) -> NDArray[np.bool_]:
         """Which cells are kept bit by bit."""
         out: NDArray[np.bool_] = ~np.isfinite(x) if x.dtype.kind == "f" else np.zeros(x.shape, np.bool_)
         with np.errstate(over="ignore", invalid="ignore"):

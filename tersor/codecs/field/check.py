@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field.cells import within
 from tersor.errors import BoundError
 
 
-def check(
-    x: NDArray[Any], special: NDArray[np.bool_], y: NDArray[Any], bound: float, pointwise: bool
-) -> None:
+def check(x: Numbers, special: NDArray[np.bool_], y: Numbers, bound: float, pointwise: bool) -> None:
     """Compare cells with what the decoder made of their payload.
 
     Args:
@@ -41,7 +38,7 @@ def check(
         )
 
 
-def within_relative(x: NDArray[Any], y: NDArray[Any], bound: float) -> NDArray[np.bool_]:
+def within_relative(x: Numbers, y: Numbers, bound: float) -> NDArray[np.bool_]:
     """Whether |x - y| <= bound |x|, cell by cell, in more digits than either has."""
     with np.errstate(invalid="ignore", over="ignore"):
         wide_x, wide_y = x.astype(np.longdouble), y.astype(np.longdouble)

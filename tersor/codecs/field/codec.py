@@ -14,8 +14,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
+from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.field.decode import FieldAssembly
@@ -73,5 +72,5 @@ class FieldCodec(ChunkCodec[Field | FieldSet, FieldAssembly, FieldEncodeOptions,
     def assembly(self, reader: Reader, options: FieldDecodeOptions) -> FieldAssembly:
         return FieldAssembly(reader, options)
 
-    def decode_chunks(self, jobs: Sequence[Job[FieldAssembly]]) -> list[NDArray[Any]]:
+    def decode_chunks(self, jobs: Sequence[Job[FieldAssembly]]) -> list[Numbers]:
         return [j.of.decode(j.chunk, j.payload) for j in jobs]

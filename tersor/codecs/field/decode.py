@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.header import FieldHeader, Variable, channels_last
@@ -65,21 +66,21 @@ class Blocks:
         for chunk, (_, place) in self._places.items():
             by_slab.setdefault(place[axis].start, []).append(chunk)
         self.slabs = [by_slab[start] for start in sorted(by_slab)]
-        self._slab: NDArray[Any] | None = None
+        self._slab: Numbers | None = None
         self._origin = window
 
     def called(self, chunk: int) -> str:
         """ "t2m, block 3"."""
         return f"{self.v.name + ', ' if self.v.name else ''}block {self._places[chunk][0]}"
 
-    def decode(self, chunk: int, payload: bytes) -> NDArray[Any]:
+    def decode(self, chunk: int, payload: bytes) -> Numbers:
         """Cells of one block."""
         _, place = self._places[chunk]
         decode = decode_pointwise if self.v.mode == "pointwise_rel_error" else decode_block
         shape, name = tuple(s.stop - s.start for s in place), f"chunk {chunk} ({self.called(chunk)})"
         return decode(payload, shape, self._native, name, self._tables)
 
-    def place(self, chunk: int, cells: NDArray[Any] | float) -> None:
+    def place(self, chunk: int, cells: Numbers | float) -> None:
         """Put the cells of a block, or one value for all, where they belong in their slab."""
         _, place = self._places[chunk]
         common = tuple(_common(a, b) for a, b in zip(place, self._window, strict=True))
@@ -90,13 +91,13 @@ class Blocks:
         to = _relative(common, self._origin)
         self._slab[to] = cells if isinstance(cells, float) else cells[_relative(common, place)]
 
-    def slab(self) -> NDArray[Any]:
+    def slab(self) -> Numbers:
         """The slab whose blocks were placed, as coded."""
         assert self._slab is not None
         out, self._slab = self._slab, None
         return out
 
-    def nothing(self) -> NDArray[Any]:
+    def nothing(self) -> Numbers:
         """The window, where it has no cells."""
         return np.empty(self.shape, self._native)
 
@@ -117,7 +118,7 @@ class ArrayBlocks(Blocks):
         super().__init__(v, first, window, fill, tables, int(self._planes), self._rows)
         if self._rows is not None:
             self.shape = (self._rows.size, *self.shape[1:])
-        self._joined: NDArray[Any] | None = None
+        self._joined: Numbers | None = None
         self._at = 0
 
     @property
@@ -125,18 +126,18 @@ class ArrayBlocks(Blocks):
         """Of the array, or of the part of it that was asked for."""
         return tuple(self._asked)
 
-    def piece(self) -> NDArray[Any]:
+    def piece(self) -> Numbers:
         """The slab whose blocks were placed; of merged axes the rows that were asked for."""
         x = self.slab()
         if self._rows is not None:
             x = x[_among(self._rows, self._origin[0]) - self._origin[0].start]
         return self._as_it_was(x)
 
-    def _as_it_was(self, x: NDArray[Any]) -> NDArray[Any]:
+    def _as_it_was(self, x: Numbers) -> Numbers:
         x = x.view(np.bool_) if self.v.dtype == np.bool_ else x.astype(self.v.dtype, copy=False)
         return np.ascontiguousarray(np.moveaxis(x, 0, 2)) if self._planes else x
 
-    def keep(self, piece: NDArray[Any]) -> None:
+    def keep(self, piece: Numbers) -> None:
         if len(self.slabs) == 1:
             self._joined = piece
             return
@@ -146,7 +147,7 @@ class ArrayBlocks(Blocks):
         self._joined[self._at : self._at + len(piece)] = piece
         self._at += len(piece)
 
-    def whole(self) -> NDArray[Any]:
+    def whole(self) -> Numbers:
         """The array, or the window of it."""
         x = self._as_it_was(self.nothing()) if self._joined is None else self._joined
         return x if len(self.v.shape) in range(1, 5) else x.reshape(self._asked)
@@ -186,22 +187,22 @@ class FieldAssembly(Assembly[Field | FieldSet]):
         """The array of a file that holds one without a name."""
         return self._blocks[0] if [b.v.name for b in self._blocks] == [""] else None
 
-    def decode(self, chunk: int, payload: bytes) -> NDArray[Any]:
+    def decode(self, chunk: int, payload: bytes) -> Numbers:
         return self._of[chunk].decode(chunk, payload)
 
     def needs(self, part: int) -> Sequence[int]:
         return self._parts[part][1]
 
-    def place(self, chunk: int, x: NDArray[Any]) -> None:
+    def place(self, chunk: int, x: Numbers) -> None:
         self._of[chunk].place(chunk, x)
 
     def fill(self, chunk: int) -> None:
         self._of[chunk].place(chunk, self._of[chunk].fill)
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Numbers:
         return self._parts[part][0].piece()
 
-    def keep(self, part: int, piece: NDArray[Any]) -> None:
+    def keep(self, part: int, piece: Numbers) -> None:
         self._parts[part][0].keep(piece)
 
     def called(self, chunk: int) -> str:

@@ -10,11 +10,11 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.cells import Missing
@@ -175,13 +175,13 @@ class VariableEncoder:
 
 
 def encode_checked(
-    cells: NDArray[Any],
+    cells: Numbers,
     odd: NDArray[np.bool_],
     missing: Missing,
     bound: float,
     pointwise: bool,
     lattice: Lattice | None,
-) -> tuple[bytes, NDArray[Any]]:
+) -> tuple[bytes, Numbers]:
     """A block's payload, and what it decodes to: the bound holds, cells in `odd` are as they were, and no
     other cell became what the variable calls missing or invalid (it is then kept aside as well).
 
@@ -204,7 +204,7 @@ def encode_checked(
         odd = odd | lost  # grows at every turn, so this ends
 
 
-def _squared_error(x: NDArray[Any], y: NDArray[Any], special: NDArray[np.bool_]) -> float:
+def _squared_error(x: Numbers, y: Numbers, special: NDArray[np.bool_]) -> float:
     known = ~special
     return float(np.square(np.subtract(x[known], y[known], dtype=np.float64)).sum())
 

@@ -6,10 +6,10 @@ import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tersor.arrays import NumberType
 from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
 from tersor.facts import Facts, VariableFacts
@@ -41,7 +41,7 @@ class Variable:
     """
 
     name: str
-    dtype: np.dtype[Any]
+    dtype: NumberType
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     block: tuple[int, ...]

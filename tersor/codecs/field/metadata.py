@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field, FieldSet
 from tersor.signals.field import Empty, with_related
@@ -101,7 +101,7 @@ def with_coordinates(
     return with_related(names, {n: (d, attributes.get(n, {})) for n, d in dims.items()})
 
 
-def _text(values: NDArray[Any]) -> dict[str, Any]:
+def _text(values: Numbers) -> dict[str, Any]:
     """Strings as they are, bytes as Latin-1."""
     kind = "S" if values.dtype.kind == "S" else "U"
     cells = [c.decode("latin-1") if isinstance(c, bytes) else str(c) for c in values.reshape(-1).tolist()]
@@ -113,7 +113,7 @@ def _text(values: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _texts(v: dict[str, Any]) -> NDArray[Any]:
+def _texts(v: dict[str, Any]) -> Numbers:
     shape = tuple(int(n) for n in v["shape"])
     if v["kind"] == "S":
         return np.array([c.encode("latin-1") for c in v["values"]], f"S{max(1, int(v['width']))}").reshape(
@@ -192,6 +192,6 @@ def _value(v: Any) -> Any:
     raise ValueError(f"a value of kind {kind!r}")
 
 
-def _descr(dtype: np.dtype[Any]) -> Any:
+def _descr(dtype: np.dtype[np.generic]) -> Any:
     """Of a compound type its fields, else its name."""
     return np.lib.format.dtype_to_descr(dtype) if dtype.names else dtype.str  # type: ignore[no-untyped-call]

@@ -10,11 +10,11 @@ part. Cells that miss the bound are stored as they are.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.check import within_relative
@@ -25,7 +25,7 @@ from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 MARGIN = 1 - 1e-6
 
 
-def encode_pointwise(cells: NDArray[Any], rel: float, special: NDArray[np.bool_]) -> bytes:
+def encode_pointwise(cells: Numbers, rel: float, special: NDArray[np.bool_]) -> bytes:
     """A block whose finite cells keep their sign and are within rel of their magnitude; special cells, and
     zeros, keep every bit.
     """
@@ -48,8 +48,8 @@ def encode_pointwise(cells: NDArray[Any], rel: float, special: NDArray[np.bool_]
 
 
 def decode_pointwise(
-    payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, tables: MagnitudeTables
-) -> NDArray[Any]:
+    payload: bytes, shape: tuple[int, ...], dtype: NumberType, name: str, tables: MagnitudeTables
+) -> Numbers:
     """Cells of a block; `tables` are those it was coded with.
 
     Raises:
@@ -72,16 +72,16 @@ def _values(
     inner: bytes,
     shape: tuple[int, ...],
     negative: NDArray[np.bool_],
-    dtype: np.dtype[Any],
+    dtype: NumberType,
     name: str,
     tables: MagnitudeTables,
-) -> NDArray[Any]:
+) -> Numbers:
     logs = decode_block(inner, shape, np.dtype(np.float64), name, tables).reshape(-1)
     magnitude = exp2(np.where(np.isfinite(logs), logs, 0.0))
     signed = np.where(negative, -magnitude, magnitude)
     with np.errstate(over="ignore"):
         if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
+            limits = np.iinfo(dtype.str)
             return np.rint(signed).clip(float(limits.min), float(limits.max)).astype(dtype)
         return signed.astype(dtype)
 

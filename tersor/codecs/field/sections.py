@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, NumberType
 from tersor.codecs.field.fit import Context, Key
 from tersor.codecs.field.grid import Ints, Plan
 from tersor.codecs.field.grid_loops import N_FEATURES
@@ -78,12 +78,12 @@ def _unlzma(data: bytes, size: int, name: str) -> bytes:
     return raw
 
 
-def _shuffled(cells: NDArray[Any]) -> bytes:
+def _shuffled(cells: Numbers) -> bytes:
     """Bytes by significance: the first byte of every cell, then the second."""
     return np.frombuffer(cells.tobytes(), np.uint8).reshape(len(cells), cells.dtype.itemsize).T.tobytes()
 
 
-def _unshuffled(data: bytes, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _unshuffled(data: bytes, count: int, dtype: NumberType) -> Numbers:
     return np.frombuffer(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, count).T.tobytes(), dtype)
 
 
@@ -96,20 +96,20 @@ def take_section(r: ByteReader, size: int) -> bytes:
     return _unlzma(r.take(r.uvarint(MAX_SIDE, "length of a section")), size, r.name)
 
 
-def pack_special(flat: NDArray[Any], valid: NDArray[np.bool_]) -> bytes:
+def pack_special(flat: Numbers, valid: NDArray[np.bool_]) -> bytes:
     if valid.all():
         return b""
     return section(np.packbits(~valid).tobytes()) + section(_shuffled(flat[~valid]))
 
 
-def unpack_special(r: ByteReader, count: int, dtype: np.dtype[Any]) -> tuple[Ints, NDArray[Any]]:
+def unpack_special(r: ByteReader, count: int, dtype: NumberType) -> tuple[Ints, Numbers]:
     where = np.flatnonzero(
         np.unpackbits(np.frombuffer(take_section(r, -(-count // 8)), np.uint8), count=count)
     )
     return where, _unshuffled(take_section(r, len(where) * dtype.itemsize), len(where), dtype)
 
 
-def pack_outliers(flat: NDArray[Any], wrong: NDArray[np.bool_]) -> bytes:
+def pack_outliers(flat: Numbers, wrong: NDArray[np.bool_]) -> bytes:
     at = np.flatnonzero(wrong)
     return (
         put_uvarint(len(at))
@@ -118,7 +118,7 @@ def pack_outliers(flat: NDArray[Any], wrong: NDArray[np.bool_]) -> bytes:
     )
 
 
-def unpack_outliers(r: ByteReader, count: int, dtype: np.dtype[Any]) -> tuple[Ints, NDArray[Any]]:
+def unpack_outliers(r: ByteReader, count: int, dtype: NumberType) -> tuple[Ints, Numbers]:
     n = r.uvarint(count, "number of exact cells")
     at = np.cumsum(np.frombuffer(take_section(r, 4 * n), "<u4").astype(np.int64))
     if n and at[-1] >= count:
@@ -126,11 +126,11 @@ def unpack_outliers(r: ByteReader, count: int, dtype: np.dtype[Any]) -> tuple[In
     return at, _unshuffled(take_section(r, n * dtype.itemsize), n, dtype)
 
 
-def exact_section(flat: NDArray[Any]) -> bytes:
+def exact_section(flat: Numbers) -> bytes:
     return _lzma(_shuffled(flat))
 
 
-def exact_cells(data: bytes, count: int, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+def exact_cells(data: bytes, count: int, dtype: NumberType, name: str) -> Numbers:
     return _unshuffled(_unlzma(data, count * dtype.itemsize, name), count, dtype).copy()
 
 

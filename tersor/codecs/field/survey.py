@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.header import channels_last, coded_axes
 
@@ -30,7 +31,7 @@ class Survey:
         dtype: native; uint8 for booleans.
     """
 
-    def __init__(self, values: NDArray[Any], missing: Missing) -> None:
+    def __init__(self, values: Numbers, missing: Missing) -> None:
         self.axes = coded_axes(values.shape)
         planes = np.moveaxis(values, 2, 0) if channels_last(values.shape) else values
         self._x = planes.reshape(self.axes)
@@ -43,7 +44,7 @@ class Survey:
     def nbytes(self) -> int:
         return int(self._x.nbytes)
 
-    def block(self, place: tuple[slice, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def block(self, place: tuple[slice, ...]) -> tuple[Numbers, NDArray[np.bool_]]:
         """Cells of a block, contiguous, and which of them are kept bit by bit."""
         x = np.ascontiguousarray(self._x[place])
         x = x.view(np.uint8) if x.dtype == np.bool_ else x.astype(self.dtype, copy=False)
@@ -54,7 +55,7 @@ class Survey:
         if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._mapped.madvise(mmap.MADV_DONTNEED)
 
-    def stretches(self) -> Iterator[NDArray[Any]]:
+    def stretches(self) -> Iterator[Numbers]:
         """The cells that are not special, in order, [n] each."""
         if self._x.size <= STRETCH_CELLS:
             yield self._only
@@ -65,10 +66,10 @@ class Survey:
             self.release()
 
     @functools.cached_property
-    def _only(self) -> NDArray[Any]:
+    def _only(self) -> Numbers:
         return self._known(slice(None))
 
-    def _known(self, rows: slice) -> NDArray[Any]:
+    def _known(self, rows: slice) -> Numbers:
         x, special = self.block((rows,))
         return x[~special] if special.any() else x.reshape(-1)
 

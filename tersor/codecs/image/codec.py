@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.device import parts, pick_device
@@ -185,7 +186,7 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
         n = self.batch
         return [group[i : i + n] for group in equal.values() for i in range(0, len(group), n)] + alone
 
-    def decode_chunks(self, jobs: Sequence[Job[ImageAssembly]]) -> list[Decoded] | list[NDArray[Any]]:
+    def decode_chunks(self, jobs: Sequence[Job[ImageAssembly]]) -> list[Decoded] | list[Samples]:
         first = jobs[0]
         if first.of.is_alpha(first.chunk):
             return [j.of.plane(j.chunk, j.payload) for j in jobs]

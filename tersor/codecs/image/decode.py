@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tersor.arrays import Samples
 from tersor.codecs.alpha import decode_alpha
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.image.header import ImageHeader
@@ -50,9 +49,9 @@ class ImageAssembly(Assembly[Image]):
         self._device = device
         self._halo = self.released.model.config.synthesis_halo
         self._latents: dict[int, Tensor] = {}
-        self._alpha: dict[int, NDArray[Any]] = {}
+        self._alpha: dict[int, Samples] = {}
         self.plain: set[int] = set()
-        self._row: NDArray[Any] | None = None
+        self._row: Samples | None = None
         super().__init__(reader, len(self._rows), (height, w, h.channels))
 
     def is_alpha(self, chunk: int) -> bool:
@@ -73,7 +72,7 @@ class ImageAssembly(Assembly[Image]):
         alpha = [len(grid) + t for t in self._rows[self._first + part]] if self.header.alpha else []
         return tiles + alpha
 
-    def place(self, chunk: int, x: Decoded | NDArray[Any]) -> None:
+    def place(self, chunk: int, x: Decoded | Samples) -> None:
         if isinstance(x, np.ndarray):
             self._alpha[chunk - len(self.header.grid)] = x
             return
@@ -88,7 +87,7 @@ class ImageAssembly(Assembly[Image]):
         tiles = len(self.header.grid)
         return f"alpha of tile {chunk - tiles}" if self.is_alpha(chunk) else f"tile {chunk}"
 
-    def plane(self, chunk: int, payload: bytes) -> NDArray[Any]:
+    def plane(self, chunk: int, payload: bytes) -> Samples:
         """The alpha plane of a tile."""
         area = self._pixels_of(chunk - len(self.header.grid))
         return decode_alpha(
@@ -125,7 +124,7 @@ class ImageAssembly(Assembly[Image]):
         to_rows, to_columns = common.relative_to(row).slices()
         self._row[to_rows, to_columns, :colour] = np.rint(values * 257 if self.header.deep else values)
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Samples:
         assert self._row is not None
         samples, self._row = self._row, None
         row, tiles = self._rect_of(part), self._rows[self._first + part]

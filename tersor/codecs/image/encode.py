@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tersor.arrays import Samples
 from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.device import parts
 from tersor.codecs.hidden import filled
@@ -161,7 +161,7 @@ def _rows_columns(rect: Rect, grid: TileGrid) -> tuple[slice, slice]:
     return slice(p.top, min(p.bottom, grid.height)), slice(p.left, min(p.right, grid.width))
 
 
-def _pixels(samples: NDArray[Any], outer: Rect) -> NDArray[np.float32]:
+def _pixels(samples: Samples, outer: Rect) -> NDArray[np.float32]:
     """float32 [3, h, w], 0..255, of a window; beyond the image its last row and column repeat, and where
     alpha is 0 colours are free.
     """

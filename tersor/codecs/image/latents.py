@@ -11,14 +11,14 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from tersor.arrays import Integers
 from tersor.entropy.rans import SymbolDecoder, SymbolEncoder
 from tersor.entropy.tables import FrozenTables
 from tersor.models.exact import FRACTION_BITS, ONE
@@ -62,7 +62,7 @@ def _joined(values: Sequence[Tensor]) -> Tensor:
 class SymbolSink(Protocol):
     """What symbols are pushed into: an encoder, or a collector of statistics."""
 
-    def push(self, symbols: NDArray[Any], tables: NDArray[Any], frozen: FrozenTables) -> None: ...
+    def push(self, symbols: Integers, tables: Integers, frozen: FrozenTables) -> None: ...
 
 
 class LatentCoder:
@@ -78,7 +78,7 @@ class LatentCoder:
         self.device = released.device
         self._bits = torch.from_numpy(released.y_tables.bit_matrix(RDOQ_RADIUS)).to(self.device)
 
-    def _z_tables(self, quality: int, h: int, w: int) -> NDArray[Any]:
+    def _z_tables(self, quality: int, h: int, w: int) -> Integers:
         channels = self.model.config.hyper
         return np.repeat(np.arange(channels) + z_band(quality) * channels, h * w)
 

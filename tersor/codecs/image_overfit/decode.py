@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples, sample_type
 from tersor.codecs.alpha import decode_alpha
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.image_overfit.header import OverfitHeader
@@ -48,8 +48,8 @@ class Picture(Assembly[Image]):
         fixed = read_network(reader.chunk(0), h.shape).fixed(h.shape)
         self._coder, self._synthesis = LatentCoder(fixed, h.shape), Synthesis(fixed, h.shape)
         self._latents: dict[int, list[Latents]] = {}
-        self._alpha: dict[int, NDArray[Any]] = {}
-        self._dtype = np.uint16 if h.deep else np.uint8
+        self._alpha: dict[int, Samples] = {}
+        self._dtype = sample_type(16 if h.deep else 8)
 
     def _band(self, part: int) -> Box:
         top, left, bottom, right = self.box
@@ -68,7 +68,7 @@ class Picture(Assembly[Image]):
         kind, tile = divmod(chunk - 1, len(self.header.tiling))
         return f"{'alpha of ' * kind}tile {tile} of {len(self.header.tiling)}"
 
-    def decode(self, chunk: int, payload: bytes) -> list[Latents] | NDArray[Any]:
+    def decode(self, chunk: int, payload: bytes) -> list[Latents] | Samples:
         """Levels of a tile, or its alpha plane; changes nothing, so that threads share the work."""
         kind, tile = divmod(chunk - 1, len(self.header.tiling))
         top, left, bottom, right = self.header.tiling.box(tile)
@@ -90,7 +90,7 @@ class Picture(Assembly[Image]):
             top, left, bottom, right = self.header.tiling.box(tile)
             self._alpha[tile] = np.full((bottom - top, right - left), np.iinfo(self._dtype).max, self._dtype)
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Samples:
         band, h = self._band(part), self.header
         top, left, bottom, right = band
         out = np.zeros((bottom - top, right - left, h.channels), self._dtype)
@@ -114,7 +114,7 @@ class Picture(Assembly[Image]):
             for t in [t for t in held if self.header.tiling.box(t)[2] <= top]:
                 del held[t]
 
-    def _samples(self, box: Box) -> NDArray[Any]:
+    def _samples(self, box: Box) -> Samples:
         """Colours of a box of pixels, [h, w, C]."""
         window = around(box, self.header.height, self.header.width)
         height, width = window[2] - window[0], window[3] - window[1]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log10
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +151,7 @@ class _Course:
         self.clock = clock
         self.optimiser = Soap()
         self.stopped, self.quiet = False, False
-        self._figures: NDArray[Any] | None = None
+        self._figures: NDArray[np.float64] | None = None
 
     @property
     def loss(self) -> float:

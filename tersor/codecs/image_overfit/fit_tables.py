@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.image_overfit.fit_rate_loops import ALIGN, BLOCK
 from tersor.codecs.image_overfit.layout import Box, Grids
 
 
-def edges(
-    weights: NDArray[Any], parts: int, groups: NDArray[np.int64] | None = None
-) -> list[tuple[int, int]]:
+def edges(weights: Numbers, parts: int, groups: NDArray[np.int64] | None = None) -> list[tuple[int, int]]:
     """Ranges of items with about equal sums of weights; with groups [items], rising, none is cut."""
     ends = np.cumsum(weights)
     cuts = np.searchsorted(ends, ends[-1] * np.arange(1, parts) / parts)
@@ -26,7 +24,7 @@ def edges(
 
 
 def row_table(
-    grids: Grids, boxes: Sequence[Box], stack: Sequence[NDArray[Any]], starts: Sequence[int]
+    grids: Grids, boxes: Sequence[Box], stack: Sequence[Numbers], starts: Sequence[int]
 ) -> NDArray[np.int64]:
     """Every row of every grid: [rows, 3], (offset in the padded array, offset in the flat planes, length).
 

@@ -16,12 +16,14 @@ wrote the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.image_overfit.network import BICUBIC, Parameters, Shape
 from tersor.errors import BitstreamError
 
@@ -102,7 +104,7 @@ class Quantised:
         return out
 
 
-def bounds(w: dict[str, NDArray[Any]]) -> dict[str, int]:
+def bounds(w: Mapping[str, Numbers]) -> dict[str, int]:
     """The largest sum each layer can meet, half a unit of rounding included."""
 
     def rows(*parts: tuple[str, int], bias: str, shift: int) -> int:

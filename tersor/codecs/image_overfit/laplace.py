@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import functools
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tersor.arrays import Numbers
 
 SCALES, FRACTIONS = 96, 32  # F
 STEPS_AN_OCTAVE, LOWEST_OCTAVE = 8, -6  # F
@@ -88,7 +90,7 @@ def tables() -> Tables:
     return Tables(cumulative, start, radius)
 
 
-def _rows(k: int, radius: int) -> NDArray[Any]:
+def _rows(k: int, radius: int) -> Numbers:
     """Cumulative counts of a scale, [32, 2 R + 3]."""
     tail = _powers(_decay(k), 64 * radius + 128) >> np.uint64(1)
     mean = 2 * np.arange(FRACTIONS)[:, None] - (FRACTIONS - 1)

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.errors import BitstreamError
 
 PAD = 4  # F: causal contexts reach 3 rows up and 3 columns to either side; one more keeps rows apart
@@ -102,7 +101,7 @@ class Grids:
         """Latents in all, without padding."""
         return int((self.height * self.width).sum())
 
-    def view(self, flat: NDArray[Any], grid: int) -> NDArray[Any]:
+    def view(self, flat: Numbers, grid: int) -> Numbers:
         """One grid of a flat array, [height, width], not copied."""
         h, w, s, o = (int(v[grid]) for v in (self.height, self.width, self.stride, self.offset))
         return np.lib.stride_tricks.as_strided(flat[o:], (h, w), (s * flat.itemsize, flat.itemsize))

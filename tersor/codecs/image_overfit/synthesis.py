@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.codecs.image_overfit import synthesis_loops as loops
 from tersor.codecs.image_overfit.layout import LEVELS, Box, level_size
 from tersor.codecs.image_overfit.network import Shape
@@ -49,7 +50,7 @@ class Synthesis:
         self._c2 = np.zeros(4, np.int32)
         self._c2[: shape.colours] = fixed["c2"]
 
-    def samples(self, levels: list[NDArray[np.int8]], height: int, width: int, dtype: Any) -> NDArray[Any]:
+    def samples(self, levels: list[NDArray[np.int8]], height: int, width: int, dtype: Any) -> Samples:
         """Samples [height, width, C] of a window.
 
         Args:

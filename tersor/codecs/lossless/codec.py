@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
+from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.field.header import FieldHeader
@@ -75,5 +74,5 @@ class LosslessCodec(
             return PictureAssembly(reader, header, options)
         return LosslessAssembly(reader, options)
 
-    def decode_chunks(self, jobs: Sequence[Job[LosslessAssembly | PictureAssembly]]) -> list[NDArray[Any]]:
+    def decode_chunks(self, jobs: Sequence[Job[LosslessAssembly | PictureAssembly]]) -> list[Numbers]:
         return [j.of.decode(j.chunk, j.payload) for j in jobs]

@@ -8,15 +8,14 @@ Source: YCoCg-R, Malvar and Sullivan, "YCoCg-R: A color space with RGB reversibi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from tersor.arrays import Numbers, Samples, SampleType
 
 TRANSFORMS = ("none", "green", "differences", "luma")
 
 
-def forward(planes: NDArray[Any], transform: str) -> NDArray[Any]:
+def forward(planes: Numbers, transform: str) -> Numbers:
     """Planes [3, ...] or [4, ...] of unsigned samples to signed integers of twice the width; a fourth plane
     (alpha) stays as it is.
     """
@@ -36,7 +35,7 @@ def forward(planes: NDArray[Any], transform: str) -> NDArray[Any]:
     return np.stack([*first, *x[3:]])
 
 
-def backward(planes: NDArray[Any], transform: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+def backward(planes: Numbers, transform: str, dtype: SampleType) -> Samples:
     """What `forward` was given."""
     a, b, c = planes[0], planes[1], planes[2]
     if transform == "green":

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, Samples, sample_type
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.field.decode import ArrayBlocks, Blocks
 from tersor.codecs.lossless.colour import backward
@@ -45,16 +45,16 @@ class LosslessAssembly(Assembly[Image | Field]):
             rows, columns, self._channels = window_of(v.shape, region, slices)
             self._blocks = Blocks(v, 0, (slice(0, v.shape[0]), rows, columns), FILL, tables, axis=1)
             shape = (*self._blocks.shape[1:], len(range(v.shape[0])[self._channels]))
-        self._type = np.dtype(np.uint8 if header.bytes_per_sample == 1 else np.uint16)
+        self._type = sample_type(8 * header.bytes_per_sample)
         super().__init__(reader, len(self._blocks.slabs), shape)
 
-    def decode(self, chunk: int, payload: bytes) -> NDArray[Any]:
+    def decode(self, chunk: int, payload: bytes) -> Numbers:
         return self._blocks.decode(chunk, payload)
 
     def needs(self, part: int) -> Sequence[int]:
         return self._blocks.slabs[part]
 
-    def place(self, chunk: int, x: NDArray[Any]) -> None:
+    def place(self, chunk: int, x: Numbers) -> None:
         self._blocks.place(chunk, x)
 
     def fill(self, chunk: int) -> None:
@@ -68,19 +68,19 @@ class LosslessAssembly(Assembly[Image | Field]):
             f"{self.called(i)} is damaged and was filled with {FILL:g}" for i in sorted(self.damaged)
         )
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Numbers:
         return self._array.piece() if self._array else self._colours(self._blocks.slab())
 
-    def _colours(self, planes: NDArray[Any]) -> NDArray[Any]:
+    def _colours(self, planes: Numbers) -> Samples:
         """Samples [h, w, c] of planes."""
-        planes = (
+        samples: Samples = (
             backward(planes, self.header.transform, self._type)
             if len(planes) > 2
             else planes.astype(self._type, copy=False)
         )
-        return np.ascontiguousarray(np.moveaxis(planes[self._channels], 0, 2))
+        return np.ascontiguousarray(np.moveaxis(samples[self._channels], 0, 2))
 
-    def keep(self, part: int, piece: NDArray[Any]) -> None:
+    def keep(self, part: int, piece: Numbers) -> None:
         if self._array:
             self._array.keep(piece)
         else:

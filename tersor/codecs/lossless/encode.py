@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.codecs.field.encode import CodedVariable, VariableEncoder
 from tersor.codecs.field.header import channels_last
 from tersor.codecs.field.options import LOSSLESS
@@ -37,7 +35,7 @@ def encode_integers(
     )
 
 
-def _colours(planes: NDArray[Any], block: int, team: Team) -> tuple[str, NDArray[Any]]:
+def _colours(planes: Numbers, block: int, team: Team) -> tuple[str, Numbers]:
     """The transform that makes the middle of the image smallest, and the image after it."""
     if len(planes) < 3:
         return "none", planes

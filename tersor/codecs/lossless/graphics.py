@@ -6,11 +6,11 @@ samples [H, W, C] --sorted palette--> indices [H, W] --bits--> payload: palette 
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples, SampleType
 from tersor.codecs.lossless import graphics_loops as loops
 from tersor.codecs.lossless.arithmetic import tables
 from tersor.codecs.lossless.mixing import Mixer, check_end, new_mixer
@@ -23,7 +23,7 @@ START = 10000  # M weight of a context at the start, of 65536
 INDEX_SLOTS = 1 << 16
 
 
-def palette_of(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+def palette_of(samples: Samples) -> tuple[Samples, NDArray[np.int64]] | None:
     """Colours [N, C] in order, and the index of each pixel [H, W]; None if there are too many.
 
     Args:
@@ -64,7 +64,7 @@ def _mixers(pixels: int) -> tuple[Mixer, Mixer, NDArray[np.int64]]:
     )
 
 
-def _pack_palette(colours: NDArray[Any]) -> bytes:
+def _pack_palette(colours: Samples) -> bytes:
     """Differences from colour to colour, deflated where that is smaller."""
     changes = np.diff(colours, axis=0, prepend=np.zeros((1, colours.shape[1]), colours.dtype))
     plain = np.ascontiguousarray(changes.T).astype(changes.dtype.newbyteorder("<")).tobytes()
@@ -74,7 +74,7 @@ def _pack_palette(colours: NDArray[Any]) -> bytes:
     return put_uvarint(len(packed) << 1 | 1) + packed if small else put_uvarint(0) + plain
 
 
-def _unpack_palette(reader: ByteReader, n: int, channels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _unpack_palette(reader: ByteReader, n: int, channels: int, dtype: SampleType) -> Samples:
     size = n * channels * dtype.itemsize
     deflated = reader.uvarint(2 * size + 1, "bytes of the palette")
     plain = reader.take(deflated >> 1 if deflated else size)
@@ -94,7 +94,7 @@ def _unpack_palette(reader: ByteReader, n: int, channels: int, dtype: np.dtype[A
     return np.cumsum(changes, 0, dtype=dtype)
 
 
-def encode_graphics(samples: NDArray[Any]) -> bytes | None:
+def encode_graphics(samples: Samples) -> bytes | None:
     """The payload of a rectangle, or None if it has too many colours.
 
     Args:
@@ -113,9 +113,7 @@ def encode_graphics(samples: NDArray[Any]) -> bytes | None:
     return put_uvarint(len(colours)) + _pack_palette(colours) + buffer[: io[AT]].tobytes()
 
 
-def decode_graphics(
-    payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], name: str
-) -> NDArray[Any]:
+def decode_graphics(payload: bytes, shape: tuple[int, int, int], dtype: SampleType, name: str) -> Samples:
     """What `encode_graphics` was given.
 
     Args:
@@ -140,5 +138,5 @@ def decode_graphics(
     mixer, index_mixer, seen = _mixers(height * width)
     loops.code_graphics(io, data, x, n, mixer, index_mixer, tables(), seen)
     check_end(io, len(data), name)
-    out: NDArray[Any] = colours[x[loops.TOP :, loops.SIDE : loops.SIDE + width]]
+    out: Samples = colours[x[loops.TOP :, loops.SIDE : loops.SIDE + width]]
     return out

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples, SampleType
 from tersor.codecs.lossless import photo_loops as loops
 from tersor.codecs.lossless.arithmetic import tables
 from tersor.codecs.lossless.mixing import Mixer, check_end, new_mixer
@@ -93,7 +94,7 @@ def _start(planes: int, shift: int) -> tuple[Mixer, NDArray[np.int64], NDArray[n
     return mixer, sizes, np.zeros((planes * loops.PLANE_BIASES, 2), np.int64)
 
 
-def encode_photo(samples: NDArray[Any]) -> bytes:
+def encode_photo(samples: Samples) -> bytes:
     """The payload of a rectangle.
 
     Args:
@@ -122,9 +123,7 @@ def _tail(channels: int, shift: int) -> tuple[Any, ...]:
     return mixer, tables(), sizes, biases
 
 
-def decode_photo(
-    payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], name: str
-) -> NDArray[Any]:
+def decode_photo(payload: bytes, shape: tuple[int, int, int], dtype: SampleType, name: str) -> Samples:
     """What `encode_photo` was given.
 
     Args:

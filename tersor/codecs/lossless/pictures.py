@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples, SampleType, sample_type
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.field.header import channels_last
 from tersor.codecs.lossless.decode import asked_of, window_of
@@ -40,17 +39,19 @@ def grid(height: int, width: int, pixels: int) -> tuple[int, int]:
     return -(-height // -(-height // most)), tile_width
 
 
-def picture_of(signal: Image | Field) -> NDArray[Any] | None:
+def picture_of(signal: Image | Field) -> Samples | None:
     """Samples [H, W, C] of an image, or of an array that looks like one; else None."""
     if isinstance(signal, Image):
         return signal.samples
     x = signal.values
     if not channels_last(x.shape) or x.dtype not in SAMPLE_TYPES:
         return None
-    return x if x[..., 0].size <= MAX_PIXELS and max(x.shape) <= MAX_SIDE else None
+    if x[..., 0].size > MAX_PIXELS or max(x.shape) > MAX_SIDE:
+        return None
+    return x.astype(sample_type(8 * x.itemsize), copy=False)
 
 
-def grid_of(samples: NDArray[Any], image: bool, block: int | None) -> PictureHeader:
+def grid_of(samples: Samples, image: bool, block: int | None) -> PictureHeader:
     """The header of a picture, its tiles as suits it.
 
     Args:
@@ -74,7 +75,7 @@ def grid_of(samples: NDArray[Any], image: bool, block: int | None) -> PictureHea
 
 
 def encode_tiles(
-    samples: NDArray[Any], header: PictureHeader, team: Team, progress: Progress | None
+    samples: Samples, header: PictureHeader, team: Team, progress: Progress | None
 ) -> Iterator[bytes]:
     """The chunks of a picture, tile by tile.
 
@@ -96,11 +97,11 @@ def encode_tiles(
         yield chunk
 
 
-def encode_tile(samples: NDArray[Any]) -> bytes:
+def encode_tile(samples: Samples) -> bytes:
     """The smallest chunk of a rectangle: uint8 or uint16 [H, W, C]."""
     height, width, _ = samples.shape
     best = bytes([PLAIN]) + samples.astype(samples.dtype.newbyteorder("<")).tobytes()
-    coders: dict[int, Callable[[NDArray[Any]], bytes | None]] = {
+    coders: dict[int, Callable[[Samples], bytes | None]] = {
         GRAPHICS: encode_graphics,
         PHOTO: encode_photo,
     }
@@ -116,7 +117,7 @@ def encode_tile(samples: NDArray[Any]) -> bytes:
     return best
 
 
-def decode_tile(chunk: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+def decode_tile(chunk: bytes, shape: tuple[int, int, int], dtype: SampleType, name: str) -> Samples:
     """What `encode_tile` was given.
 
     Args:
@@ -152,13 +153,13 @@ class PictureAssembly(Assembly[Image | Field]):
         shape = (h.channels, h.height, h.width)
         self._rows, self._columns, self._channels = window_of(shape, *asked_of(h.image, options))
         sides = [s.stop - s.start for s in (self._rows, self._columns)]
-        self._type = np.dtype(np.uint8 if h.bytes_per_sample == 1 else np.uint16)
+        self._type = sample_type(8 * h.bytes_per_sample)
         self._tile_rows = _touched(self._rows, h.tile_height) if all(sides) else range(0)
         self._tile_columns = _touched(self._columns, h.tile_width)
-        self._row: NDArray[Any] | None = None
+        self._row: Samples | None = None
         super().__init__(reader, len(self._tile_rows), (*sides, len(range(h.channels)[self._channels])))
 
-    def decode(self, chunk: int, payload: bytes) -> NDArray[Any]:
+    def decode(self, chunk: int, payload: bytes) -> Samples:
         """Samples of a tile."""
         rows, columns = self._place(chunk)
         shape = (rows.stop - rows.start, columns.stop - columns.start, self.header.channels)
@@ -167,7 +168,7 @@ class PictureAssembly(Assembly[Image | Field]):
     def needs(self, part: int) -> list[int]:
         return [self._tile_rows[part] * self.header.columns + c for c in self._tile_columns]
 
-    def place(self, chunk: int, x: NDArray[Any] | int) -> None:
+    def place(self, chunk: int, x: Samples | int) -> None:
         (top, bottom), (left, right) = (
             (max(s.start, asked.start), min(s.stop, asked.stop))
             for s, asked in zip(self._place(chunk), (self._rows, self._columns), strict=True)
@@ -186,7 +187,7 @@ class PictureAssembly(Assembly[Image | Field]):
     def called(self, chunk: int) -> str:
         return f"tile {chunk}"
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Samples:
         assert self._row is not None
         out, self._row = self._row, None
         return out

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Words
 from tersor.codecs.tensor import lanes, planes, scales, stream
 from tersor.codecs.tensor.layout import Layout, layouts
 from tersor.container import ByteReader, put_uvarint
@@ -40,7 +41,6 @@ ALIKE = 0.75  # G: share of different numbers, and of bytes after LZMA, up to wh
 # F: what decoders must know; the encoder's effort is that of preset 0
 LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20, "lc": 0, "lp": 2, "pb": 2}]
 SIDE_EFFORT = 6  # M: zlib's; 9 takes three times as long and saves nothing visible
-Words = NDArray[Any]
 
 
 def encode(words: Words, columns: int, kind: Kind) -> bytes:
@@ -95,7 +95,7 @@ def encode_words(words: Words, columns: int, layout: Layout, levels: scales.Leve
         return None
     tables, coded = stream.write(field, classes, counts)
     side: list[bytes] = [layout.pack(), grid.pack(), tables]
-    body: list[NDArray[Any]] = list(coded)
+    body: list[Words] = list(coded)
     by_row = np.zeros(n if layout.planes else 0, np.uint8)
     if layout.planes:
         short = _short_rows(rest[0], columns)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers, Words
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.tensor import chunk, quantised
 from tersor.codecs.tensor.header import FILE_KEY, INDEX_KEY, LOSSLESS, TEXT_KEY, TIED, Entry, TensorHeader
@@ -38,13 +38,13 @@ class Target:
         self.entry, self.first_chunk = entry, first_chunk
         self.shape, self.start, self.size = _part(entry, rows)
         self.damaged = False
-        self._words: NDArray[Any] | None = None
+        self._words: Words | None = None
         self._making = threading.Lock()
         if memory is not None:
             self.use(memory)
 
     @property
-    def words(self) -> NDArray[Any]:
+    def words(self) -> Words:
         """uint [size] of the part."""
         with self._making:
             if self._words is None:
@@ -64,7 +64,7 @@ class Target:
         self._words = None
 
     def chunks(self) -> range:
-        """Numbers in the file of the chunks that hold some of the part."""
+        """Words in the file of the chunks that hold some of the part."""
         if self.size == 0:
             return range(0)
         size, stop = self.entry.chunk_words, self.start + self.size
@@ -134,10 +134,10 @@ class TensorAssembly(Assembly[Tensors]):
     def fill(self, chunk: int) -> None:
         self._by_chunk[chunk].damaged = True
 
-    def piece(self, part: int) -> NDArray[Any]:
+    def piece(self, part: int) -> Words:
         return self.targets[part].words
 
-    def keep(self, part: int, piece: NDArray[Any]) -> None:
+    def keep(self, part: int, piece: Numbers) -> None:
         """Every tensor has memory of its own."""
 
     def called(self, chunk: int) -> str:
@@ -181,7 +181,7 @@ def _part(entry: Entry, rows: slice | None) -> tuple[tuple[int, ...], int, int]:
     return shape, start * each, shape[0] * each
 
 
-def _allocate(entry: Entry, n: int) -> NDArray[Any]:
+def _allocate(entry: Entry, n: int) -> Words:
     try:
         return np.empty(n, f"u{entry.kind.word}")
     except (MemoryError, ValueError) as e:
@@ -190,7 +190,7 @@ def _allocate(entry: Entry, n: int) -> NDArray[Any]:
         ) from e
 
 
-def _buffer(entry: Entry, shape: tuple[int, ...], memory: Any) -> NDArray[Any]:
+def _buffer(entry: Entry, shape: tuple[int, ...], memory: Any) -> Words:
     """Memory that was given, as words."""
     try:
         view = memoryview(memory)
@@ -208,7 +208,7 @@ def _buffer(entry: Entry, shape: tuple[int, ...], memory: Any) -> NDArray[Any]:
         raise SignalError(f"the memory for '{entry.name}' is not contiguous ({e}); copy it") from e
 
 
-def _decode(data: bytes, entry: Entry, out: NDArray[Any], name: str) -> None:
+def _decode(data: bytes, entry: Entry, out: Words, name: str) -> None:
     if data[:1] == bytes([quantised.QUANTISED]) and entry.coding != LOSSLESS:
         quantised.decode(data, entry.columns, out, entry.dtype, name)
     else:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Words
 from tersor.codecs.tensor import chunk, quantised
 from tersor.codecs.tensor.header import LOSSLESS, MAX_NAME, TIED, Entry
 from tersor.codecs.tensor.options import Rules, Settings
@@ -109,7 +109,7 @@ def shape_of_chunks(t: Tensor) -> tuple[int, int]:
     return columns, max(1, min(-(-rows // chunks), CHUNK_WORDS // columns * 2))
 
 
-def pieces(parts: Sequence[Part]) -> Iterator[tuple[Part, NDArray[Any]]]:
+def pieces(parts: Sequence[Part]) -> Iterator[tuple[Part, Words]]:
     """Words of each chunk of all tensors, as loops take them: aligned, writable."""
     for p in parts:
         size = p.entry.chunk_words
@@ -117,7 +117,7 @@ def pieces(parts: Sequence[Part]) -> Iterator[tuple[Part, NDArray[Any]]]:
             yield p, np.require(p.tensor.words[i * size : (i + 1) * size], requirements=["C", "A", "W"])
 
 
-def encode_piece(job: tuple[Part, NDArray[Any]]) -> bytes:
+def encode_piece(job: tuple[Part, Words]) -> bytes:
     """Payload of one chunk."""
     p, words = job
     if p.settings.coding == LOSSLESS or len(words) % p.entry.columns:

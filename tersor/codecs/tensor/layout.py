@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Words
 from tersor.codecs.tensor import planes
 from tersor.codecs.tensor.lanes import MAX_SYMBOLS
 from tersor.container import ByteReader
@@ -66,7 +65,7 @@ class Layout:
         return cls(at=at, bits=bits, zeros=zeros, word_bits=word_bits)
 
 
-def layouts(words: NDArray[Any], kind: Kind) -> Iterator[Layout]:
+def layouts(words: Words, kind: Kind) -> Iterator[Layout]:
     """Layouts to try in turn until the field has no more than 256 symbols: exponent and the top of the
     mantissa for floats, fewer of it, then the lowest byte, as for integers.
     """
@@ -82,7 +81,7 @@ def layouts(words: NDArray[Any], kind: Kind) -> Iterator[Layout]:
     yield Layout(at=at, bits=8, zeros=at, word_bits=word_bits)
 
 
-def number_layout(words: NDArray[Any], used: int) -> Layout:
+def number_layout(words: Words, used: int) -> Layout:
     """For whole numbers in the upper `used` bits: all of them, or without the lowest if more than 256 values
     occur.
     """
@@ -101,13 +100,13 @@ def _tops(kind: Kind, zeros: int) -> tuple[int, ...]:
     return (TOP_BITS + 1, TOP_BITS, 1, 0) if fills else (TOP_BITS, 1, 0)
 
 
-def _trailing_zeros(words: NDArray[Any]) -> int:
+def _trailing_zeros(words: Words) -> int:
     some = int(np.bitwise_or.reduce(words[:: max(1, len(words) // SAMPLE)]))
     used = some if some & 1 else int(np.bitwise_or.reduce(words))
     return (used & -used).bit_length() - 1 if used else 0
 
 
-def _letters(words: NDArray[Any], at: int, bits: int) -> int:
+def _letters(words: Words, at: int, bits: int) -> int:
     """Different values of a field."""
     seen = np.zeros(1 << bits, np.bool_)
     planes.see(words, at, bits, seen)

@@ -23,11 +23,12 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Words
 from tersor.codecs.rate_control import bisect
 from tersor.codecs.tensor import chunk, scales
 from tersor.codecs.tensor.layout import number_layout
@@ -52,6 +53,7 @@ FINEST = 1e-5  # G: relative error below which bits_per_value does not look
 TRIES = 48  # G: finer steps for groups that break their bound
 UNIFORM_ERROR = 12**0.5  # a step over the root mean square error of rounding to it
 Floats = NDArray[np.float64]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ def groups_of(rows: int, columns: int, tokens: int, groups: str) -> int:
     return {"tensor": heads, "channel": heads * columns, "token": rows}[groups]
 
 
-def encode(words: NDArray[Any], columns: int, tokens: int, dtype: str, settings: Settings) -> bytes:
+def encode(words: Words, columns: int, tokens: int, dtype: str, settings: Settings) -> bytes:
     """Bytes of a chunk with a bound.
 
     Args:
@@ -203,8 +205,8 @@ def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
     used = max(
         1, (int(d.max()) - least).bit_length()
     )  # at most 32: |q| < 2^29, so differences stay below 2^30
-    word = np.dtype(np.uint16 if used <= 16 else np.uint32)
-    words = ((d - least) << (8 * word.itemsize - used)).astype(word).reshape(-1)
+    high = ((d - least) << ((16 if used <= 16 else 32) - used)).reshape(-1)
+    words: Words = high.astype(np.uint16) if used <= 16 else high.astype(np.uint32)
     size = (np.abs(d).astype(np.float32) + np.float32(0.5)).reshape(-1).view(np.uint32)
     levels = scales.Levels(words=size, at=23, bits=8)
     body = chunk.encode_words(words, columns, number_layout(words, used), levels)
@@ -215,7 +217,7 @@ def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
     return bytes([QUANTISED]) + put_uvarint(len(packed)) + packed + body
 
 
-def _each(of_heads: NDArray[Any], tokens: int, rows: int) -> NDArray[Any]:
+def _each(of_heads: NDArray[Number], tokens: int, rows: int) -> NDArray[Number]:
     """Rows [heads, ...] repeated for each token."""
     return np.repeat(of_heads, tokens, 0)[:rows]
 
@@ -238,7 +240,7 @@ def _sums(d: NDArray[np.int64], tokens: int, anchor: int) -> NDArray[np.int64]:
     return np.where(is_anchor, d, d + d[of])
 
 
-def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) -> None:
+def decode(data: bytes, columns: int, out: Words, dtype: str, name: str) -> None:
     """Words of a chunk with a bound.
 
     Args:
@@ -275,7 +277,7 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
         raise BitstreamError(
             f"{name}: numbers of {used} bits from {least} in steps of {step}; the file is damaged"
         )
-    words: NDArray[Any] = np.empty(len(out), np.uint16 if used <= 16 else np.uint32)
+    words: Words = np.empty(len(out), np.uint16 if used <= 16 else np.uint32)
     chunk.decode(r.take(len(r.data) - r.at), columns, words, name)
     words >>= words.dtype.type(8 * words.itemsize - used)
     d = words.reshape(rows, columns).astype(np.int64) + least
@@ -287,7 +289,7 @@ def decode(data: bytes, columns: int, out: NDArray[Any], dtype: str, name: str) 
         out[:] = from_floats(q * steps.spread(rows, columns), dtype).reshape(-1)
 
 
-def to_floats(words: NDArray[Any], dtype: str) -> Floats:
+def to_floats(words: Words, dtype: str) -> Floats:
     """Bits of numbers -> float64, exactly."""
     with np.errstate(invalid="ignore"):  # signalling NaNs; their chunk is coded without loss
         if dtype == "BF16":
@@ -295,7 +297,7 @@ def to_floats(words: NDArray[Any], dtype: str) -> Floats:
         return words.view(f"f{words.itemsize}").astype(np.float64)
 
 
-def from_floats(x: Floats, dtype: str) -> NDArray[Any]:
+def from_floats(x: Floats, dtype: str) -> Words:
     """float64 -> bits of numbers, to the nearest, ties to even; bfloat16 by way of float32."""
     with np.errstate(over="ignore"):
         if dtype == "BF16":

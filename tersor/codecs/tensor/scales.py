@@ -11,11 +11,11 @@ sees on a sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Words
 from tersor.codecs.tensor import lanes, planes
 from tersor.container import ByteReader
 from tersor.errors import BitstreamError
@@ -89,7 +89,7 @@ class Levels:
         bits: its width.
     """
 
-    words: NDArray[Any]
+    words: Words
     at: int
     bits: int
 

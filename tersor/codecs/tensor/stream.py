@@ -8,11 +8,11 @@ stream:  32 states, uint32 | words, uint16                            (all littl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Words
 from tersor.codecs.tensor import lanes
 from tersor.container import ByteReader, put_uvarint
 from tersor.errors import BitstreamError
@@ -51,7 +51,7 @@ def histogram(
 
 def write(
     symbols: NDArray[np.uint16], classes: NDArray[np.uint8], counts: NDArray[np.uint32]
-) -> tuple[bytes, list[NDArray[Any]]]:
+) -> tuple[bytes, list[Words]]:
     """Code symbols; -> tables, parts of the stream.
 
     Args:
@@ -113,7 +113,7 @@ def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDA
     alphabet = np.zeros(lanes.MAX_SYMBOLS, np.uint16)
     alphabet[: len(stream.alphabet)] = stream.alphabet
     states = np.frombuffer(r.take(STATES_BYTES), "<u4").astype(np.uint32)
-    words: NDArray[Any] = np.empty(stream.words + lanes.LANES, np.uint16)
+    words: Words = np.empty(stream.words + lanes.LANES, np.uint16)
     words[: stream.words] = taken_as(r, "<u2", stream.words)
     words[stream.words :] = 0
     taken = lanes.decode(words, states, table, classes, alphabet, symbols)
@@ -123,7 +123,7 @@ def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDA
         )
 
 
-def taken_as(r: ByteReader, dtype: str, n: int) -> NDArray[Any]:
+def taken_as(r: ByteReader, dtype: str, n: int) -> Words:
     """The next n numbers of a section, where they lie."""
     size = n * np.dtype(dtype).itemsize
     if size > len(r.data) - r.at:

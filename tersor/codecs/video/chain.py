@@ -13,13 +13,13 @@ lower bound of its interval); the next piece begins with what it did write, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples, sample_type
 from tersor.codecs.video.block_loops import code_blocks, start_frame
-from tersor.codecs.video.group import STRUCTURES, Group, GroupSettings, check_planes, dtype_of
+from tersor.codecs.video.group import STRUCTURES, Group, GroupSettings, check_planes
 from tersor.codecs.video.model import start_model
 from tersor.codecs.video.state import blocks_of
 from tersor.entropy.binary import AT, CODE, LOW, finish_encoding, start_decoding
@@ -108,7 +108,7 @@ class FrameDecoder:
         group.begin(i)
         start_frame(self._codec)
         code_blocks(self._codec, 0, blocks_of(self._codec))
-        out = [np.empty(s, dtype_of(self._depth)) for s in self._shapes]
+        out = [np.empty(s, sample_type(self._depth)) for s in self._shapes]
         group.finish(i, [_alone(o, i) for o in out])
         if io[AT] != len(piece):
             raise BitstreamError(f"{name}: the symbols end at byte {io[AT]} of {len(piece)}; it is damaged")
@@ -116,7 +116,7 @@ class FrameDecoder:
         return tuple(out)
 
 
-def _alone(plane: NDArray[Any], index: int) -> NDArray[Any]:
+def _alone(plane: Samples, index: int) -> Samples:
     """A view that has the plane as its frame `index`, and as all before."""
     shape, strides = (index + 1, *plane.shape), (0, *plane.strides)
     return np.lib.stride_tricks.as_strided(plane, shape, strides)

@@ -9,9 +9,9 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor import registry, weights
+from tersor.arrays import Samples
 from tersor.codecs.assembly import Assembly, Opened
 from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.header import VideoHeader, timing_of
@@ -26,7 +26,7 @@ from tersor.signals.colour import Planes
 from tersor.signals.timing import Timing
 from tersor.signals.video import Video, VideoSource
 
-Planar = list[NDArray[Any]]  # [T, H, W] of each plane
+Planar = list[Samples]  # [T, H, W] of each plane
 
 
 class VideoAssembly(Assembly[VideoSource]):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.codecs.video import search_loops, state
 from tersor.codecs.video.block_loops import code_blocks, start_frame
 from tersor.codecs.video.decide_loops import decide
@@ -59,7 +59,7 @@ def new_encoder(c: Codec, group: Group, effort: int) -> Encoder:
     )
 
 
-def encode_frame(c: Codec, e: Encoder, planes: Sequence[NDArray[Any]], weight: float) -> None:
+def encode_frame(c: Codec, e: Encoder, planes: Sequence[Samples], weight: float) -> None:
     """Decide and code the frame whose parameters are set.
 
     Args:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples, sample_type
 from tersor.codecs.video import state
 from tersor.codecs.video.block_loops import code_blocks, start_frame
 from tersor.codecs.video.frame_loops import finish_frame
@@ -26,7 +26,6 @@ from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
 from tersor.entropy.binary_tables import Model
 from tersor.errors import BitstreamError, SignalError
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Progress = Callable[[int, int], None]
 DEPTHS = range(8, 13)
 SIDE_MAX = 16384
@@ -85,7 +84,7 @@ def encode_and_rebuild(
     settings: GroupSettings,
     progress: Progress | None = None,
     model: Model | None = None,
-) -> tuple[bytes, list[NDArray[Any]]]:
+) -> tuple[bytes, list[Samples]]:
     """`encode_group`, and the planes that a decoder will give. A model that is given learns on."""
     from tersor.codecs.video.effort import encode_frame, new_encoder  # only encoders load the search
 
@@ -99,7 +98,7 @@ def encode_and_rebuild(
     code = np.zeros(4096 + 4 * sum(p.size for p in planes), np.uint8)
     c = coder.start(code, decoding=False)
     e = new_encoder(c, coder, settings.effort)
-    out = [np.empty(s, dtype_of(depth)) for s in shapes]
+    out = [np.empty(s, sample_type(depth)) for s in shapes]
     for i, step in enumerate(coder.steps):
         coder.begin(i)
         encode_frame(c, e, [p[step.time] for p in planes], coder.weight(step))
@@ -121,7 +120,7 @@ def decode_group(
     name: str,
     frames: slice | None = None,
     digest: bytes | None = None,
-) -> list[NDArray[Any]]:
+) -> list[Samples]:
     """Decode a group, or some frames of it.
 
     Args:
@@ -152,7 +151,7 @@ def decode_group(
     coder = Group(shapes, depth, quality, STRUCTURES[structure] == "chain", start_model(digest))
     code = np.frombuffer(payload, np.uint8)[2:].copy()
     c = coder.start(code, decoding=True)
-    out = [np.empty(s, dtype_of(depth)) for s in shapes]
+    out = [np.empty(s, sample_type(depth)) for s in shapes]
     for i, step in enumerate(coder.steps):
         if not wanted:
             break
@@ -240,7 +239,7 @@ class Group:
         for r, t in enumerate(step.references):
             par[state.REF_FIRST + r], par[state.REF_TIME_FIRST + r] = self._slots[t], t
 
-    def finish(self, i: int, out: Sequence[NDArray[Any]]) -> None:
+    def finish(self, i: int, out: Sequence[Samples]) -> None:
         """Filter the frame, keep it while it is needed, and copy it to `out`, planes [T, H, W]."""
         step, frames = self.steps[i], self.codec.frames
         finish_frame(self.codec)
@@ -259,10 +258,6 @@ class Group:
 def pool_size(steps: list[Step], uses: dict[int, int]) -> int:
     """How many frames are alive at once."""
     return max(sum(1 for s in steps[: i + 1] if uses[s.time] >= i) for i in range(len(steps)))
-
-
-def dtype_of(depth: int) -> type[np.uint8] | type[np.uint16]:
-    return np.uint8 if depth == 8 else np.uint16
 
 
 def check_planes(shapes: Sequence[tuple[int, ...]], depth: int) -> None:

@@ -5,11 +5,11 @@ frame is the one that stands alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.arrays import Samples
 from tersor.codecs.video.header import MAX_GROUP_SAMPLES
 from tersor.signals.colour import Planes
 from tersor.signals.video import VideoFormat
@@ -19,7 +19,7 @@ CUT = 18.0  # G: mean change of the luma, in 8-bit levels, from which a scene ma
 TIMES = 3.0  # G: and how many times the change of the frames before
 THINNED = 4  # every so manyth row and column is looked at
 
-Group = list[NDArray[Any]]
+Group = list[Samples]
 
 
 def longest(form: VideoFormat, asked: int) -> int:
@@ -30,7 +30,7 @@ def longest(form: VideoFormat, asked: int) -> int:
 def groups_of(frames: Iterable[Planes], form: VideoFormat, most: int) -> Iterator[Group]:
     """Groups of at most `most` frames, planes [T, H, W] each; one is held at a time."""
     held: list[Planes] = []
-    before: NDArray[Any] | None = None
+    before: NDArray[np.int16] | None = None
     usual = 0.0
     for planes in frames:
         thin = planes[0][::THINNED, ::THINNED].astype(np.int16)

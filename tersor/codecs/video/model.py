@@ -5,12 +5,12 @@ video`), part of the release.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tersor import weights
+from tersor.arrays import Numbers
 from tersor.codecs.video.state import COST_BITS, FLAG_INPUTS, INPUTS, KINDS, ROWS, SLOTS
 from tersor.entropy.binary_tables import ARITHMETIC, Model
 from tersor.errors import WeightsError
@@ -18,12 +18,12 @@ from tersor.errors import WeightsError
 KIND = "video"
 
 
-def fresh_state(arithmetic: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def fresh_state(arithmetic: dict[str, Numbers]) -> dict[str, Numbers]:
     """Tensors of a model that knows nothing, for training; arithmetic: `binary_tables.arithmetic_tables`."""
     mixing = np.full((ROWS, INPUTS), 65536 * 3 // 10, np.int32)
     mixing[:KINDS] = 65536 * 4 // 10
     mixing[:KINDS, FLAG_INPUTS:] = 0
-    own: dict[str, NDArray[Any]] = {
+    own: dict[str, Numbers] = {
         "probabilities": np.full(SLOTS, 1 << 21, np.int32),
         "counts": np.zeros(SLOTS, np.uint8),
         "weights": mixing,
@@ -31,7 +31,7 @@ def fresh_state(arithmetic: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return own | arithmetic
 
 
-def model_of(state: dict[str, NDArray[Any]]) -> Model:
+def model_of(state: dict[str, Numbers]) -> Model:
     """The state itself as a model, which coding changes."""
     return (state["probabilities"], state["counts"], state["weights"], *(state[part] for part in ARITHMETIC))
 
@@ -63,8 +63,8 @@ def _read(release: weights.Release) -> Model:
 
 
 @functools.cache
-def costs() -> NDArray[Any]:
+def costs() -> NDArray[np.int32]:
     """Bits of a decision whose probability is i / 4096, in 2^-COST_BITS; for encoders' choices only."""
     p = np.maximum(np.arange(4097), 0.5) / 4096
-    out: NDArray[Any] = np.round(-np.log2(p) * (1 << COST_BITS)).astype(np.int32)
+    out: NDArray[np.int32] = np.round(-np.log2(p) * (1 << COST_BITS)).astype(np.int32)
     return out

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tersor.arrays import Samples
 
 LEAST, MOST = 1, 100
 # M: all by `tools/studies_video.py rate --effort 2 --frames 5 --limit 4` on training clips.
@@ -78,9 +79,7 @@ def next_for_psnr(points: dict[int, float], target: float) -> int | None:
     return min(high - 1, max(low + 1, clipped(nearest + (target - points[nearest]) / PSNR_SLOPE)))
 
 
-def psnr_611(
-    planes: list[NDArray[np.generic]], decoded: list[NDArray[np.generic]], depth: int
-) -> tuple[float, int]:
+def psnr_611(planes: list[Samples], decoded: list[Samples], depth: int) -> tuple[float, int]:
     """(sum over frames of the PSNR in dB, of the planes as 6:1:1; how many frames). A plane without error
     counts as 100 dB.
     """

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.entropy.binary_tables import Model
+
 Ints = NDArray[np.int64]
 TransformInts = NDArray[np.int32]
 
@@ -68,7 +70,7 @@ class Coder(NamedTuple):
     io: NDArray[np.int64]
     buffer: NDArray[np.uint8]
     slots: NDArray[np.int64]
-    model: tuple[NDArray[np.int32], ...]
+    model: Model
     costs: TransformInts
 
 

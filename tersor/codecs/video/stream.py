@@ -15,12 +15,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor import container
+from tersor.arrays import Samples
 from tersor.codecs.video.chain import FrameDecoder, FrameEncoder
 from tersor.codecs.video.coder import GroupCoder, OnePass
 from tersor.codecs.video.group import decode_group
@@ -87,7 +86,7 @@ class VideoStream:
         """From a frame going in to the packet that holds it coming out."""
         return (1 if self._chains else self.group) / float(self.rate)
 
-    def push(self, frame: NDArray[Any] | Planes) -> list[bytes]:
+    def push(self, frame: Samples | Planes) -> list[bytes]:
         """A frame -> packets that are finished.
 
         Args:
@@ -108,7 +107,7 @@ class VideoStream:
         self._held.append(planes)
         return [self._packet()] if len(self._held) == self.group else []
 
-    def _planes(self, frame: NDArray[Any] | Planes) -> Planes:
+    def _planes(self, frame: Samples | Planes) -> Planes:
         if isinstance(frame, np.ndarray) and frame.ndim == 3:
             if self.format.colour != RGB_CODED or self.format.subsampling != "444":
                 raise SignalError("the stream takes planes, not RGB; give a tuple of Y, Cb, Cr")

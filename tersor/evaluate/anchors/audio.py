@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Numbers
 from tersor.errors import SignalError
 from tersor.metrics.audio import Floats, resample
 
@@ -106,7 +106,7 @@ def aligned(x: Floats, y: Floats, rate: int) -> Floats:
     n, reach = x.shape[1], int(rate * ALIGN_SECONDS)
     padded = np.pad(y, ((0, 0), (reach, max(0, n + reach - y.shape[1]))))
     size = 1 << (padded.shape[1] + n).bit_length()
-    likeness: NDArray[Any] = np.fft.irfft(
+    likeness: Numbers = np.fft.irfft(
         np.conj(np.fft.rfft(x.mean(0), size)) * np.fft.rfft(padded.mean(0), size), size
     )
     lag = int(np.argmax(likeness[: 2 * reach + 1]))

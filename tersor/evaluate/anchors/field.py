@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tersor.arrays import Floating, Numbers
 from tersor.errors import MissingDependencyError, SignalError
 
 ANCHORS = ("sz3", "sperr", "zfp")
@@ -37,7 +37,7 @@ class FieldResult:
     decode_seconds: float
 
 
-def quality(x: NDArray[Any], y: NDArray[Any], bound: float) -> tuple[float, float]:
+def quality(x: Floating, y: Numbers, bound: float) -> tuple[float, float]:
     """Largest |x - y| / bound, and PSNR in dB by the range of x, over the finite cells of x."""
     known = np.isfinite(x)
     error = x[known].astype(np.float64) - y[known].astype(np.float64)
@@ -46,7 +46,7 @@ def quality(x: NDArray[Any], y: NDArray[Any], bound: float) -> tuple[float, floa
     return float(np.abs(error).max()) / bound, 20 * float(np.log10(extent / rmse)) if rmse else float("inf")
 
 
-def run_anchor(name: str, x: NDArray[Any], bound: float) -> FieldResult:
+def run_anchor(name: str, x: Floating, bound: float) -> FieldResult:
     """Encode and decode in a process of its own.
 
     Raises:
@@ -75,7 +75,7 @@ def run_anchor(name: str, x: NDArray[Any], bound: float) -> FieldResult:
     return FieldResult(**json.loads(done.stdout))
 
 
-def _measure(name: str, x: NDArray[Any], bound: float) -> FieldResult:
+def _measure(name: str, x: Floating, bound: float) -> FieldResult:
     import h5py
     import hdf5plugin
 
