@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypedDict, cast
 
 from tersor import registry
 from tersor.arrays import Numbers
@@ -73,7 +73,7 @@ class Codec:
 
     def encode_batch(
         self,
-        signals: Sequence[Any],
+        signals: Sequence[object],
         *,
         progress: Progress | None = None,
         **options: Unpack[AnyEncodeOptions],
@@ -124,7 +124,7 @@ class Codec:
         self._check(options, self._codec.decode_options)
         return cast(Opened, self._can("open")(file, progress=progress, **options))
 
-    def stream(self, **options: Any) -> Any:
+    def stream(self, **options: object) -> Any:
         """Encode a signal as it comes; see `tersor.codecs.audio.stream.AudioStream` and
         `tersor.codecs.video.stream.VideoStream`.
 
@@ -140,7 +140,7 @@ class Codec:
             )
         return getattr(self._codec, name)
 
-    def _check(self, options: Mapping[str, Any], known: Iterable[str]) -> None:
+    def _check(self, options: Mapping[str, object], known: Iterable[str]) -> None:
         if unknown := sorted(set(options) - set(known)):
             raise SignalError(
                 f"the codec '{self.entry.name}' has no option {', '.join(unknown)}; it has {', '.join(known)}"
@@ -160,7 +160,7 @@ class Codec:
 
 
 def encode(
-    x: Any,
+    x: object,
     *,
     codec: str | None = None,
     device: str = "auto",
@@ -276,7 +276,7 @@ class File:
         self._check_length(options)
         return self.codec.open(self.reader, progress=progress, **options).blocks()
 
-    def _check_length(self, options: Mapping[str, Any]) -> None:
+    def _check_length(self, options: Mapping[str, object]) -> None:
         if self.reader.fault and not options.get("salvage"):
             raise self.reader.fault
 
@@ -326,6 +326,14 @@ def info(source: str | Path | bytes) -> Facts:
         return f.info
 
 
-def list_codecs() -> list[dict[str, Any]]:
+class CodecSummary(TypedDict):
+    """A codec, as `list_codecs` tells."""
+
+    name: str
+    wire_id: int
+    summary: str
+
+
+def list_codecs() -> list[CodecSummary]:
     """Name, wire id and summary of every codec."""
     return [{"name": e.name, "wire_id": e.wire_id, "summary": e.summary} for e in registry.entries().values()]

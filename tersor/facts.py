@@ -101,6 +101,6 @@ class Facts:
             return getattr(self, key)
         return self.extra[key]
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         """As plain values; the keys are the attributes, and do not change."""
         return asdict(self)

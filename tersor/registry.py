@@ -57,10 +57,10 @@ class AnyCodec(Protocol):
     @property
     def decode_options(self) -> Iterable[str]: ...
 
-    def encode_batch(self, signals: Sequence[Any], **options: Any) -> list[bytes]:
+    def encode_batch(self, signals: Sequence[object], **options: object) -> list[bytes]:
         """One file for each signal; an option `progress` is called with (done, in all)."""
 
-    def decode_batch(self, files: Sequence[Any], **options: Any) -> list[Any]:
+    def decode_batch(self, files: Sequence[object], **options: object) -> list[Any]:
         """One signal for each file, bytes or container.Reader."""
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 import sys
 import time
-from typing import Any
 
 from tersor.errors import BitstreamError, MissingDependencyError, WeightsError
 
@@ -98,7 +97,7 @@ class Progress:
         return f"{text}  {done / seconds:.1f}/s  {left // 60}:{left % 60:02} left"
 
 
-def report(args: argparse.Namespace, line: str, facts: dict[str, Any], to_stdout: bool) -> None:
+def report(args: argparse.Namespace, line: str, facts: dict[str, object], to_stdout: bool) -> None:
     if args.quiet:
         return
     print(json.dumps(facts) if args.json else line, file=sys.stderr if to_stdout else sys.stdout, flush=True)

@@ -73,7 +73,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     # What a codec is
 
     @abstractmethod
-    def signal_of(self, x: Any, options: E) -> Any:
+    def signal_of(self, x: object, options: E) -> Any:
         """Anything people hold -> what `chunks_of` takes: the signal, or a source that gives it bit by bit.
 
         Raises:
@@ -95,7 +95,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
         """
 
     @abstractmethod
-    def decode_chunks(self, jobs: Sequence[Job[A]]) -> Sequence[Any]:
+    def decode_chunks(self, jobs: Sequence[Job[A]]) -> Sequence[object]:
         """What `Assembly.place` takes, of each of the jobs of one group. Runs in a thread of the team."""
 
     def groups(self, jobs: Sequence[Job[A]]) -> list[list[Job[A]]]:
@@ -105,7 +105,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     def complete(self, assemblies: Sequence[A], part: int) -> None:
         """All chunks of a part of all files are placed: do what needs them side by side."""
 
-    def coded(self, signals: Iterable[Any], options: E, progress: Progress | None) -> Iterable[Coded]:
+    def coded(self, signals: Iterable[object], options: E, progress: Progress | None) -> Iterable[Coded]:
         """A file of each signal; a codec that batches over signals overrides it."""
         for x in signals:
             yield self.chunks_of(self.signal_of(x, options), options, progress)
@@ -113,7 +113,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
     # What all do alike
 
     def encode_batch(
-        self, signals: Sequence[Any], *, progress: Progress | None = None, **options: Any
+        self, signals: Sequence[object], *, progress: Progress | None = None, **options: object
     ) -> list[bytes]:
         """One file for each signal.
 
@@ -130,7 +130,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
             return [c.file(self.wire_id) for c in self.coded(signals, asked, progress)]
 
     def encode_to(
-        self, file: BinaryIO, signal: Any, *, progress: Progress | None = None, **options: Any
+        self, file: BinaryIO, signal: Any, *, progress: Progress | None = None, **options: object
     ) -> int:
         """As `encode_batch`, one signal into a file that is empty, readable and seekable, one payload at a
         time in memory; -> its size.
@@ -141,7 +141,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
             return container.write_to(file, self.wire_id, c.header, c.metadata, c.payloads)
 
     def decode_batch(
-        self, files: Sequence[Source], *, progress: Progress | None = None, **options: Any
+        self, files: Sequence[Source], *, progress: Progress | None = None, **options: object
     ) -> list[S]:
         """One signal for each file.
 
@@ -165,7 +165,7 @@ class ChunkCodec(ABC, Generic[S, A, E, D]):
                 a.keep(part, piece)
             return [a.finish() for a in assemblies]
 
-    def open(self, file: bytes | Reader, *, progress: Progress | None = None, **options: Any) -> Opened[A]:
+    def open(self, file: bytes | Reader, *, progress: Progress | None = None, **options: object) -> Opened[A]:
         """A file to be decoded piece by piece; options as for `decode_batch`."""
         asked = self.decode_options.check(options)
         salvage = bool(cast(Mapping[str, object], asked).get("salvage"))

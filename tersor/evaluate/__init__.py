@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tersor.errors import SignalError
 from tersor.evaluate.report import Report
@@ -37,7 +36,7 @@ def compare(
     *,
     limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
-    **options: Any,
+    **options: object,
 ) -> Report:
     """Measure a codec and others on the same signals.
 

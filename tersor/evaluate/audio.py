@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -24,13 +24,36 @@ from tersor.errors import SignalError
 from tersor.evaluate.anchors.audio import ANCHORS, Coded, modes, run_anchor
 from tersor.evaluate.judges import JUDGES, panel, sign_of, verdict
 from tersor.evaluate.lab import Paths, find, pyplot
-from tersor.evaluate.report import Curve, Report, json_text, percent
+from tersor.evaluate.report import Curve, Report, Row, json_text, percent
 from tersor.files.audio import SUFFIXES, AudioReader, audio_bytes, read_audio
 from tersor.metrics.audio import Floats
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Audio
 
 BITRATES = {"speech": (6, 8, 10, 12, 16, 20, 24, 32), "music": (16, 24, 32, 48, 64, 96)}
+
+
+Points = tuple[list[float], list[float]]  # rates, and quality there
+
+
+class Compared(TypedDict):
+    """Curves of one kind of sound by one metric, and BD-rates of ours against the others."""
+
+    curves: dict[str, Points]
+    bd_rate: dict[str, float | None]
+    sounds: int
+
+
+class Lossless(TypedDict):
+    """One sound without loss."""
+
+    file: str
+    bytes: int
+    flac: int
+    exact: bool
+    seconds: float
+    encode_seconds: float
+    decode_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +66,8 @@ class AudioReport(Report):
         lines: the same in words.
     """
 
-    summary: dict[str, Any]
-    without_loss: dict[str, Any]
+    summary: dict[str, Compared]
+    without_loss: dict[str, list[Lossless]]
     speed: list[str]
     lines: list[str]
 
@@ -60,7 +83,7 @@ class AudioReport(Report):
     def plot(self, path: str | Path) -> None:
         """Quality over payload rate, a row of panels for each kind of sound, a panel for each metric."""
         plt = pyplot()
-        panels_of: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        panels_of: dict[str, list[tuple[str, Compared]]] = {}
         for name, content in self.summary.items():
             kind, metric = name.rsplit(" ", 1)[0].split(" ", 1)
             if name.endswith(" payload_kbps"):
@@ -114,7 +137,7 @@ def kind_of(path: Path, channels: int) -> str:
 
 def measure(
     codec: AudioCodec, path: Path, names: list[str], bitrates: list[float] | None, judges: Sequence[str]
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Every point of one sound."""
     audio = read_audio(path)
     kind = kind_of(path, audio.channels)
@@ -145,12 +168,12 @@ def measure(
     return rows
 
 
-def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[str, Any]]:
+def best_modes(rows: list[Row], metric: str, rate: str) -> list[Row]:
     """Of each sound, codec and asked rate the mode with the best quality per rate: quality corrected to the
     rate asked for at the slope of a typical curve.
     """
     sign = sign_of(metric)
-    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, float], list[Row]] = {}
     for r in rows:
         groups.setdefault((r["file"], r["codec"], r["asked_kbps"]), []).append(r)
     out = []
@@ -162,7 +185,7 @@ def best_modes(rows: list[dict[str, Any]], metric: str, rate: str) -> list[dict[
     return out
 
 
-def curve(rows: list[dict[str, Any]], codec: str, metric: str, rate: str) -> tuple[list[float], list[float]]:
+def curve(rows: list[Row], codec: str, metric: str, rate: str) -> tuple[list[float], list[float]]:
     """Mean rate and quality over the sounds at each asked rate; quality grows: a metric of which less is
     better is negative.
     """
@@ -174,11 +197,11 @@ def curve(rows: list[dict[str, Any]], codec: str, metric: str, rate: str) -> tup
     ]
 
 
-def summarise(rows: list[dict[str, Any]], judges: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def summarise(rows: list[Row], judges: Sequence[str]) -> tuple[dict[str, Compared], list[str]]:
     """Curves and BD-rates by kind, judge and rate; last, what the panel says of each kind by the payload."""
     text: list[str] = []
     verdicts: list[str] = []
-    out: dict[str, Any] = {}
+    out: dict[str, Compared] = {}
     codecs = list(dict.fromkeys(r["codec"] for r in rows))
     for kind in dict.fromkeys(r["kind"] for r in rows):
         own = [r for r in rows if r["kind"] == kind]
@@ -211,7 +234,7 @@ def summarise(rows: list[dict[str, Any]], judges: Sequence[str]) -> tuple[dict[s
     return out, text + verdicts
 
 
-def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[float]]) -> float | None:
+def _bd(anchor: tuple[list[float], list[float]], own: Points) -> float | None:
     """None where the curves have no quality in common."""
     try:
         return bd_rate(*_rising(anchor), *_rising(own))
@@ -219,11 +242,11 @@ def _bd(anchor: tuple[list[float], list[float]], own: tuple[list[float], list[fl
         return None
 
 
-def _for_json(v: Any) -> Any:
+def _for_json(v: object) -> object:
     return v if not isinstance(v, float) else round(v, 5) if math.isfinite(v) else None
 
 
-def _rising(points: tuple[list[float], list[float]]) -> tuple[list[float], list[float]]:
+def _rising(points: Points) -> tuple[list[float], list[float]]:
     """Without points that more rate does not improve."""
     kept: list[tuple[float, float]] = []
     for r, q in sorted(zip(*points, strict=True)):
@@ -232,9 +255,9 @@ def _rising(points: tuple[list[float], list[float]]) -> tuple[list[float], list[
     return [r for r, _ in kept], [q for _, q in kept]
 
 
-def lossless(codec: AudioCodec, paths: list[Path]) -> tuple[dict[str, Any], list[str]]:
+def lossless(codec: AudioCodec, paths: list[Path]) -> tuple[dict[str, list[Lossless]], list[str]]:
     """Whole files without loss beside FLAC's highest level, for integer sounds; speed of both modes."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Lossless] = []
     text = []
     for path in paths:
         audio = read_audio(path)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -28,6 +28,18 @@ RATES = (1e-2, 1e-3, 1e-4)
 OURS = "tersor"
 
 
+class Row(TypedDict):
+    """A field at a bound: what it is, and the `FieldResult` of each codec."""
+
+    field: str
+    shape: tuple[int, ...]
+    dtype: str
+    rel_error: float
+    raw_bytes: int
+    values: int
+    results: dict[str, dict[str, float]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldReport(Report):
     """Curves in bits a value, compression ratio (geometric mean) and PSNR by the range in dB.
@@ -41,7 +53,8 @@ class FieldReport(Report):
 
     columns: list[str]
     bounds: list[float]
-    summary: dict[str, Any]
+    rows: Sequence[Row]
+    summary: dict[str, dict[str, object]]
     lines: list[str]
 
     def text(self) -> list[str]:
@@ -125,7 +138,7 @@ def compare(
         + "".join(f"{c:>10}" for c in columns)
         + f"{'/ best':>9}{'err/bound':>11}{'MB/s in':>9}{'out':>7}"
     )
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for path in files:
         x = np.asarray(read_field(path))
         known = x[np.isfinite(x)].astype(np.float64)
@@ -178,7 +191,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
 
 
-def curve_of(rows: list[dict[str, Any]], name: str, bounds: list[float]) -> Curve:
+def curve_of(rows: list[Row], name: str, bounds: list[float]) -> Curve:
     """Means over the fields, a point a bound."""
     curve: Curve = {"rel_error": [], "bits_per_value": [], "ratio": [], "psnr_db": []}
     for rel in bounds:
@@ -200,10 +213,11 @@ def _bd_rate(anchor: Curve, own: Curve) -> float | None:
 
 
 def summarise(
-    rows: list[dict[str, Any]], columns: list[str], bounds: list[float]
-) -> tuple[dict[str, Any], list[str]]:
+    rows: list[Row], columns: list[str], bounds: list[float]
+) -> tuple[dict[str, dict[str, object]], list[str]]:
     """Geometric means a bound, wins, violations, speed."""
-    text, out, mean = [], {}, geometric_mean
+    text, mean = [], geometric_mean
+    out: dict[str, dict[str, object]] = {}
     text.append("geometric means of the ratio")
     for rel in bounds:
         here = [r for r in rows if r["rel_error"] == rel]

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from tersor.api import Codec
 from tersor.errors import SignalError
 from tersor.evaluate.anchors import image as anchors_of
 from tersor.evaluate.lab import Paths, load_images, pyplot
-from tersor.evaluate.report import Curve, Report, percent, write_json
+from tersor.evaluate.report import Curve, Report, Row, percent, write_json
 from tersor.metrics.perceptual import ms_ssim_rgb
 from tersor.metrics.psnr import psnr_rgb
 from tersor.metrics.rate_distortion import bd_rate
@@ -89,7 +88,7 @@ class ImageReport(Report):
             left.annotate(name, (c["bpp"][-1], c["psnr-rgb"][-1]), color="0.6", fontsize=5)
         for name, c in self.curves.items():
             width = 2.2 if name == self.title else 1.2
-            style: dict[str, Any] = {"marker": "o", "ms": 3, "lw": width, "label": name}
+            style: dict[str, object] = {"marker": "o", "ms": 3, "lw": width, "label": name}
             left.plot(c["bpp"], c["psnr-rgb"], **style)
             right.plot(c["bpp"], [-10 * math.log10(max(1e-9, 1 - v)) for v in c["ms-ssim-rgb"]], **style)
         for axis, label in ((left, "PSNR RGB, dB"), (right, "MS-SSIM, dB")):
@@ -165,9 +164,9 @@ def measure(
     images: Pictures,
     qualities: Sequence[int],
     say: Callable[[str], None],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Every point of one codec."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for quality in qualities:
         for image, x in images:
             t0 = time.perf_counter()
@@ -184,9 +183,9 @@ def measure(
     return rows
 
 
-def curve_of(rows: list[dict[str, Any]], name: str) -> Curve:
+def curve_of(rows: list[Row], name: str) -> Curve:
     """Means over the images, a point a quality."""
-    own: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    own: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
         if row["codec"] == name:
             own[row["quality"]].append(row)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from statistics import median
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,8 +18,12 @@ from tersor.timing import StageClock
 T = TypeVar("T")
 Paths = str | Path | Sequence[str | Path]
 
+Figures = dict[str, Any]  # of one measurement, nested as in its JSON
 
-def timed(run: Callable[[], Any], repeat: int, synchronise: bool = False) -> tuple[float, dict[str, float]]:
+
+def timed(
+    run: Callable[[], object], repeat: int, synchronise: bool = False
+) -> tuple[float, dict[str, float]]:
     """Median seconds, and median seconds of each stage; the first run is not counted."""
     totals, stages = [], []
     run()
@@ -104,7 +109,7 @@ def output_folder(path: str | Path) -> Path:
     return folder
 
 
-def pyplot() -> Any:
+def pyplot() -> ModuleType:
     """matplotlib.pyplot that draws into files.
 
     Raises:

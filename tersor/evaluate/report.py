@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from tersor.evaluate.lab import output_folder
 
 Curve = dict[str, list[float]]
+Row = dict[str, Any]  # a point that was measured: words, and figures by the names of metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class Report(ABC):
     """
 
     title: str
-    rows: list[dict[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
     curves: dict[str, Curve]
     bd_rate: dict[str, dict[str, float | None]]
 
@@ -59,12 +61,12 @@ class Report(ABC):
         return out
 
 
-def json_text(content: Any, indent: int | None = None) -> str:
+def json_text(content: object, indent: int | None = None) -> str:
     """JSON that every reader takes: what is not a finite number is null."""
     return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
-def _finite(content: Any) -> Any:
+def _finite(content: object) -> object:
     if isinstance(content, dict):
         return {k: _finite(v) for k, v in content.items()}
     if isinstance(content, (list, tuple)):
@@ -72,7 +74,7 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """A file of `json_text`."""
     path.write_text(json_text(content, 1) + "\n")
 

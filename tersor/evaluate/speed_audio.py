@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from tersor.codecs.audio.codec import AudioCodec
-from tersor.evaluate.lab import Paths, check_counts, find, shares, split_text, timed
+from tersor.codecs.audio.options import AudioEncodeOptions
+from tersor.evaluate.lab import Figures, Paths, check_counts, find, shares, split_text, timed
 from tersor.files.audio import SUFFIXES, read_audio
 from tersor.signals import Audio
 from tersor.testing.samples import sound, voice
 
 SECONDS = 10.0  # of the sounds made on the spot
-MODES: dict[str, dict[str, Any]] = {
+MODES: dict[str, AudioEncodeOptions] = {
     "speech": {"content": "speech"},
     "music": {"content": "music"},
     "lossless": {"lossless": True},
 }
 
 
-def measure(
-    paths: Paths | None = None, *, quality: float = 50, limit: int = 8, repeat: int = 5
-) -> dict[str, Any]:
+def measure(paths: Paths | None = None, *, quality: float = 50, limit: int = 8, repeat: int = 5) -> Figures:
     """Speed of encoding and decoding with the split by stage, in each mode that fits a sound: speech for one
     channel, music for all, and integers without loss.
 
@@ -38,7 +36,7 @@ def measure(
     found = [] if paths is None else find(paths, SUFFIXES, limit, "sound files")
     sounds = [read_audio(p) for p in found] or made_on_the_spot()
     codec = AudioCodec()
-    facts: dict[str, Any] = {
+    facts: Figures = {
         "device": f"cpu, {os.cpu_count()} cores",
         "sounds": len(sounds),
         "seconds": round(sum(s.seconds for s in sounds), 3),
@@ -46,17 +44,17 @@ def measure(
     }
     for mode, options in MODES.items():
         if fitting := [s for s in sounds if fits(mode, s)]:
-            asked = options if mode == "lossless" else {"quality": quality, **options}
+            asked: AudioEncodeOptions = options if mode == "lossless" else {"quality": quality, **options}
             facts[mode] = speed_of(codec, fitting, asked, repeat)
     return facts
 
 
-def speed_of(codec: AudioCodec, sounds: list[Audio], options: dict[str, Any], repeat: int) -> dict[str, Any]:
+def speed_of(codec: AudioCodec, sounds: list[Audio], options: AudioEncodeOptions, repeat: int) -> Figures:
     """Of both directions, and the rate."""
     files = codec.encode_batch(sounds, **options)
     length = sum(s.seconds for s in sounds)
-    out: dict[str, Any] = {"kbps": round(sum(map(len, files)) * 8 / length / 1000, 2)}
-    works: dict[str, Callable[[], Any]] = {
+    out: Figures = {"kbps": round(sum(map(len, files)) * 8 / length / 1000, 2)}
+    works: dict[str, Callable[[], object]] = {
         "encode": lambda: codec.encode_batch(sounds, **options),
         "decode": lambda: codec.decode_batch(files),
     }
@@ -79,7 +77,7 @@ def made_on_the_spot() -> list[Audio]:
     return [Audio(samples=speech, rate=16_000), Audio(samples=sound(SECONDS, 44_100, 2), rate=44_100)]
 
 
-def lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: Figures) -> list[str]:
     """The same to be read."""
     out = [
         f"{facts['device']}; {facts['sounds']} sounds, {facts['seconds']:.1f} s, quality {facts['quality']:g}"

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tersor.codecs.field.codec import FieldCodec
 from tersor.codecs.field.grid import Ints, Pass
 from tersor.codecs.field.grid_loops import FRACTION_BITS, N_FEATURES, STENCIL_BITS, code_rows
 from tersor.errors import SignalError
-from tersor.evaluate.lab import Paths, check_counts, find, shares, split_text, timed
+from tersor.evaluate.lab import Figures, Paths, check_counts, find, shares, split_text, timed
 from tersor.files.field import read_field
 from tersor.signals import Field
 from tersor.testing.samples import weather
@@ -67,7 +67,7 @@ def loop_speed(x: Numbers, repeat: int) -> dict[str, float]:
             "the compiled loop and numpy predict different values: a fault of tersor; report it"
         )
 
-    def seconds(run: Any) -> float:
+    def seconds(run: Callable[[], object]) -> float:
         times = []
         for _ in range(repeat):
             began = time.perf_counter()
@@ -84,7 +84,7 @@ def loop_speed(x: Numbers, repeat: int) -> dict[str, float]:
 
 def measure(
     paths: Paths | None = None, *, rel_error: float = 1e-3, limit: int = 8, repeat: int = 5
-) -> dict[str, Any]:
+) -> Figures:
     """Speed of encoding and decoding with the split by stage, and of the loops.
 
     Args:
@@ -100,7 +100,7 @@ def measure(
     codec = FieldCodec()
     files = codec.encode_batch(fields, rel_error=rel_error)
     megabytes = sum(x.nbytes for x in arrays) / 1e6
-    facts: dict[str, Any] = {
+    facts: Figures = {
         "device": f"cpu, {os.cpu_count()} cores",
         "fields": len(arrays),
         "megabytes": round(megabytes, 3),
@@ -125,7 +125,7 @@ def measure(
     return facts
 
 
-def lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: Figures) -> list[str]:
     """The same to be read."""
     out = [
         f"{facts['device']}; {facts['fields']} fields, {facts['megabytes']:.1f} MB, "

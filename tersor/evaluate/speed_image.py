@@ -7,7 +7,6 @@ Beside our coder the speed of CompressAI's own, on the same symbols and tables, 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from tersor.codecs.parallel import in_parts
 from tersor.entropy.rans import SymbolDecoder, SymbolEncoder
 from tersor.entropy.tables import FrozenTables
 from tersor.errors import SignalError
-from tersor.evaluate.lab import Paths, check_counts, load_images, shares, split_text, timed
+from tersor.evaluate.lab import Figures, Paths, check_counts, load_images, shares, split_text, timed
 from tersor.models import exact, exact_compiled
 from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
@@ -157,7 +156,7 @@ def measure(
     quality: int = 50,
     limit: int = 8,
     repeat: int = 5,
-) -> dict[str, Any]:
+) -> Figures:
     """Speed of encoding and decoding with the split by stage, of the coder and of an exact layer.
 
     Args:
@@ -177,7 +176,7 @@ def measure(
     signals = [Image(samples=np.ascontiguousarray(x)) for x in images]
     files = codec.encode_batch(signals, quality=quality)
     pixels = sum(i.width * i.height for i in signals) / 1e6
-    facts: dict[str, Any] = {
+    facts: Figures = {
         "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
         "images": len(images),
         "megapixels": round(pixels, 3),
@@ -203,7 +202,7 @@ def measure(
     return facts
 
 
-def lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: Figures) -> list[str]:
     """The same to be read."""
     out = [
         f"{facts['device']}; {facts['images']} images, {facts['megapixels']:.2f} megapixels, "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from tersor.codecs.video.codec import VideoCodec
-from tersor.evaluate.lab import Paths, check_counts, find, timed
+from tersor.codecs.video.options import EncodeOptions
+from tersor.evaluate.lab import Figures, Paths, check_counts, find, timed
 from tersor.files.coerce import video_of_rgb
 from tersor.files.video import SUFFIXES, read_video
 from tersor.signals.video import Video
@@ -15,7 +15,7 @@ from tersor.testing.samples import clip
 
 FRAMES = 32
 SIZE = (416, 240)  # of the clip made on the spot
-MODES: dict[str, dict[str, Any]] = {"random access": {}, "low delay": {"low_delay": True}}
+MODES: dict[str, EncodeOptions] = {"random access": {}, "low delay": {"low_delay": True}}
 
 
 def measure(
@@ -25,7 +25,7 @@ def measure(
     limit: int = 8,
     repeat: int = 5,
     frames: int | None = None,
-) -> dict[str, Any]:
+) -> Figures:
     """Speed of encoding and decoding, and of decoding the frame in the middle alone.
 
     Args:
@@ -40,7 +40,7 @@ def measure(
     most = frames or FRAMES
     videos = [read_video(p, audio=False)[:most] for p in found] or [video_of_rgb(clip(*SIZE, most), 25)]
     codec = VideoCodec()
-    facts: dict[str, Any] = {
+    facts: Figures = {
         "device": f"cpu, {os.cpu_count()} cores",
         "videos": len(videos),
         "frames": sum(map(len, videos)),
@@ -51,13 +51,13 @@ def measure(
     }
 
 
-def speed_of(codec: VideoCodec, videos: list[Video], options: dict[str, Any], repeat: int) -> dict[str, Any]:
+def speed_of(codec: VideoCodec, videos: list[Video], options: EncodeOptions, repeat: int) -> Figures:
     """Of both directions, and the rate."""
     files = codec.encode_batch(videos, **options)
     frames = sum(map(len, videos))
     pixels = sum(len(v) * v.width * v.height for v in videos)
     middles = [slice(len(v) // 2, len(v) // 2 + 1) for v in videos]
-    works: dict[str, Callable[[], Any]] = {
+    works: dict[str, Callable[[], object]] = {
         "encode": lambda: codec.encode_batch(videos, **options),
         "decode": lambda: codec.decode_batch(files),
         "one_frame": lambda: [codec.decode_batch([f], frames=m) for f, m in zip(files, middles, strict=True)],
@@ -71,7 +71,7 @@ def speed_of(codec: VideoCodec, videos: list[Video], options: dict[str, Any], re
     }
 
 
-def lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: Figures) -> list[str]:
     """The same to be read."""
     out = [
         (

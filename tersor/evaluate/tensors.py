@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -27,9 +27,16 @@ from tersor.signals.tensors import Tensor, Tensors
 
 OURS = "tersor"
 
+Row = TypedDict(
+    "Row", {"file": str, "as": str, "raw_bytes": int, "results": dict[str, dict[str, float]]}
+)  # each codec's `Result`
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorReport(Report):
     """Sizes in percent and speeds, a point a file."""
+
+    rows: Sequence[Row]
 
     def text(self) -> list[str]:
         """How many times as large our files are, by type and anchor."""
@@ -108,7 +115,7 @@ def compare(
         raise SignalError("tensors are compared without loss; leave out the rates")
     files = find(paths, {SUFFIX}, limit, f"{SUFFIX} files")
     own = TensorCodec()
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     say(f"{'file':<28}{'as':<9}{'MB':>7}  {'codec':<8}{'% of raw':>9}{'MB/s in':>9}{'out':>7}")
     for path in files:
         signal = read_tensors(path)
@@ -136,7 +143,7 @@ def compare(
     return TensorReport(title="tensors", rows=rows, curves=curves, bd_rate={})
 
 
-def _curve(rows: list[dict[str, Any]], name: str) -> Curve:
+def _curve(rows: list[Row], name: str) -> Curve:
     """One point a file: percent of its size."""
     here = [(r["raw_bytes"], r["results"][name]) for r in rows if name in r["results"]]
     return {

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from tersor.codecs.video.codec import VideoCodec
 from tersor.errors import SignalError
 from tersor.evaluate.anchors.video import CRFS, MODES, Coded, run_anchor, variants
 from tersor.evaluate.lab import Paths, few_ticks, find, pyplot
-from tersor.evaluate.report import Curve, Report, percent, write_json
+from tersor.evaluate.report import Curve, Report, Row, percent, write_json
 from tersor.files.video import SUFFIXES, read_video
 from tersor.metrics.perceptual import ms_ssim_rgb
 from tersor.metrics.rate_distortion import bd_rate
@@ -42,7 +41,6 @@ FRAMES = 32
 MS_SSIM_EVERY = 4  # frames; it is slow
 METRICS = ("psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim_db")
 CAP = 100.0  # dB of planes without error
-Row = dict[str, Any]
 Rates = dict[str, dict[str, float | None]]
 
 
@@ -54,6 +52,7 @@ class VideoReport(Report):
         by_clip: of each metric and anchor, the BD-rate of every clip, and their mean.
     """
 
+    rows: Sequence[Row]
     by_clip: dict[str, Rates]
 
     def text(self) -> list[str]:

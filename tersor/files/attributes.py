@@ -11,7 +11,7 @@ import numpy as np
 from tersor.signals.field import Empty
 
 
-def kept(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def kept(attributes: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
     """What can be kept of a source's attributes, and the names of what cannot (references, ragged arrays)."""
     out, lost = {}, []
     for name, value in attributes.items():
@@ -41,7 +41,7 @@ def _kept(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def held(attributes: Mapping[str, Any], form: Callable[[Any], Any]) -> tuple[dict[str, Any], list[str]]:
+def held(attributes: Mapping[str, object], form: Callable[[Any], Any]) -> tuple[dict[str, object], list[str]]:
     """Attributes in a format's own form, and the names of those for which `form` raises TypeError."""
     out, lost = {}, []
     for name, value in attributes.items():

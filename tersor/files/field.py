@@ -181,7 +181,7 @@ def field_bytes(signal: Field | FieldSet, suffix: str) -> bytes:
     return field_file(signal, suffix)[0]
 
 
-def write_npy(file: BinaryIO, shape: tuple[int, ...], dtype: NumberType, pieces: Iterable[Any]) -> None:
+def write_npy(file: BinaryIO, shape: tuple[int, ...], dtype: NumberType, pieces: Iterable[object]) -> None:
     """A .npy file of pieces that join along the first axis, one at a time in memory."""
     descr = np.lib.format.dtype_to_descr(dtype)  # type: ignore[no-untyped-call]
     described = {"descr": descr, "fortran_order": False, "shape": shape}

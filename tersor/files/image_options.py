@@ -70,13 +70,13 @@ def _decoded(comment: bytes) -> str:
         return comment.decode("latin-1")
 
 
-def _blocks(held: dict[str, bytes]) -> dict[str, Any]:
+def _blocks(held: dict[str, bytes]) -> dict[str, object]:
     """What WebP, AVIF and others take under the same names."""
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     return {name: held[k] for k, name in names.items() if k in held}
 
 
-def _jpeg_options(held: dict[str, bytes]) -> dict[str, Any]:
+def _jpeg_options(held: dict[str, bytes]) -> dict[str, object]:
     options = _blocks(held) | {"quality": 95, "subsampling": 0}
     if found := meta.resolution_of(held, "inch"):
         options["dpi"] = tuple(min(round(v), 65535) for v in found)
@@ -89,7 +89,7 @@ def _jpeg_options(held: dict[str, bytes]) -> dict[str, Any]:
     return options
 
 
-def _tiff_options(held: dict[str, bytes]) -> dict[str, Any]:
+def _tiff_options(held: dict[str, bytes]) -> dict[str, object]:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     tags = ImageFileDirectory_v2()  # with these Pillow takes no EXIF beside them
@@ -101,7 +101,7 @@ def _tiff_options(held: dict[str, bytes]) -> dict[str, Any]:
         if key in held:
             tags.tagtype[tag] = 1 if tag == 700 else 7
             tags[tag] = held[key]
-    options: dict[str, Any] = {"tiffinfo": tags} if len(tags) else {}
+    options: dict[str, object] = {"tiffinfo": tags} if len(tags) else {}
     if "icc" in held:
         options["icc_profile"] = held["icc"]
     cm = held.get("resolution", b"").endswith(b" cm")
@@ -111,16 +111,16 @@ def _tiff_options(held: dict[str, bytes]) -> dict[str, Any]:
     return options
 
 
-def _bmp_options(held: dict[str, bytes]) -> dict[str, Any]:
+def _bmp_options(held: dict[str, bytes]) -> dict[str, object]:
     found = meta.resolution_of(held, "inch")
     return {"dpi": tuple(float(v) for v in found)} if found else {}
 
 
-def _comment(held: dict[str, bytes]) -> dict[str, Any]:
+def _comment(held: dict[str, bytes]) -> dict[str, object]:
     return {"comment": held["comment"]} if "comment" in held else {}
 
 
-OPTIONS: dict[str, Callable[[dict[str, bytes]], dict[str, Any]]] = {
+OPTIONS: dict[str, Callable[[dict[str, bytes]], dict[str, object]]] = {
     "JPEG": _jpeg_options,
     "TIFF": _tiff_options,
     "WEBP": lambda held: _blocks(held) | {"lossless": True, "exact": True},

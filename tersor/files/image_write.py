@@ -12,7 +12,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import Image as Pil
@@ -232,7 +232,7 @@ def _encoded(image: Image, held: dict[str, bytes], kind: str, suffix: str) -> by
         raise SignalError(f"{kind} output cannot hold this image ({e!r}); write .png") from e
 
 
-def _saved(im: Pil.Image, kind: str, options: dict[str, Any]) -> bytes:
+def _saved(im: Pil.Image, kind: str, options: dict[str, object]) -> bytes:
     out = io.BytesIO()
     im.save(out, kind, **options)
     return out.getvalue()

@@ -8,9 +8,9 @@ import io
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tersor.errors import SignalError
 from tersor.files.atomic import atomic_file, prepared, write_output
@@ -18,10 +18,29 @@ from tersor.files.audio import SUFFIXES as AUDIO_SUFFIXES
 from tersor.files.video import SUFFIXES as VIDEO_SUFFIXES
 from tersor.signals import Audio, Field, FieldSet
 
+if TYPE_CHECKING:
+    from tersor.container import Reader
+    from tersor.signals import Image
+    from tersor.signals.tensors import Tensors
+
 FOLDER = ".zarr"  # stores that are folders but count as files
 
 
-class Kind(ABC):
+S = TypeVar("S")
+Asked = Mapping[str, object]  # options by name
+
+
+class FileCodec(Protocol):
+    """What codes into open files and out of them, as `tersor.Codec` does."""
+
+    @property
+    def encode_to(self) -> Callable[..., int]: ...
+
+    @property
+    def open(self) -> Callable[..., Any]: ...
+
+
+class Kind(ABC, Generic[S]):
     """Files of one kind of signal; heavy imports happen inside the methods.
 
     Attributes:
@@ -39,24 +58,24 @@ class Kind(ABC):
     @abstractmethod
     def read(
         self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
-    ) -> Any:
+    ) -> S:
         """A signal from a file; of pictures of several pages, one of them."""
 
     @abstractmethod
-    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+    def to_bytes(self, signal: S, suffix: str) -> bytes:
         """A file of a signal, of the type its suffix names."""
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+    def write(self, signal: S, path: Path | None, usual: str) -> tuple[str, ...]:
         """A file of a signal where the command's output goes; of the usual type on standard output. -> notes
         of what the file does not hold."""
         write_output(path, self.to_bytes(signal, usual if path is None else path.suffix))
         return ()
 
     @abstractmethod
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: S, size: int) -> tuple[str, str, dict[str, object]]:
         """(what it is, how small its file of `size` bytes is, facts)."""
 
-    def encode_to(self, codec: Any, signal: Any, path: Path | None, options: dict[str, Any]) -> int | None:
+    def encode_to(self, codec: FileCodec, signal: S, path: Path | None, options: Asked) -> int | None:
         """Encode straight into a file, a chunk at a time in memory; its size, or None if that cannot be, for
         standard output, a device or a pipe.
         """
@@ -66,8 +85,13 @@ class Kind(ABC):
             return int(codec.encode_to(file, signal, **options))
 
     def decode_to(
-        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
-    ) -> Any | None:
+        self,
+        codec: FileCodec,
+        reader: Reader,
+        path: Path | None,
+        options: Asked,
+        writing: dict[str, int],
+    ) -> S | None:
         """Decode straight into a file, for signals that need not fit in memory; the signal's description, or
         None if the kind does not, or not there.
 
@@ -80,7 +104,7 @@ class Kind(ABC):
         return None
 
 
-class ImageKind(Kind):
+class ImageKind(Kind["Image"]):
     suffixes = frozenset(
         {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".jp2"}
     )
@@ -88,26 +112,26 @@ class ImageKind(Kind):
 
     def read(
         self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
-    ) -> Any:
+    ) -> Image:
         from tersor.files.coerce import as_image
 
         if variables:
             raise SignalError(f"{name}: an image has no variables; leave out --variables")
         return as_image(source, page)
 
-    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+    def to_bytes(self, signal: Image, suffix: str) -> bytes:
         from tersor.files.image import image_bytes
 
         return image_bytes(signal, suffix)
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+    def write(self, signal: Image, path: Path | None, usual: str) -> tuple[str, ...]:
         from tersor.files.image import image_file
 
         data, lost = image_file(signal, usual if path is None else path.suffix)
         write_output(path, data)
         return lost
 
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: Image, size: int) -> tuple[str, str, dict[str, object]]:
         bpp = 8 * size / (signal.width * signal.height)
         return (
             f"{signal.width}x{signal.height}",
@@ -116,23 +140,23 @@ class ImageKind(Kind):
         )
 
 
-class FieldKind(Kind):
+class FieldKind(Kind["Field | FieldSet"]):
     suffixes = frozenset({".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr"})
     codec = "field"
 
     def read(
         self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
-    ) -> Any:
+    ) -> Field | FieldSet:
         from tersor.files.field import read_field
 
         return read_field(source, variables)
 
-    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+    def to_bytes(self, signal: Field | FieldSet, suffix: str) -> bytes:
         from tersor.files.field import field_bytes
 
         return field_bytes(signal, suffix)
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+    def write(self, signal: Field | FieldSet, path: Path | None, usual: str) -> tuple[str, ...]:
         from tersor.files.field import field_file, write_field
 
         if path is not None and path.suffix.lower() == FOLDER:
@@ -141,7 +165,7 @@ class FieldKind(Kind):
         write_output(path, data)
         return notes
 
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: Field | FieldSet, size: int) -> tuple[str, str, dict[str, object]]:
         if hasattr(signal, "fields"):
             what = f"{len(signal.fields)} variable{'s' * (len(signal.fields) != 1)}"
         else:
@@ -150,8 +174,13 @@ class FieldKind(Kind):
         return what, f"{size:,} bytes  {ratio:.1f}:1", {"ratio": round(ratio, 3)}
 
     def decode_to(
-        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
-    ) -> Any | None:
+        self,
+        codec: FileCodec,
+        reader: Reader,
+        path: Path | None,
+        options: Asked,
+        writing: dict[str, int],
+    ) -> Field | FieldSet | None:
         """A large array straight into a .npy file."""
         import numpy as np
 
@@ -171,7 +200,7 @@ class FieldKind(Kind):
         return Field(values=np.load(path, mmap_mode="r"), notes=opened.notes)
 
 
-class IntegersKind(Kind):
+class IntegersKind(Kind["Image | Field"]):
     """Images and arrays; never the kind of a suffix, since both have their own."""
 
     suffixes = frozenset()
@@ -179,7 +208,7 @@ class IntegersKind(Kind):
 
     def read(
         self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
-    ) -> Any:
+    ) -> Image | Field:
         from tersor.files.coerce import as_integers
 
         if Path(name).suffix.lower() in KINDS["field"].suffixes:
@@ -188,20 +217,20 @@ class IntegersKind(Kind):
             raise SignalError(f"{name}: an image has no variables; leave out --variables")
         return as_integers(source, page)
 
-    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+    def to_bytes(self, signal: Image | Field, suffix: str) -> bytes:
         return self._of(signal).to_bytes(signal, suffix)
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+    def write(self, signal: Image | Field, path: Path | None, usual: str) -> tuple[str, ...]:
         return self._of(signal).write(signal, path, usual)
 
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: Image | Field, size: int) -> tuple[str, str, dict[str, object]]:
         return self._of(signal).describe(signal, size)
 
-    def _of(self, signal: Any) -> Kind:
+    def _of(self, signal: Image | Field) -> Kind[Any]:
         return KINDS["image" if hasattr(signal, "samples") else "field"]
 
 
-class AudioKind(Kind):
+class AudioKind(Kind[Any]):
     suffixes = frozenset(AUDIO_SUFFIXES)
     codec = "audio"
     at_once = False
@@ -220,7 +249,7 @@ class AudioKind(Kind):
 
         return audio_bytes(signal, suffix)
 
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, object]]:
         seconds = signal.seconds or 1 / signal.rate
         kbps = 8 * size / seconds / 1000
         raw = signal.seconds * signal.rate * signal.channels * signal.bits / 8
@@ -233,7 +262,12 @@ class AudioKind(Kind):
         )
 
     def decode_to(
-        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+        self,
+        codec: FileCodec,
+        reader: Reader,
+        path: Path | None,
+        options: Asked,
+        writing: dict[str, int],
     ) -> Any | None:
         from tersor.files.audio import AudioWriter
 
@@ -258,26 +292,26 @@ class AudioKind(Kind):
         return sound
 
 
-class TensorsKind(Kind):
+class TensorsKind(Kind["Tensors"]):
     suffixes = frozenset({".safetensors", ".safetensors.index.json"})
     codec = "tensor"
     at_once = False
 
     def read(
         self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
-    ) -> Any:
+    ) -> Tensors:
         from tersor.files.tensors import read_tensors
 
         if variables:
             raise SignalError(f"{name}: tensors are coded together; leave out --variables")
         return read_tensors(source)
 
-    def to_bytes(self, signal: Any, suffix: str) -> bytes:
+    def to_bytes(self, signal: Tensors, suffix: str) -> bytes:
         from tersor.files.tensors import pieces
 
         return b"".join(pieces(signal, suffix))
 
-    def write(self, signal: Any, path: Path | None, usual: str) -> tuple[str, ...]:
+    def write(self, signal: Tensors, path: Path | None, usual: str) -> tuple[str, ...]:
         from tersor.files.tensors import write_tensors
 
         if path is None:
@@ -285,7 +319,7 @@ class TensorsKind(Kind):
         write_tensors(signal, prepared(path))
         return ()
 
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: Tensors, size: int) -> tuple[str, str, dict[str, object]]:
         plural = "s" * (len(signal) != 1)
         ratio = signal.nbytes / size
         return (
@@ -295,13 +329,15 @@ class TensorsKind(Kind):
         )
 
 
-class VideoKind(Kind):
+class VideoKind(Kind[Any]):
     suffixes = VIDEO_SUFFIXES
     codec = "video"
     at_once = False
     streams = True
 
-    def read(self, source: Any, name: str, variables: list[str] | None, page: int | None = None) -> Any:
+    def read(
+        self, source: bytes | Path, name: str, variables: list[str] | None, page: int | None = None
+    ) -> Any:
         from tersor.files.video import open_video
 
         if variables:
@@ -315,7 +351,7 @@ class VideoKind(Kind):
         write_y4m(signal, out)
         return out.getvalue()
 
-    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, Any]]:
+    def describe(self, signal: Any, size: int) -> tuple[str, str, dict[str, object]]:
         frames, seconds = len(signal.timing), signal.timing.seconds
         kbps = 8 * size / max(seconds, 1e-9) / 1000
         bpp = 8 * size / max(1, frames * signal.format.width * signal.format.height)
@@ -324,7 +360,12 @@ class VideoKind(Kind):
         return what, f"{size:,} bytes  {kbps:.1f} kbps  {bpp:.4f} bpp", {**facts, "bpp": round(bpp, 5)}
 
     def decode_to(
-        self, codec: Any, reader: Any, path: Path | None, options: dict[str, Any], writing: dict[str, Any]
+        self,
+        codec: FileCodec,
+        reader: Reader,
+        path: Path | None,
+        options: Asked,
+        writing: dict[str, int],
     ) -> Any | None:
         from tersor.files.video_write import check_suffix, write_video, write_y4m
 
@@ -340,7 +381,7 @@ class VideoKind(Kind):
         return video
 
 
-def without_metadata(signal: Any) -> Any:
+def without_metadata(signal: object) -> Image:
     """An image without what tells of people, places and tools.
 
     Raises:
@@ -354,7 +395,7 @@ def without_metadata(signal: Any) -> Any:
     return stripped(signal)
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind[Any]] = {
     "image": ImageKind(),
     "field": FieldKind(),
     "integers": IntegersKind(),

@@ -193,7 +193,7 @@ def pieces(signal: Tensors, suffix: str) -> Iterator[Any]:
 
 def header_of(entries: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """A safetensors header: wide numbers first, so that all are aligned; padded to 8 bytes."""
-    out: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    out: dict[str, object] = {METADATA: dict(metadata)} if metadata else {}
     at = 0
     for name, t in sorted(entries.items(), key=lambda item: -KINDS[item[1].dtype].word):
         out[name] = {"dtype": t.dtype, "shape": list(t.shape), "data_offsets": [at, at + t.nbytes]}

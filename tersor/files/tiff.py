@@ -216,7 +216,7 @@ def colour_bytes(samples: NDArray[np.uint16], held: Mapping[str, bytes]) -> byte
 
     tifffile = _tifffile()
     colours = 3 if samples.shape[2] >= 3 else 1
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "photometric": "rgb" if colours == 3 else "minisblack",
         "planarconfig": "contig",
     }

@@ -31,10 +31,10 @@ class TersorCodec(Codec):
 
     codec_id = "tersor"
 
-    def __init__(self, **bound: Any) -> None:
+    def __init__(self, **bound: object) -> None:
         self._options = checked_bound(bound)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {"id": self.codec_id, **self._options}
 
     def encode(self, buf: Any) -> bytes:

@@ -11,7 +11,6 @@ import functools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +50,7 @@ class ReleasedImageModel:
     model: ImageModel
     y_tables: FrozenTables
     z_tables: FrozenTables
-    card: dict[str, Any]
+    card: dict[str, object]
     device: torch.device
 
 
@@ -121,7 +120,7 @@ def save_released(
     model: ImageModel,
     y_tables: tuple[Numbers, Numbers],
     z_tables: tuple[Numbers, Numbers],
-    card: dict[str, Any],
+    card: dict[str, object],
 ) -> None:
     """Write a frozen model (its prior has run `freeze`); tables are (counts, radii)."""
     frozen = _exact_layers(model)
@@ -142,7 +141,7 @@ def _exact_layers(model: ImageModel) -> set[str]:
     return {key.removesuffix(".weight_int") for key in model.state_dict() if key.endswith(".weight_int")}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], ImageModelConfig]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object], ImageModelConfig]:
     try:
         with safe_open(path, "pt") as f:
             metadata = f.metadata()

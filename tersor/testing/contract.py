@@ -43,7 +43,7 @@ class CodecContract(ABC):
         mean_error_levels: how far decoded samples may be off in the mean, in 255ths of the range.
     """
 
-    encode_options: dict[str, Any] = {}  # noqa: RUF012
+    encode_options: dict[str, object] = {}  # noqa: RUF012
     mean_error_levels = 16.0
 
     @abstractmethod

@@ -56,7 +56,7 @@ class AudioCodec(ChunkCodec[Audio, AudioAssembly, AudioEncodeOptions, AudioDecod
     opened_type = OpenedAudio
     torch_in_team = True
 
-    def signal_of(self, x: Any, options: AudioEncodeOptions) -> Audio | AudioSource:
+    def signal_of(self, x: object, options: AudioEncodeOptions) -> Audio | AudioSource:
         return audio_source(x, options.get("rate"))
 
     def chunks_of(
@@ -108,7 +108,7 @@ class AudioCodec(ChunkCodec[Audio, AudioAssembly, AudioEncodeOptions, AudioDecod
             importlib.import_module("torch")
 
     def stream(
-        self, *, rate: int, channels: int = 1, dtype: Any = np.int16, keep: bool = True, **options: Any
+        self, *, rate: int, channels: int = 1, dtype: Any = np.int16, keep: bool = True, **options: object
     ) -> AudioStream:
         """Encode sound as it comes: see `AudioStream`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class TransformEncoder:
             seeds,
         )
 
-    def _each(self, function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
+    def _each(self, function: Callable[..., T], *arguments: Iterable[object]) -> list[T]:
         if not self._team:
             return list(map(function, *arguments))
         return self._team.each(lambda given: function(*given), zip(*arguments, strict=True))

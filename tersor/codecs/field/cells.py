@@ -85,7 +85,7 @@ class Missing:
     high: float = math.inf
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any], encoding: Mapping[str, Any], option: Any) -> Missing:
+    def of(cls, attributes: Mapping[str, object], encoding: Mapping[str, object], option: Any) -> Missing:
         """From a variable's attributes (`_FillValue`, `missing_value`, `valid_*`; what is no number marks
         nothing), from how its source stored it (`fillvalue`), and from the caller.
 

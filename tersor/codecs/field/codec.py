@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
@@ -50,7 +49,7 @@ class FieldCodec(ChunkCodec[Field | FieldSet, FieldAssembly, FieldEncodeOptions,
     encode_options = ENCODE
     decode_options = DECODE
 
-    def signal_of(self, x: Any, options: FieldEncodeOptions) -> Field | FieldSet:
+    def signal_of(self, x: object, options: FieldEncodeOptions) -> Field | FieldSet:
         return as_field(x)
 
     def chunks_of(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +74,7 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
 
     # Encoding
 
-    def signal_of(self, x: Any, options: ImageEncodeOptions) -> Image:
+    def signal_of(self, x: object, options: ImageEncodeOptions) -> Image:
         return as_image(x)
 
     def chunks_of(self, signal: Image, options: ImageEncodeOptions, progress: Progress | None) -> Coded:
@@ -91,19 +90,19 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
         return Coded(header=encoder.header(0).pack, metadata=signal.metadata, payloads=payloads())
 
     def coded(
-        self, signals: Iterable[Any], options: ImageEncodeOptions, progress: Progress | None
+        self, signals: Iterable[object], options: ImageEncodeOptions, progress: Progress | None
     ) -> Iterator[Coded]:
         return (c for c, _ in self._coded(signals, options, progress))
 
     def encode_with_estimate(
-        self, images: Sequence[Any], *, progress: Progress | None = None, **options: Any
+        self, images: Sequence[object], *, progress: Progress | None = None, **options: object
     ) -> list[tuple[bytes, float]]:
         """As `encode_batch`, each with the bits that the probability tables promise for it."""
         coded = self._coded(images, ENCODE.check(options), progress)
         return [(c.file(WIRE_ID), bits) for c, bits in coded]
 
     def _coded(
-        self, signals: Iterable[Any], options: ImageEncodeOptions, progress: Progress | None
+        self, signals: Iterable[object], options: ImageEncodeOptions, progress: Progress | None
     ) -> list[CodedWithBits]:
         images = [as_image(x) for x in signals]
         asked, target = ENCODE.asked(options, "target")

@@ -10,7 +10,6 @@ megapixels on. Alpha is kept exactly. Samples of 16 bits are coded to about 12.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
@@ -32,7 +31,7 @@ class ImageOverfitCodec(ChunkCodec[Image, Picture, EncodeOptions, DecodeOptions]
     encode_options = ENCODE
     decode_options = DECODE
 
-    def signal_of(self, x: Any, options: EncodeOptions) -> Image:
+    def signal_of(self, x: object, options: EncodeOptions) -> Image:
         return as_image(x)
 
     def chunks_of(self, signal: Image, options: EncodeOptions, progress: Progress | None) -> Coded:
@@ -44,5 +43,5 @@ class ImageOverfitCodec(ChunkCodec[Image, Picture, EncodeOptions, DecodeOptions]
     def assembly(self, reader: Reader, options: DecodeOptions) -> Picture:
         return Picture(reader, options["region"])
 
-    def decode_chunks(self, jobs: Sequence[Job[Picture]]) -> Sequence[Any]:
+    def decode_chunks(self, jobs: Sequence[Job[Picture]]) -> Sequence[object]:
         return [j.of.decode(j.chunk, j.payload) for j in jobs]

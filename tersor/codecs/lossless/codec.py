@@ -8,7 +8,6 @@ array, and picture at effort 1 and 2 --reversible colour transform, chosen on it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
@@ -49,7 +48,7 @@ class LosslessCodec(
     encode_options = ENCODE
     decode_options = DECODE
 
-    def signal_of(self, x: Any, options: LosslessEncodeOptions) -> Image | Field:
+    def signal_of(self, x: object, options: LosslessEncodeOptions) -> Image | Field:
         return as_integers(x)
 
     def chunks_of(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
@@ -35,7 +34,7 @@ class TensorCodec(ChunkCodec[Tensors, TensorAssembly, EncodeOptions, DecodeOptio
     name, wire_id = "tensor", WIRE_ID
     encode_options, decode_options = ENCODE, DECODE
 
-    def signal_of(self, x: Any, options: EncodeOptions) -> Tensors:
+    def signal_of(self, x: object, options: EncodeOptions) -> Tensors:
         return as_tensors(x)
 
     def chunks_of(self, signal: Tensors, options: EncodeOptions, progress: Progress | None) -> Coded:

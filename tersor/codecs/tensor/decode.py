@@ -128,7 +128,7 @@ class TensorAssembly(Assembly[Tensors]):
         """A chunk to its place."""
         self._by_chunk[number].decode(number, data, self.called(number))
 
-    def place(self, chunk: int, x: Any) -> None:
+    def place(self, chunk: int, x: object) -> None:
         """It is there already."""
 
     def fill(self, chunk: int) -> None:

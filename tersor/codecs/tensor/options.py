@@ -15,7 +15,7 @@ import fnmatch
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, TypedDict, cast
 
 from tersor.codecs.options import DecodeOptions as CommonDecodeOptions
 from tersor.codecs.options import Option, Options
@@ -83,7 +83,7 @@ class EncodeOptions(Bounds, total=False):
     """Of a call."""
 
     per_tensor: Annotated[
-        Mapping[str, Mapping[str, Any]] | None,
+        Mapping[str, Mapping[str, object]] | None,
         Option("pattern of names -> bounds instead", parse=parse_rules, form="JSON"),
     ]
 
@@ -94,7 +94,7 @@ class DecodeOptions(CommonDecodeOptions, total=False):
     tensors: Annotated[list[str] | None, Option("only these", parse=lambda text: text.split(","), form="A,B")]
     rows: Annotated[slice | None, Option("of the first axis of each", parse=parse_rows, form="START:STOP")]
     out: Annotated[
-        Mapping[str, Any] | None, Option("name -> memory to decode into", flag="", parse=lambda text: text)
+        Mapping[str, object] | None, Option("name -> memory to decode into", flag="", parse=lambda text: text)
     ]
     max_bytes: Annotated[int | None, Option("refuse to decode more", low=0)]
 
@@ -121,7 +121,7 @@ class Settings:
     anchor: int = 0
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Settings:
+    def of(cls, options: Mapping[str, object]) -> Settings:
         """From options; no bound means without loss.
 
         Raises:
@@ -151,7 +151,7 @@ class Rules:
         SignalError: as `Settings.of`, or rules of another form.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, object]) -> None:
         self._default = Settings.of({k: v for k, v in options.items() if k in BOUNDS.declared})
         rules = options.get("per_tensor") or {}
         if not isinstance(rules, Mapping) or not all(isinstance(v, Mapping) for v in rules.values()):

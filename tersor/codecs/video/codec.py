@@ -10,7 +10,6 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
@@ -37,7 +36,7 @@ class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOpt
     name, wire_id = "video", WIRE_ID
     encode_options, decode_options = ENCODE, DECODE
 
-    def signal_of(self, x: Any, options: EncodeOptions) -> VideoSource:
+    def signal_of(self, x: object, options: EncodeOptions) -> VideoSource:
         return video_source(x, options["fps"])
 
     def chunks_of(self, signal: VideoSource, options: EncodeOptions, progress: Progress | None) -> Coded:
@@ -51,7 +50,7 @@ class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOpt
         return [job.of.decode(job.chunk, job.payload) for job in jobs]
 
     def open(  # type: ignore[override]  # a source of frames and sound, not of blocks
-        self, file: bytes | Reader, *, progress: Progress | None = None, **options: Any
+        self, file: bytes | Reader, *, progress: Progress | None = None, **options: object
     ) -> OpenedVideo:
         """A file to be decoded frame by frame; options as for `decode_batch`."""
         return OpenedVideo(super().open(file, progress=progress, **options))
@@ -64,7 +63,7 @@ class VideoCodec(ChunkCodec[VideoSource, VideoAssembly, EncodeOptions, DecodeOpt
         fps: float,
         form: VideoFormat | None = None,
         keep: bool = True,
-        **options: Any,
+        **options: object,
     ) -> VideoStream:
         """Encode frames as they come: see `VideoStream`. Without `keep` it forgets packets that were given,
         and memory stays the same however long it goes on.

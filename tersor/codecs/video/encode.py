@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from tersor import registry
 from tersor.codecs.parallel import Progress, Team
@@ -188,7 +188,7 @@ class Encoding:
         if found is None:
             return
         sound, start = found
-        options: dict[str, Any] = {"lossless": True} if self.options["audio"] else {}
+        options: dict[str, object] = {"lossless": True} if self.options["audio"] else {}
         if self.options["audio_bitrate"]:
             options["bitrate"] = self.options["audio_bitrate"]
         codec = registry.resolve(registry.by_name("audio").codec)()
