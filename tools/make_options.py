@@ -16,13 +16,23 @@ from tersor.codecs.options import Declared, Options
 
 ROOT = Path(__file__).parents[1]
 END = "<!-- /options -->"  # after "<!-- options: NAME -->" and the table
-TYPES = {"region": "tuple[int, int, int, int]", "variables": "Sequence[str]", "tensors": "Sequence[str]"}
+TYPES = {  # of options that the codec checks itself
+    "region": "tuple[int, int, int, int]",
+    "slices": "slice | tuple[slice, ...] | Mapping[str, slice]",
+    "variables": "Sequence[str]",
+    "tensors": "Sequence[str]",
+    "rows": "slice",
+    "frames": "slice",
+    "out": "Mapping[str, object]",
+    "per_tensor": "Mapping[str, Mapping[str, object]]",
+    "watch": "Callable[..., bool | None]",
+}
 HEAD = '''"""The options of all codecs together, for type checkers; tools/make_options.py writes this file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 '''
 
@@ -38,10 +48,10 @@ def typed(name: str, direction: str) -> str:
     kinds: dict[str, str] = {}
     for codec, declared in options(direction).items():
         for d in declared.declared.values():
-            kind = TYPES.get(d.name, "Any" if d.kind is object else d.kind.__name__)
+            kind = TYPES[d.name] if d.kind is object else d.kind.__name__
             if kinds.setdefault(d.name, kind) != kind:
                 raise SystemExit(f"{codec}: {d.name} is {kind} here and {kinds[d.name]} in another codec")
-    lines += [f"    {n}: {k}" + " | None" * (k != "Any") for n, k in kinds.items()]
+    lines += [f"    {n}: {k} | None" for n, k in kinds.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 
 class AnyEncodeOptions(TypedDict, total=False):
@@ -30,12 +30,12 @@ class AnyEncodeOptions(TypedDict, total=False):
     preset: str | None
     iterations: int | None
     time_limit: float | None
-    watch: Any
+    watch: Callable[..., bool | None] | None
     cosine_error: float | None
     bits_per_value: float | None
     groups: str | None
     anchor: int | None
-    per_tensor: Any
+    per_tensor: Mapping[str, Mapping[str, object]] | None
     low_delay: bool | None
     group: int | None
     no_audio: bool | None
@@ -49,14 +49,14 @@ class AnyDecodeOptions(TypedDict, total=False):
 
     salvage: bool | None
     region: tuple[int, int, int, int] | None
-    slices: Any
+    slices: slice | tuple[slice, ...] | Mapping[str, slice] | None
     variables: Sequence[str] | None
     coordinates: bool | None
     start: float | None
     stop: float | None
     tensors: Sequence[str] | None
-    rows: Any
-    out: Any
+    rows: slice | None
+    out: Mapping[str, object] | None
     max_bytes: int | None
-    frames: Any
+    frames: slice | None
     no_audio: bool | None

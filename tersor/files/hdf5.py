@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from tersor.errors import MissingDependencyError, SignalError, unreadable
 from tersor.files.attributes import held, kept, left_out
 from tersor.signals import Field, FieldSet
-from tersor.signals.field import Empty, describes, with_related
+from tersor.signals.field import Attributes, Empty, describes, with_related
 
 HDF5 = {".h5", ".hdf5", ".he5"}
 OWN_ATTRIBUTES = {  # the library's, made anew
@@ -25,8 +26,10 @@ OWN_ATTRIBUTES = {  # the library's, made anew
 }
 UNCODED = {"float128", "longdouble"}
 
+Node = Any  # a file, group or dataset of h5py, which has no types
 
-def _h5py() -> Any:
+
+def _h5py() -> ModuleType:
     try:
         import h5py
     except ImportError as e:
@@ -52,7 +55,7 @@ def read_hdf5(source: Path | bytes, variables: Sequence[str] | None) -> FieldSet
         raise SignalError(f"{path}: not an HDF5 file that can be read ({e})") from e
 
 
-def _field_set(file: Any, path: Path | str, variables: Sequence[str] | None) -> FieldSet:
+def _field_set(file: Node, path: Path | str, variables: Sequence[str] | None) -> FieldSet:
     found, built, lost = _walk(file)
     names = list(found) if variables is None else list(variables)
     if missing := sorted(set(names) - set(found)):
@@ -94,17 +97,17 @@ def _field_set(file: Any, path: Path | str, variables: Sequence[str] | None) -> 
 HDF5_SUFFIX = ".h5"
 
 
-def _walk(file: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def _walk(file: Node) -> tuple[dict[str, Node], dict[str, Node], list[str]]:
     """Data sets by the first path that leads to each; groups, links, empty data sets; what cannot be kept."""
     h5py = _h5py()
-    found: dict[str, Any] = {}
-    groups: dict[str, Any] = {}
-    links: dict[str, Any] = {}
-    empty: dict[str, Any] = {}
+    found: dict[str, Node] = {}
+    groups: dict[str, Node] = {}
+    links: dict[str, object] = {}
+    empty: dict[str, Node] = {}
     lost: list[str] = []
-    first: dict[Any, str] = {h5py.h5o.get_info(file.id).addr: ""}
+    first: dict[int, str] = {h5py.h5o.get_info(file.id).addr: ""}
 
-    def visit(group: Any, prefix: str) -> None:
+    def visit(group: Node, prefix: str) -> None:
         later = []
         for name in group:
             path = prefix + name
@@ -148,7 +151,7 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _values(node: Any) -> Any:
+def _values(node: Node) -> Any:
     """Numbers, booleans and text; None for what is neither."""
     h5py = _h5py()
     if h5py.check_string_dtype(node.dtype) is not None:
@@ -160,10 +163,10 @@ def _values(node: Any) -> Any:
     return np.asarray(node[()], node.dtype.newbyteorder("=") if node.dtype.kind == "b" else node.dtype)
 
 
-def _encoding(node: Any) -> dict[str, Any]:
+def _encoding(node: Node) -> dict[str, object]:
     """How the file stores a data set, in the words of `signals.Field`."""
     h5py = _h5py()
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     if node.chunks:
         out["chunks"] = [int(c) for c in node.chunks]
     if node.compression in ("gzip", "lzf"):
@@ -181,7 +184,7 @@ def _encoding(node: Any) -> dict[str, Any]:
     return out
 
 
-def _dims(node: Any) -> tuple[str, ...]:
+def _dims(node: Node) -> tuple[str, ...]:
     """Names of axes: the path of the scale, or the label, or one made of the data set's name; none if no axis
     has one.
     """
@@ -194,12 +197,12 @@ def _dims(node: Any) -> tuple[str, ...]:
     return tuple(n or f"{own}_axis{i}" for i, n in enumerate(names))
 
 
-def _attributes(node: Any) -> tuple[dict[str, Any], list[str]]:
+def _attributes(node: Node) -> tuple[dict[str, object], list[str]]:
     """What can be kept, and the names of what cannot."""
     return kept({k: _attribute(node, k) for k in node.attrs if k not in OWN_ATTRIBUTES})
 
 
-def _attribute(node: Any, name: str) -> Any:
+def _attribute(node: Node, name: str) -> Any:
     try:
         return node.attrs[name]
     except (OSError, TypeError, ValueError, UnicodeDecodeError):
@@ -216,7 +219,7 @@ def hdf5_bytes(signal: Field | FieldSet) -> tuple[bytes, tuple[str, ...]]:
     lost: list[str] = []
     out = io.BytesIO()
 
-    def describe(node: Any, attributes: Any, name: str) -> None:
+    def describe(node: Node, attributes: Attributes, name: str) -> None:
         form, dropped = held(attributes, _form)
         node.attrs.update(form)
         lost.extend(f"{name}:{d}" if name else d for d in dropped)
@@ -238,10 +241,10 @@ def hdf5_bytes(signal: Field | FieldSet) -> tuple[bytes, tuple[str, ...]]:
     return out.getvalue(), left_out("what an HDF5 file cannot hold was", lost)
 
 
-def _create(file: Any, f: Field) -> Any:
+def _create(file: Node, f: Field) -> Node:
     h5py = _h5py()
     values, e = f.values, f.encoding
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if values.dtype.kind in "UO":
         return file.create_dataset(f.name or "field", data=values.astype(object), dtype=h5py.string_dtype())
     chunks = [min(int(c), n) for c, n in zip(e.get("chunks", ()), values.shape, strict=False)]
@@ -263,7 +266,7 @@ def _create(file: Any, f: Field) -> Any:
     return file.create_dataset(f.name or "field", data=values, dtype=dtype, **options)
 
 
-def _name_axes(file: Any, f: Field) -> None:
+def _name_axes(file: Node, f: Field) -> None:
     """Scales where there are data sets of that name, labels elsewhere; made-up names are not written."""
     own = f.name or "field"
     for axis, name in enumerate(() if f.is_coordinate else f.dims):
@@ -276,7 +279,7 @@ def _name_axes(file: Any, f: Field) -> None:
             node.dims[axis].label = name
 
 
-def _link(file: Any, path: str, link: dict[str, Any]) -> list[str]:
+def _link(file: Node, path: str, link: dict[str, Any]) -> list[str]:
     """Make a link again; -> its name if there is nothing that it could lead to."""
     h5py = _h5py()
     if path in file:
@@ -293,7 +296,7 @@ def _link(file: Any, path: str, link: dict[str, Any]) -> list[str]:
     return []
 
 
-def _form(value: Any) -> Any:
+def _form(value: object) -> object:
     """An attribute as h5py writes it.
 
     Raises:
@@ -313,5 +316,5 @@ def _form(value: Any) -> Any:
     return value
 
 
-def _refuse(value: Any) -> Any:
+def _refuse(value: object) -> object:
     raise TypeError(value)

@@ -10,9 +10,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,13 +22,16 @@ from tersor.files.attributes import for_netcdf, for_zarr, held, kept, left_out
 from tersor.signals import Field, FieldSet
 from tersor.signals.field import describes, with_related
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 NETCDF = {".nc", ".nc4", ".cdf"}
 ZARR = ".zarr"
 UNCODED = {"float128", "longdouble", "complex64", "complex128", "bfloat16"}
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
-def _xarray(suffix: str) -> Any:
+def _xarray(suffix: str) -> ModuleType:
     package, extra = ("zarr", "zarr") if suffix == ZARR else ("netCDF4", "fields")
     try:
         __import__(package)
@@ -63,7 +67,7 @@ def read_dataset(path: Path, variables: Sequence[str] | None) -> FieldSet:
         raise SignalError(f"{path}: not {kind} that can be read ({e})") from e
 
 
-def _netcdf_groups(xarray: Any, path: Path) -> dict[str, Any]:
+def _netcdf_groups(xarray: ModuleType, path: Path) -> dict[str, xr.Dataset]:
     import netCDF4
 
     def paths(group: Any) -> list[str]:
@@ -74,7 +78,7 @@ def _netcdf_groups(xarray: Any, path: Path) -> dict[str, Any]:
     return {n: xarray.open_dataset(path, engine="netcdf4", group=n, decode_cf=False) for n in names}
 
 
-def _zarr_groups(xarray: Any, path: Path) -> dict[str, Any]:
+def _zarr_groups(xarray: ModuleType, path: Path) -> dict[str, xr.Dataset]:
     """What xarray reads of a store, and what it does not: arrays without named axes, or without a group."""
     import zarr
 
@@ -97,7 +101,7 @@ def _zarr_groups(xarray: Any, path: Path) -> dict[str, Any]:
     return out
 
 
-def _zarr_variable(xarray: Any, name: str, array: Any) -> Any:
+def _zarr_variable(xarray: ModuleType, name: str, array: Any) -> Any:
     dims = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if not dims or None in dims:
         dims = [f"{name}_axis{i}" for i in range(array.ndim)]
@@ -105,13 +109,15 @@ def _zarr_variable(xarray: Any, name: str, array: Any) -> Any:
     return xarray.Variable(dims, array[...], attributes, {"chunks": array.chunks})
 
 
-def fields_of(path: str, groups: dict[str, Any], variables: Sequence[str] | None, suffix: str) -> FieldSet:
+def fields_of(
+    path: str, groups: Mapping[str, xr.Dataset], variables: Sequence[str] | None, suffix: str
+) -> FieldSet:
     """Groups of raw xarray variables, by path from "/", as fields, with notes of what is left out.
 
     Raises:
         SignalError: none of the variables asked for, or none that can be coded.
     """
-    found: dict[str, tuple[str, Any]] = {}
+    found: dict[str, tuple[str, xr.Variable]] = {}
     for group, data in groups.items():
         inside = group.strip("/")
         found |= {f"{inside}/{n}" if inside else str(n): (inside, v) for n, v in data.variables.items()}
@@ -146,7 +152,7 @@ def fields_of(path: str, groups: dict[str, Any], variables: Sequence[str] | None
         others = f" that can be coded (there are {', '.join(lost)})" if lost else ""
         raise SignalError(f"{path}: no variables of numbers{others}")
     whole, dropped = kept(groups["/"].attrs)
-    encoding: dict[str, Any] = {"source": suffix}
+    encoding: dict[str, object] = {"source": suffix}
     if len(groups) > 1:
         inner = {g.strip("/"): kept(d.attrs) for g, d in groups.items() if g != "/"}
         encoding["groups"] = {g: a for g, (a, _) in inner.items()}
@@ -160,11 +166,11 @@ def fields_of(path: str, groups: dict[str, Any], variables: Sequence[str] | None
     )
 
 
-def _dims(group: str, v: Any) -> tuple[str, ...]:
+def _dims(group: str, v: xr.Variable) -> tuple[str, ...]:
     return tuple(f"{group}/{d}" if group else str(d) for d in v.dims)
 
 
-def _values(v: Any) -> Any:
+def _values(v: xr.Variable) -> Any:
     """Numbers, booleans and text; None for what is neither (ragged arrays, compound types)."""
     values = v.to_numpy()
     if values.dtype.kind == "T":
@@ -174,10 +180,10 @@ def _values(v: Any) -> Any:
     return values if values.dtype.kind in "fiubUSO" and values.dtype.name not in UNCODED else None
 
 
-def _encoding(v: Any, unlimited: Any) -> dict[str, Any]:
+def _encoding(v: xr.Variable, unlimited: Collection[str]) -> dict[str, object]:
     """How a source stored a variable, in the words of `signals.Field`."""
     e = v.encoding
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     chunks = e.get("chunksizes") or e.get("chunks")
     if chunks and not e.get("contiguous"):
         out["chunks"] = [int(c) for c in chunks]
@@ -195,7 +201,9 @@ def _encoding(v: Any, unlimited: Any) -> dict[str, Any]:
     return out
 
 
-def _variables(xarray: Any, fields: Sequence[Field], suffix: str, lost: list[str]) -> dict[str, Any]:
+def _variables(
+    xarray: ModuleType, fields: Sequence[Field], suffix: str, lost: list[str]
+) -> dict[str, xr.Variable]:
     """The variables of one group; what the format does not hold is added to `lost`."""
     variables = {}
     form = for_zarr if suffix == ZARR else for_netcdf
@@ -218,14 +226,14 @@ def _variables(xarray: Any, fields: Sequence[Field], suffix: str, lost: list[str
     return variables
 
 
-def _storage(f: Field, suffix: str) -> dict[str, Any]:
+def _storage(f: Field, suffix: str) -> dict[str, object]:
     """xarray's encoding of a field: chunks and deflate as the source had them, where they still fit."""
     e = f.encoding
     chunks = [min(int(c), n) for c, n in zip(e.get("chunks", ()), f.values.shape, strict=False)]
     fits = bool(chunks) and len(chunks) == f.values.ndim and min(chunks) > 0 and not f.is_text
     if suffix == ZARR:
         return {"chunks": tuple(chunks)} if fits else {}
-    out: dict[str, Any] = {} if "_FillValue" in f.attributes else {"_FillValue": None}
+    out: dict[str, object] = {} if "_FillValue" in f.attributes else {"_FillValue": None}
     if f.values.ndim and not f.is_text and f.values.size:
         out |= {"chunksizes": tuple(chunks)} if fits else {}
         if e.get("compression") == "gzip":
@@ -249,7 +257,7 @@ def _by_group(signal: Field | FieldSet) -> dict[str, list[Field]]:
     return dict(sorted(out.items()))
 
 
-def _datasets(signal: Field | FieldSet, suffix: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _datasets(signal: Field | FieldSet, suffix: str) -> tuple[dict[str, xr.Dataset], tuple[str, ...]]:
     """An xarray dataset for each group, and a note of what the format does not hold."""
     xarray = _xarray(suffix)
     lost: list[str] = []
@@ -278,7 +286,7 @@ def netcdf_bytes(signal: Field | FieldSet) -> tuple[bytes, tuple[str, ...]]:
             for group, data in datasets.items():
                 fields = _by_group(signal)[group]
                 unlimited = {d for f in fields for d in _unlimited(f) if d in data.dims}
-                mode = "a" if group else "w"
+                mode: Literal["a", "w"] = "a" if group else "w"
                 data.to_netcdf(path, mode, engine="netcdf4", group=group or None, unlimited_dims=unlimited)
         except (ValueError, TypeError, RuntimeError, AttributeError) as e:
             raise SignalError(
@@ -307,7 +315,7 @@ def write_zarr(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
     try:
         with _quiet():
             for group, data in datasets.items():
-                mode = "a" if group else "w"
+                mode: Literal["a", "w"] = "a" if group else "w"
                 data.to_zarr(aside / "store", mode=mode, group=group or None, consolidated=False)
         old = aside / "old"
         if path.exists():
@@ -326,7 +334,7 @@ def write_zarr(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """zarr warns of string types whose specification is young, and of stores without common metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from tersor.arrays import Samples
 from tersor.errors import SignalError
 from tersor.signals.colour import GBR, Planes
 from tersor.signals.video import VideoFormat
+
+if TYPE_CHECKING:
+    import av
+    from av.filter import Graph
 
 DEPTHS = (8, 9, 10, 12)  # of FFmpeg's planes, as far as they are coded
 KEPT = {(8, 8): "420", (8, 16): "422", (16, 16): "444"}  # by the chroma of 16 columns and 16 rows
@@ -41,7 +45,7 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def layout_of(pixels: Any, name: str) -> Layout:
+def layout_of(pixels: av.VideoFormat, name: str) -> Layout:
     """What a pixel format becomes.
 
     Raises:
@@ -101,7 +105,7 @@ def pixel_format(form: VideoFormat) -> str:
     return f"yuv{form.subsampling}p{deep}"
 
 
-def frame_of(planes: Planes, pixels: str) -> Any:
+def frame_of(planes: Planes, pixels: str) -> av.VideoFrame:
     """FFmpeg's frame of planes [H, W]."""
     import av
 
@@ -115,11 +119,11 @@ def frame_of(planes: Planes, pixels: str) -> Any:
     return frame
 
 
-def deinterlacer(frame: Any) -> Any:
+def deinterlacer(frame: av.VideoFrame) -> Graph:
     """FFmpeg's bwdif, a frame out for a frame in."""
     import av.filter
 
-    graph: Any = av.filter.Graph()
+    graph = av.filter.Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
@@ -131,7 +135,7 @@ def deinterlacer(frame: Any) -> Any:
     return graph
 
 
-def pulled(graph: Any) -> Iterator[Any]:
+def pulled(graph: Graph) -> Iterator[Any]:
     import av
 
     while True:

@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, SupportsInt, cast
 
 import numpy as np
 
@@ -27,6 +27,11 @@ from tersor.signals.audio import Audio, AudioSource
 from tersor.signals.colour import LOCATIONS, RANGES, RGB_CODED, UNSPECIFIED, Colour, Planes, from_rgb
 from tersor.signals.timing import Timing, simplest_timing, usable
 from tersor.signals.video import Video, VideoFormat, VideoSource
+
+if TYPE_CHECKING:
+    import av
+    from av.filter import Graph
+    from av.video.stream import VideoStream
 
 # Not .ts, which in most folders is TypeScript; name the codec for a transport stream.
 SUFFIXES = frozenset(
@@ -231,7 +236,7 @@ class VideoReader:
             SignalError: the file is damaged, or its frames change size or format on the way.
         """
         try:
-            frame: Any = self._first
+            frame: av.VideoFrame | None = self._first
             while frame is not None:
                 self._take_time(frame)
                 yield self._planes(frame)
@@ -265,7 +270,7 @@ class VideoReader:
             return Timing.constant(self.rate, 0)
         return simplest_timing(self._stamps, self._end, self._base, self._rates)
 
-    def _planes(self, frame: Any) -> Planes:
+    def _planes(self, frame: av.VideoFrame) -> Planes:
         here = (frame.format.name, frame.width, frame.height)
         if here != (self._pixels, self.format.width, self.format.height):
             at = f"frame {len(self._stamps) - 1}"
@@ -284,9 +289,9 @@ class VideoReader:
             return from_rgb(np.stack([r, g, b], axis=2), self.format.depth)
         return tuple(kept)
 
-    def _progressive(self) -> Iterator[Any]:
+    def _progressive(self) -> Iterator[av.VideoFrame]:
         """Decoded frames, deinterlaced if the first one is interlaced."""
-        graph: Any = None
+        graph: Graph | None = None
         for i, frame in enumerate(self._frames()):
             if frame.interlaced_frame and not i:
                 graph, self._joined = deinterlacer(frame), True
@@ -305,7 +310,7 @@ class VideoReader:
             graph.push(None)
             yield from pulled(graph)
 
-    def _frames(self) -> Iterator[Any]:
+    def _frames(self) -> Iterator[av.VideoFrame]:
         import av
 
         try:
@@ -468,12 +473,12 @@ def sound_start(source: Path | bytes) -> Fraction | None:
     return None
 
 
-def _is_cover(stream: Any) -> bool:
+def _is_cover(stream: VideoStream) -> bool:
     """Whether a picture track is the still of an album."""
     return bool(int(stream.disposition) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
 
 
-def _code(value: Any) -> int:
+def _code(value: SupportsInt) -> int:
     """A code of H.273, which FFmpeg's are; unspecified if it is not one."""
     code = int(value)
     return code if 0 <= code <= 22 else UNSPECIFIED

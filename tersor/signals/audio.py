@@ -6,9 +6,10 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError
@@ -75,7 +76,7 @@ class Audio:
     def nbytes(self) -> int:
         return int(self.samples.nbytes)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Numbers:
         return (
             np.array(self.samples, dtype=dtype)
             if copy or dtype not in (None, self.samples.dtype)

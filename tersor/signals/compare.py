@@ -5,7 +5,6 @@ equals NaN; notes of how a signal was read count for nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ def same_array(a: Numbers, b: Numbers) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a: object, b: object) -> bool:
     """The same for attributes: text, numbers, arrays, and mappings and lists of these."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(v, b[k]) for k, v in a.items())

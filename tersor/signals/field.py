@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tersor.arrays import Numbers
 from tersor.signals.compare import fingerprint, same, same_array
+
+Attributes = Mapping[str, Any]  # values as a file holds them: text, numbers, arrays, and what lies in those
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,12 @@ class Field:
     values: Numbers
     name: str = ""
     dims: tuple[str, ...] = ()
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    encoding: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
+    encoding: Attributes = field(default_factory=dict)
     exact: bool = False
     notes: tuple[str, ...] = ()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Numbers:
         return (
             np.array(self.values, dtype=dtype)
             if copy or dtype not in (None, self.values.dtype)
@@ -98,16 +101,14 @@ NAMING = (
 )
 
 
-def related(dims: Sequence[str], attributes: Mapping[str, Any]) -> tuple[str, ...]:
+def related(dims: Sequence[str], attributes: Attributes) -> tuple[str, ...]:
     """Names in the dims and in the attributes that name variables: "lat lon", "area: areacella",
     "a: hya b: hyb", "crs: x y"."""
     texts = [v for k in NAMING if isinstance(v := attributes.get(k), str)]
     return (*dims, *(word.rstrip(":") for text in texts for word in text.split()))
 
 
-def with_related(
-    names: Iterable[str], fields: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]
-) -> set[str]:
+def with_related(names: Iterable[str], fields: Mapping[str, tuple[Sequence[str], Attributes]]) -> set[str]:
     """The names, all that describe them, and what describes those; `fields`: dims and attributes by name.
 
     In a group ("run/t") a name means one of the same group, or else one of the root.
@@ -125,7 +126,7 @@ def with_related(
     return found
 
 
-def describes(name: str, dims: Sequence[str], attributes: Mapping[str, Any]) -> bool:
+def describes(name: str, dims: Sequence[str], attributes: Attributes) -> bool:
     """Whether a variable says where cells lie, by itself: named as its axis, or a latitude, longitude, height
     or time by CF's units and names."""
     units, standard = attributes.get("units"), attributes.get("standard_name")
@@ -154,8 +155,8 @@ class FieldSet:
     """
 
     fields: Mapping[str, Field]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    encoding: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
+    encoding: Attributes = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

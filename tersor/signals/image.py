@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tersor.arrays import Samples
 from tersor.errors import SignalError
@@ -79,7 +80,7 @@ class Image:
     def bits_per_sample(self) -> int:
         return 8 * self.samples.dtype.itemsize
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Samples:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Samples:
         return (
             np.array(self.samples, dtype=dtype)
             if copy or dtype not in (None, self.samples.dtype)

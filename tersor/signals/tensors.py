@@ -5,13 +5,13 @@ mean.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tersor.arrays import Numbers, Words
 from tersor.errors import MissingDependencyError, SignalError
@@ -107,7 +107,7 @@ class Tensor:
             return (self.words.astype(np.uint32) << 16).view(np.float32).reshape(self.shape)
         return self.numpy().astype(np.float32)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Numbers:
         values = self.numpy()
         return np.array(values, dtype=dtype) if copy or dtype not in (None, values.dtype) else values
 
@@ -146,7 +146,7 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Numbers:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Numbers:
         """The only tensor's values."""
         if len(self) != 1:
             raise SignalError(f"{len(self)} tensors are no array; name one of {some(self.entries)}")
@@ -165,7 +165,7 @@ class Tensors:
         importlib.import_module("tersor.files.tensors").write_tensors(self, Path(path))
 
 
-def some(names: Mapping[str, Any]) -> str:
+def some(names: Collection[str]) -> str:
     """The first names, for errors."""
     first = list(names)[:8]
     return ", ".join(first) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tersor.arrays import Samples, SampleType, sample_type
 from tersor.errors import SignalError
@@ -218,7 +218,7 @@ class Video:
         """One frame, uint8 [H, W, 3], by the stated matrix; not turned by the rotation."""
         return to_rgb(tuple(p[frame] for p in self.planes), self.format.depth, self.format.colour)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Samples:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Samples:
         out = np.empty((len(self), self.height, self.width, 3), np.uint8)
         for i in range(len(self)):
             out[i] = self.rgb(i)

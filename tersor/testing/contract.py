@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from tersor.arrays import Numbers
 from tersor.container import Reader
 from tersor.errors import BitstreamError, SignalError
+from tersor.registry import AnyCodec
 
 
 def levels_apart(x: Numbers, reference: Numbers) -> NDArray[np.float64]:
@@ -47,47 +49,47 @@ class CodecContract(ABC):
     mean_error_levels = 16.0
 
     @abstractmethod
-    def make_codec(self) -> Any:
+    def make_codec(self) -> AnyCodec:
         """A codec on the CPU."""
 
     @abstractmethod
-    def signals(self) -> list[Any]:
+    def signals(self) -> Sequence[Any]:
         """At least two signals that are not equal."""
 
     @pytest.fixture
-    def codec(self) -> Any:
+    def codec(self) -> AnyCodec:
         return self.make_codec()
 
     @pytest.fixture
-    def files(self, codec: Any) -> list[bytes]:
+    def files(self, codec: AnyCodec) -> list[bytes]:
         return list(codec.encode_batch(self.signals(), **self.encode_options))
 
-    def test_shape_and_type_come_back(self, codec: Any, files: list[bytes]) -> None:
+    def test_shape_and_type_come_back(self, codec: AnyCodec, files: list[bytes]) -> None:
         for signal, decoded in zip(self.signals(), codec.decode_batch(files), strict=True):
             out = np.asarray(decoded)
             assert out.shape == signal.shape
             assert out.dtype == signal.dtype
             assert np.mean(levels_apart(out, np.asarray(signal))) < self.mean_error_levels
 
-    def test_a_batch_is_its_items(self, codec: Any, files: list[bytes]) -> None:
+    def test_a_batch_is_its_items(self, codec: AnyCodec, files: list[bytes]) -> None:
         singly = [np.asarray(codec.decode_batch([f])[0]) for f in files]
         for one, together in zip(singly, codec.decode_batch(files), strict=True):
             assert np.max(levels_apart(np.asarray(together), one), initial=0) <= 1
 
-    def test_empty_batch(self, codec: Any) -> None:
+    def test_empty_batch(self, codec: AnyCodec) -> None:
         assert codec.encode_batch([]) == []
         assert codec.decode_batch([]) == []
 
-    def test_wire_id_is_in_the_file(self, codec: Any, files: list[bytes]) -> None:
+    def test_wire_id_is_in_the_file(self, codec: AnyCodec, files: list[bytes]) -> None:
         assert all(Reader(f).codec == codec.wire_id for f in files)
 
-    def test_every_truncation_is_an_error(self, codec: Any, files: list[bytes]) -> None:
+    def test_every_truncation_is_an_error(self, codec: AnyCodec, files: list[bytes]) -> None:
         file = files[0]
         for n in {*range(min(64, len(file))), *range(0, len(file), max(1, len(file) // 40))}:
             with pytest.raises(BitstreamError):
                 codec.decode_batch([file[:n]])
 
-    def test_every_flipped_bit_is_an_error(self, codec: Any, files: list[bytes]) -> None:
+    def test_every_flipped_bit_is_an_error(self, codec: AnyCodec, files: list[bytes]) -> None:
         file, rng = files[0], random.Random(0)
         for at in [*range(8 * min(48, len(file))), *(rng.randrange(8 * len(file)) for _ in range(100))]:
             damaged = bytearray(file)
@@ -95,10 +97,10 @@ class CodecContract(ABC):
             with pytest.raises(BitstreamError):
                 codec.decode_batch([bytes(damaged)])
 
-    def test_appended_bytes_are_an_error(self, codec: Any, files: list[bytes]) -> None:
+    def test_appended_bytes_are_an_error(self, codec: AnyCodec, files: list[bytes]) -> None:
         with pytest.raises(BitstreamError, match="after the last chunk"):
             codec.decode_batch([files[0] + b"\0"])
 
-    def test_unknown_signals_are_an_error(self, codec: Any) -> None:
+    def test_unknown_signals_are_an_error(self, codec: AnyCodec) -> None:
         with pytest.raises(SignalError):
             codec.encode_batch([object()])

@@ -30,7 +30,8 @@ from tersor.signals.timing import Timing
 from tersor.signals.video import Video, VideoFormat
 from tersor.testing.samples import clip, picture
 
-Cases = dict[str, tuple[str, Any, dict[str, Any]]]  # name -> codec, signal, options
+Asked = dict[str, Any]  # options, of any codec
+Cases = dict[str, tuple[str, object, Asked]]  # name -> codec, signal, options
 
 # What a decoder may meet: environment variables of a process that decodes.
 SETTINGS: dict[str, dict[str, str]] = {
@@ -67,7 +68,7 @@ class Family:
     suffix: str
     cases: Callable[[], Cases]
     integers: Callable[..., Iterable[Samples]]
-    runs: tuple[dict[str, Any], ...] = ({},)
+    runs: tuple[Asked, ...] = ({},)
 
     def digest(self, file: bytes, **run: Any) -> str:
         """SHA-256 over the integers."""
@@ -153,7 +154,7 @@ def audio_cases() -> Cases:
     stereo = np.stack([noisy, 0.6 * noisy + rng.normal(0, 0.002, voice.shape)], 1)
     whole = np.round(stereo * 30000).astype(np.int16)
     deep = np.round(stereo[:600] * 2**23).astype(np.int32) << 8
-    sounds: dict[str, tuple[Audio, dict[str, Any]]] = {
+    sounds: dict[str, tuple[Audio, Asked]] = {
         "voice-8k": (Audio(samples=whole[:4000, :1], rate=8000), {"bitrate": 12}),
         "stereo-q50": (Audio(samples=whole, rate=16000), {"quality": 50, "segment": 0.2}),
         "float-48k-q80": (Audio(samples=stereo[:6000].astype(np.float32), rate=48000), {"quality": 80}),
@@ -176,7 +177,7 @@ def tensor_cases() -> Cases:
     eight = Tensor(dtype="F8_E4M3", shape=(2000,), words=rng.integers(0, 99, 2000).astype(np.uint8))
     mixed = np.where(np.arange(24)[:, None] % 3 == 0, half, x).astype(np.float32)
     cache = np.cumsum(rng.normal(0, 0.2, (2, 3, 40, 16)), 2).astype(np.float32)
-    exact: dict[str, Any] = {"f4": x, "f2": half, "f8": x.astype(np.float64), "b2": bits, "e4m3": eight}
+    exact: dict[str, object] = {"f4": x, "f2": half, "f8": x.astype(np.float64), "b2": bits, "e4m3": eight}
     exact |= {"mixed": mixed, "rounded": half.astype(np.float32), "ids": np.arange(900)}
     exact |= {"again": np.tile(x[0], 40), "zero": np.zeros(7), "empty": np.zeros((0, 3))}
     exact |= {"scalar": np.float32(-0.0), "tied": mixed.copy()}
@@ -222,7 +223,7 @@ def video_cases() -> Cases:
     deep = tuple(np.ascontiguousarray(p.astype(np.uint16) << 2) for p in colours.planes)
     odd = (luma[:, :23, :37], *(p[:, :12, :19] for p in half))
     noise = np.random.default_rng(0).integers(0, 256, (2, 16, 16), dtype=np.uint8)
-    videos: dict[str, tuple[Video, dict[str, Any]]] = {
+    videos: dict[str, tuple[Video, Asked]] = {
         "pyramid-q50": (whole, {"quality": 50}),
         "chain-q30": (whole, {"quality": 30, "low_delay": True}),
         "groups-q70": (whole, {"quality": 70, "group": 4}),

@@ -18,7 +18,7 @@ import numpy as np
 from tersor.arrays import Numbers
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Field, FieldSet
-from tersor.signals.field import Empty, with_related
+from tersor.signals.field import Attributes, Empty, with_related
 
 KEY = "fields"
 
@@ -95,7 +95,7 @@ def unpack_attributes(metadata: Mapping[str, bytes]) -> Described:
 
 
 def with_coordinates(
-    names: Sequence[str], dims: Mapping[str, tuple[str, ...]], attributes: Mapping[str, Mapping[str, Any]]
+    names: Sequence[str], dims: Mapping[str, tuple[str, ...]], attributes: Mapping[str, Attributes]
 ) -> set[str]:
     """The names, and the variables that describe them (see `signals.field.related`)."""
     return with_related(names, {n: (d, attributes.get(n, {})) for n, d in dims.items()})
@@ -122,7 +122,7 @@ def _texts(v: dict[str, Any]) -> Numbers:
     return np.array([str(c) for c in v["values"]], object if not v["values"] else None).reshape(shape)
 
 
-def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(attributes: Attributes) -> dict[str, Any]:
     return {k: _coded(v, k) for k, v in attributes.items()}
 
 
@@ -162,7 +162,7 @@ def _coded(value: Any, name: str) -> Any:
     )
 
 
-def _typed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _typed(attributes: Attributes) -> dict[str, Any]:
     return {k: _value(v) for k, v in attributes.items()}
 
 

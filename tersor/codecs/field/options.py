@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 
 from tersor.codecs.options import DecodeOptions, Option, Options
 from tersor.errors import SignalError
@@ -90,7 +90,7 @@ class FieldDecodeOptions(DecodeOptions, total=False):
     """Which part to decode; only the blocks that it touches are read."""
 
     slices: Annotated[
-        Any,
+        object,
         Option(
             "only these ranges: a slice for each leading axis, without steps, or a dict of them by the "
             "names of axes, for every variable that has them",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 
 from tersor.codecs.options import DecodeOptions, Option, Options, parse_region
 
@@ -45,7 +45,7 @@ class LosslessDecodeOptions(DecodeOptions, total=False):
             form="X,Y,W,H",
         ),
     ]
-    slices: Annotated[Any, Option("of arrays, only these: a slice for each leading axis", flag="")]
+    slices: Annotated[object, Option("of arrays, only these: a slice for each leading axis", flag="")]
 
 
 ENCODE = Options("lossless", LosslessEncodeOptions)

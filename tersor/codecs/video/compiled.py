@@ -14,12 +14,12 @@ from tersor.entropy.compiled import inlined
 __all__ = ["compiled", "entry", "inlined"]
 
 
-def entry(loop: Callable[..., Any]) -> Any:
+def entry(loop: Callable[..., object]) -> Any:
     """Compile a loop that Python calls. Its integers are int64, whatever the caller's are."""
     return _widening(compiled_anew(loop))
 
 
-def compiled(loop: Callable[..., Any]) -> Any:
+def compiled(loop: Callable[..., object]) -> Any:
     """Compile a loop that only other loops call; integers as of `entry`. Floats, booleans and arrays keep
     their types.
     """

@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from tersor.arrays import Words
 from tersor.errors import MissingDependencyError, SignalError
 from tersor.signals.tensors import Tensors
 
@@ -17,6 +18,8 @@ ANCHORS = ("zstd", "zipnn", "pcodec")
 ZSTD_LEVEL = 3
 # ZipNN asks for the type of the numbers; it groups the bytes of a file by it
 ZIPNN_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+C = TypeVar("C")  # what was coded
+D = TypeVar("D")  # what came back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +31,7 @@ class Result:
     decode_seconds: float
 
 
-def timed(
-    encode: Callable[[], Any], decode: Callable[[Any], Any], repeat: int = 3
-) -> tuple[Any, Any, float, float]:
+def timed(encode: Callable[[], C], decode: Callable[[C], D], repeat: int = 3) -> tuple[C, D, float, float]:
     """-> what was coded, what came back, the least seconds of a few of each; the first call is not timed."""
     coded = encode()
     decoded = decode(coded)
@@ -115,7 +116,7 @@ def _pcodec(file: bytes, signal: Tensors) -> Codec:
             standalone.simple_compress(a, ChunkConfig()) if a.itemsize > 1 else a.tobytes() for a in arrays
         ]
 
-    def decode(coded: list[bytes]) -> list[Any]:
+    def decode(coded: list[bytes]) -> list[Words]:
         return [
             standalone.simple_decompress(c).view(f"u{a.itemsize}")
             if a.itemsize > 1
