@@ -27,12 +27,12 @@ from tersor.errors import (
 )
 
 MAGIC = b"\x89TSR"
-VERSION = 1
-MAX_HEADER = 1 << 16
-MAX_METADATA = 64 << 20
-MAX_CHUNKS = 1 << 20
-MAX_KEY = 1 << 10
-MOVED_AT_ONCE = 1 << 20
+VERSION = 1  # F
+MAX_HEADER = 1 << 16  # F
+MAX_METADATA = 64 << 20  # F
+MAX_CHUNKS = 1 << 20  # F
+MAX_KEY = 1 << 10  # F
+MOVED_AT_ONCE = 1 << 20  # G
 
 
 def put_uvarint(value: int) -> bytes:

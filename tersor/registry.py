@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from tersor.errors import SignalError, TersorError, UnknownCodecError
 
 GROUP = "tersor.codecs"
-FIRST_FOREIGN_ID = 1000
+FIRST_FOREIGN_ID = 1000  # F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

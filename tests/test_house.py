@@ -226,3 +226,55 @@ def test_types_say_something() -> None:
     lines = sum(text.count("\n") for text in texts)
     found = sum(len(re.findall(r"\bAny\b", text)) for text in texts)
     assert 100 * found < lines, f"{found} Any in {lines} lines"
+
+
+def test_no_signature_is_long() -> None:
+    """Twelve parameters at most, of compiled loops too; more are a type that has no name yet."""
+    long = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                a = node.args
+                count = len([*a.posonlyargs, *a.args, *a.kwonlyargs]) + (a.vararg is not None)
+                if count > 12:
+                    long[f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}"] = count
+    assert not long
+
+
+def numeric(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return all(map(numeric, node.elts))
+    if isinstance(node, ast.BinOp):
+        return numeric(node.left) and numeric(node.right)
+    return isinstance(node, ast.UnaryOp) and numeric(node.operand)
+
+
+CODECS = sorted((PACKAGE / "codecs").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", CODECS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_constants_say_what_they_stand_on(path: Path) -> None:
+    """Every number with a name: F format, M measured or G guess, beside it, above it, or of all in the file
+    ("# F, all of them").
+    """
+    text = path.read_text()
+    lines = text.split("\n")
+    unmarked = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and numeric(node.value):
+            names = re.match(r"[A-Z][A-Z_0-9, ]*(?= =)", lines[node.lineno - 1])
+            about = " ".join([lines[node.lineno - 2], *lines[node.lineno - 1 : node.end_lineno]])
+            if names and not re.search(r"# (.*[ (])?[FGM]\b", about):
+                unmarked.append(f"{node.lineno}: {names[0]}")
+    assert not unmarked or re.search(r"^# [FGM], all of them", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", CODECS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_measured_constants_say_by_which_command(path: Path) -> None:
+    """Beside one, or in a comment that begins a line, for all of the file."""
+    text = path.read_text()
+    command = r"\b(tools/|tersor eval)"
+    for line in re.findall(r".*# M\b.*", text):
+        assert re.search(command, line) or re.search(rf"^# .*\bM\b.*{command}", text, re.MULTILINE), line

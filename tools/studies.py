@@ -4,6 +4,7 @@ python tools/studies.py effort --data KODAK --limit 6     what encoder effort ga
 python tools/studies.py rounding --data TRAIN --limit 8   what rate-distortion optimised rounding gains
 python tools/studies.py lossless --data KODAK             bits per sub-pixel beside WebP and JPEG XL
 python tools/studies.py access --data FIELD.npy           time and memory to a value of a 1 GB array
+python tools/studies.py qualities --data SOUNDS           bit rates that qualities of sound stand for
 python tools/studies.py memory                            peak memory of a 100-megapixel image
 python tools/studies.py hour                              peak memory of an hour of stereo sound
 python tools/studies.py beside                            an encode alone, beside a busy loop, beside another
@@ -205,6 +206,26 @@ def access(a: argparse.Namespace) -> None:
             )
 
 
+def qualities(a: argparse.Namespace) -> None:
+    """QUALITY_GAIN of codecs/audio/options.py spreads the qualities over the bit rates in use."""
+    from tersor.codecs.audio.codec import AudioCodec
+    from tersor.codecs.audio.options import QUALITY_GAIN
+    from tersor.evaluate.lab import find
+    from tersor.files.audio import SUFFIXES, read_audio
+
+    codec = AudioCodec()
+    print("gain = {} - {} quality, in 1/32 octave of the step; kbit/s of files".format(*QUALITY_GAIN))
+    sounds = [read_audio(p) for p in find(a.data, SUFFIXES, a.limit, "sound files")]
+    for quality in (1, 10, 25, 40, 50, 60, 75, 90, 100):
+        rates: dict[str, list[float]] = {}
+        for sound in sounds:
+            kind = "one channel" if sound.channels == 1 else "two channels and more"
+            (file,) = codec.encode_batch([sound], quality=quality, effort=1)
+            rates.setdefault(kind, []).append(8 * len(file) / sound.seconds / 1000)
+        means = ", ".join(f"{np.mean(r):.1f} ({k}, {len(r)})" for k, r in sorted(rates.items()))
+        print(f"quality {quality:>3}  {means}", flush=True)
+
+
 def memory(_: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "large.tsr")
@@ -301,10 +322,10 @@ def beside(_: argparse.Namespace) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (effort, rounding, lossless, access, memory, hour, beside, damage):
+    for run in (effort, rounding, lossless, access, qualities, memory, hour, beside, damage):
         q = sub.add_parser(run.__name__)
         q.set_defaults(run=run)
-        if run in (effort, rounding, lossless, access):
+        if run in (effort, rounding, lossless, access, qualities):
             q.add_argument("--data", required=True)
             q.add_argument("--limit", type=int, default=24 if run is lossless else 6)
     a = p.parse_args()

@@ -19,7 +19,7 @@ from tersor.files.coerce import as_image
 from tersor.metrics.psnr import psnr
 
 LEAST_PIXELS = 1 << 14  # G: a kilobyte is half a bit per pixel there
-PRECISE = 100.0  # dB; from here on there is nothing to compare
+PRECISE = 100.0  # G: dB; from here on there is nothing to compare
 
 
 def encode_best(x: Any, *, device: str = "auto", **options: Any) -> tuple[bytes, str]:

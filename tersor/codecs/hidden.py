@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-UNSEEN = 128.0  # where nothing is seen at all
+UNSEEN = 128.0  # G: where nothing is seen at all
 
 
 def filled(colour: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:

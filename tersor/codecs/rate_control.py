@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
-SEARCH_STEPS = 24
-SEARCH_PRECISION = 1.01
+SEARCH_STEPS = 24  # G
+SEARCH_PRECISION = 1.01  # G
 
 
 def bisect(

@@ -21,6 +21,7 @@ import numpy as np
 
 from tersor.entropy.compiled import compiled, inlined
 
+# F, all of them.
 LOW, HIGH, CODE, AT, DECODING, LIMIT = range(6)
 PROBABILITY_BITS = 22
 COUNT_MAX = 255

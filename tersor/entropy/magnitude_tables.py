@@ -18,6 +18,7 @@ from tersor.entropy.tables import FrozenTables
 from tersor.errors import WeightsError
 from tersor.weights import Release
 
+# F, all of them.
 SHAPES = (0.6, 0.9, 1.3, 2.0)
 LEVELS = 80
 LEVELS_PER_OCTAVE = 4

@@ -31,8 +31,8 @@ from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.tables import NO_LIMIT, FrozenTables
 from tersor.errors import BitstreamError
 
-MAX_ESCAPE = 1 << 20
-MAX_PLACE = 1 << 40
+MAX_ESCAPE = 1 << 20  # F
+MAX_PLACE = 1 << 40  # F
 
 
 def _sorted_by_table(tables: Integers, count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tersor.arrays import Integers
 from tersor.errors import WeightsError
 
-TOTAL = 1 << 16
-NO_LIMIT = 1 << 30
+TOTAL = 1 << 16  # F
+NO_LIMIT = 1 << 30  # G: larger than any symbol
 
 
 class FrozenTables:

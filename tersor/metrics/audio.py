@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tersor.errors import MissingDependencyError
 
 Floats = NDArray[np.float64]
-MEL_WINDOW_SECONDS = 0.032
-MEL_BANDS = 80
-MEL_FLOOR = 1e-5
-VISQOL_RATES = {"speech": 16_000, "audio": 48_000}
+MEL_WINDOW_SECONDS = 0.032  # G
+MEL_BANDS = 80  # G
+MEL_FLOOR = 1e-5  # G
+VISQOL_RATES = {"speech": 16_000, "audio": 48_000}  # F: of ViSQOL
 
 
 def resample(x: Floats, rate: int, to: int) -> Floats:

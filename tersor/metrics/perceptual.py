@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tersor.errors import MissingDependencyError
 
-SMALLEST_SIDE = 161
+SMALLEST_SIDE = 161  # F: of MS-SSIM, which halves a picture four times under a window of 11
 
 
 def ms_ssim_rgb(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from tersor.errors import WeightsError
 from tersor.models import exact_compiled
 
+# F, all of them.
 FRACTION_BITS = 8
 ONE = 1 << FRACTION_BITS
 ACTIVATION_MAX = 127 * 256 + 127

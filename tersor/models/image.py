@@ -46,6 +46,7 @@ from tersor.models.prior import (
     sigma_of_level,
 )
 
+# F, all of them, but for what only training knows.
 PATCH = 16
 LAMBDA_MIN, LAMBDA_MAX = 0.0008, 0.2
 PATCH_OF_FILTER = 2

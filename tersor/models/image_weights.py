@@ -26,7 +26,7 @@ from tersor.models.image import ImageModel, ImageModelConfig
 from tersor.models.prior import N_QUALITIES
 from tersor.weights import Release, release_at
 
-Z_BANDS = 4
+Z_BANDS = 4  # F
 FULL_PRECISION = ("_transform", "points", "table", "z_log_scale", "z_mean")
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tersor.models import exact_compiled
 from tersor.models.exact import ONE, ExactConv, compand, halve, normalise, to_fixed
 
+# F, all of them.
 PASSES = 4
 PHASE_ORDER = (0, 3, 1, 2)
 N_LEVELS = 64

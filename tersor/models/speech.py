@@ -17,6 +17,7 @@ from tersor.entropy.binary_tables import AdaptiveTables
 from tersor.errors import WeightsError
 
 PREFIX = "speech."
+# F, all of them.
 CHANNELS = 16
 LAYERS = 2
 KERNEL = (3, 5)

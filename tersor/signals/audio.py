@@ -15,8 +15,8 @@ from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError
 from tersor.signals.compare import fingerprint, same, same_array
 
-MIN_RATE, MAX_RATE = 1000, 768_000
-MAX_CHANNELS = 8
+MIN_RATE, MAX_RATE = 1000, 768_000  # F
+MAX_CHANNELS = 8  # F
 AUDIO_TYPES = tuple(np.dtype(t) for t in ("i2", "i4", "f4", "f8", "u1"))
 
 

@@ -23,7 +23,7 @@ UNSPECIFIED = 2  # F: H.273's code in matrix, primaries and transfer
 RANGES = ("unspecified", "limited", "full")  # F: the order is that of the file
 LOCATIONS = ("unspecified", "left", "centre", "top left", "top", "bottom left", "bottom")  # F
 MAX_CODE = 255  # F: of H.273's tables
-GBR = 0
+GBR = 0  # F: of H.273
 # Kr and Kb of H.273's table of matrix coefficients.
 WEIGHTS = {
     1: ("0.2126", "0.0722"),
@@ -34,8 +34,8 @@ WEIGHTS = {
     9: ("0.2627", "0.0593"),
     10: ("0.2627", "0.0593"),
 }
-HD_SIDE = 720  # what players take for BT.709 if nothing is said: this many rows or more
-SHIFT = 16
+HD_SIDE = 720  # G: what players take for BT.709 if nothing is said: this many rows or more
+SHIFT = 16  # F
 
 Planes = tuple[Samples, ...]
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import PIL.Image
     import torch
 
-MAX_PIXELS = 1 << 29
-MAX_SIDE = 1 << 24
+MAX_PIXELS = 1 << 29  # F
+MAX_SIDE = 1 << 24  # F
 SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 

@@ -24,10 +24,10 @@ SUBSAMPLINGS = {
     "422": (0, 1),
     "444": (0, 0),
 }  # halvings of chroma rows and columns
-MIN_DEPTH, MAX_DEPTH = 8, 12
-MAX_SIDE = 1 << 14
-MAX_PIXELS = 1 << 26
-ROTATIONS = (0, 90, 180, 270)
+MIN_DEPTH, MAX_DEPTH = 8, 12  # F
+MAX_SIDE = 1 << 14  # F
+MAX_PIXELS = 1 << 26  # F
+ROTATIONS = (0, 90, 180, 270)  # F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

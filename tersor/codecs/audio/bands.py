@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCKS_PER_SECOND = 50
-BLOCK_MULTIPLE = 32
-LEAST_BINS = 4
+BLOCKS_PER_SECOND = 50  # F
+BLOCK_MULTIPLE = 32  # F
+LEAST_BINS = 4  # F
+# F
 EDGES_HZ = (
     0,
     200,
@@ -36,7 +37,7 @@ EDGES_HZ = (
     34000,
     48000,
 )
-TILT_FROM_HZ = 2000
+TILT_FROM_HZ = 2000  # F
 
 
 def block_length(rate: int) -> int:

@@ -38,8 +38,8 @@ REFINEMENTS = 2  # G: tries at the gain to refine for
 RESERVOIR_SECONDS = 1.0  # G: of rate that silence can save for later
 GROWTH = 1.015  # G: what refining costs, before the first group shows it
 GROUP = 4  # G: segments that share a gain, 20 s
-CHUNK_OVERHEAD = 6  # bytes of the chunk table for a segment, as container.py writes it
-FRONT_OVERHEAD = 40  # bytes before the chunk table, about
+CHUNK_OVERHEAD = 6  # F: bytes of the chunk table for a segment, as container.py writes it
+FRONT_OVERHEAD = 40  # G: bytes before the chunk table, about
 
 
 class TransformEncoder:

@@ -12,8 +12,8 @@ from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError
 from tersor.facts import Facts
 
+# F, all of them: the order of these lists is on the wire, and readers refuse what is above the limits.
 WIRE_ID = 4
-# F: the order of these lists is on the wire, and readers refuse what is above the limits.
 MODES = ("transform", "lossless")
 ASKED = ("quality", "bitrate", "lossless")
 DTYPES = tuple(np.dtype(t) for t in ("i2", "i4", "f4", "f8", "u1"))

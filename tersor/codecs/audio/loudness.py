@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# G, all of them, and of the encoder alone; widths, exponents, thresholds and units are those of P.862.
 WINDOW_SECONDS = 0.032
 FINE_BANDS = (0.25, 0.0)
 CRITICAL_BANDS = (0.314, 0.0137)

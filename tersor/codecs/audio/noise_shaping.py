@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tersor.codecs.audio.bands import band_tilt
 from tersor.codecs.audio.segment_loops import NOT_CODED
 
+# F, all of them.
 EXPONENTS_PER_OCTAVE = 32
 ENVELOPE_EXPONENTS = 24
 OFFSET_EXPONENT = 4.0

@@ -8,13 +8,13 @@ from typing import Annotated, TypedDict
 from tersor.codecs.options import DecodeOptions, Option, Options
 from tersor.signals.audio import MAX_RATE, MIN_RATE
 
-QUALITY_GAIN = (304, 3.64)  # M: tools/studies.py; the gain of a quality, offset and slope
-SEGMENT_SECONDS = 5.0
-STREAM_SECONDS = 0.5
-QUALITY = 50.0
-MAX_BITRATE = 2000.0
-DEFAULT_EFFORT, MAX_EFFORT = 3, 9
-DEFAULT_PASSES = 6
+QUALITY_GAIN = (304, 3.64)  # M (tools/studies.py qualities): the gain of a quality, offset and slope
+SEGMENT_SECONDS = 5.0  # G
+STREAM_SECONDS = 0.5  # G
+QUALITY = 50.0  # G
+MAX_BITRATE = 2000.0  # G: more is a mistake
+DEFAULT_EFFORT, MAX_EFFORT = 3, 9  # G
+DEFAULT_PASSES = 6  # G
 CONTENTS = ("speech", "music")  # the order of noise_shaping.PROFILES
 
 

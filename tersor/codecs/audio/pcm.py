@@ -17,7 +17,7 @@ from tersor.entropy.binary_tables import AdaptiveTables, Model
 from tersor.errors import BitstreamError
 from tersor.timing import stage
 
-MAX_BITS = 24
+MAX_BITS = 24  # F
 
 
 def encode_pcm(x: Integers, tables: AdaptiveTables, model: Model | None = None) -> bytes:

@@ -20,6 +20,7 @@ import numpy as np
 
 from tersor.entropy.compiled import compiled, inlined
 
+# F, all of them.
 WEIGHT_BITS = 20
 MEMORY = 3  # of the sums, 2^-MEMORY fade with each block
 # added to the sum of squares of each variable: samples are rounded, so nothing finer is to be explained

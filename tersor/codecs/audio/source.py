@@ -18,7 +18,7 @@ from tersor.entropy.binary_tables import adaptive_tables
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Audio, AudioSource
 
-LOUDEST = 2.0**32
+LOUDEST = 2.0**32  # G: samples above are no sound
 TAGS, LAYOUT = "tags", "layout"  # F: keys of the metadata
 
 

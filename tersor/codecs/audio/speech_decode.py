@@ -23,8 +23,8 @@ from tersor.codecs.audio.noise_shaping import (
 from tersor.codecs.audio.segment_loops import NOT_CODED
 from tersor.models.speech import FEATURES, SpeechNet, grown
 
-BINS = 320
-QUIET = -12.0
+BINS = 320  # F
+QUIET = -12.0  # F
 
 
 def features_of(

@@ -33,7 +33,7 @@ SPLIT_REFERENCE = 0.5  # G: encoder
 SPLIT_FLOOR = 2.0  # G: encoder
 TOLERANCE = 0.65  # G: encoder; steps of 4.5 dB that an envelope may be off
 SYMBOL_MAX = 1 << 20  # F
-NOISE_CAP = 0.4
+NOISE_CAP = 0.4  # F
 
 
 def fold_all(y: Floats, splits: NDArray[np.uint8], block: int, inverse: bool = False) -> None:

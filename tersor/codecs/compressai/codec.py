@@ -39,9 +39,9 @@ try:
 except ImportError as e:
     raise MissingDependencyError("the compressai codec needs CompressAI: pip install 'tersor[zoo]'") from e
 
-WIRE_ID = 2
-ALIGNMENT = 64
-GREY = 128  # of damaged files
+WIRE_ID = 2  # F
+ALIGNMENT = 64  # F: of those models
+GREY = 128  # G: of damaged files
 Loader = Callable[[str, str, int], nn.Module]
 
 

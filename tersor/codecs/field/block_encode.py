@@ -43,15 +43,15 @@ from tersor.entropy.magnitude_tables import LEVELS, magnitude_tables
 from tersor.entropy.rans import SymbolEncoder
 from tersor.timing import stage
 
-MAX_TARGET = 1 << 38
-WORTH = 0.4
-LEAST_FRAME = 1024
-TRIAL_CELLS = 1 << 15
-CLOSE = 0.02
-MARGIN = 1 - 1e-9
+MAX_TARGET = 1 << 38  # F: integers of the grid stay below
+WORTH = 0.4  # G: of the raw size; what takes more is tried without loss too
+LEAST_FRAME = 1024  # G: cells of a frame from which frames are predicted from those before
+TRIAL_CELLS = 1 << 15  # G: of the corner on which ways of prediction are tried
+CLOSE = 0.02  # G: bits a cell; a way that is no worse in the trial is tried on the whole block
+MARGIN = 1 - 1e-9  # G: room for the rounding of floats
 
-EXACT_SHARE = 0.25
-SHIFT_ABOVE = 64.0
+EXACT_SHARE = 0.25  # G: a block with more cells off their bound is coded exactly
+SHIFT_ABOVE = 64.0  # G: mean magnitude of symbols from which low bits are set aside
 
 
 class Trial:

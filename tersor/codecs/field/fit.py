@@ -33,15 +33,15 @@ from tersor.codecs.parallel import side_by_side
 from tersor.entropy.magnitude_tables import LEVELS, MAX_SHIFT, RADIUS, SHAPES, MagnitudeTables, thresholds
 
 Key = tuple[int, int, int]
-SAMPLES = 8_000
-CONTEXT_SAMPLES = 32_000
-COMMON_SAMPLES = 1_000
-LEAST_OWN = 1_000
-WEIGHT_BITS = 10
-COPY_BITS = 16
-LEAST_POINTS = 8
-WEIGHT_LIMIT = 1 << 14
-ITERATIONS = 3
+SAMPLES = 8_000  # G: points of a fit of a stencil
+CONTEXT_SAMPLES = 32_000  # G: of the weights of contexts
+COMMON_SAMPLES = 1_000  # G: of each key for what all keys share
+LEAST_OWN = 1_000  # G: points from which a key has weights of its own
+WEIGHT_BITS = 10  # G: that a weight costs
+COPY_BITS = 16  # G: bits that naming a key to copy costs
+LEAST_POINTS = 8  # G: of a fit
+WEIGHT_LIMIT = 1 << 14  # G: larger weights fit noise
+ITERATIONS = 3  # G: of reweighting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

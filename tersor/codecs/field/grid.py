@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 
 from tersor.codecs.field.grid_loops import STENCIL_BITS
 
-AXES = 4
-SHORT = 32
-FRAME_KINDS = 3  # frames with none, one and two before them
+AXES = 4  # F
+SHORT = 32  # F
+FRAME_KINDS = 3  # F: frames with none, one and two before them
 
 Ints = NDArray[np.int64]
 

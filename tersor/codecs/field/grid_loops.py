@@ -9,6 +9,7 @@ import numpy as np
 
 from tersor.entropy.compiled import compiled
 
+# F, all of them.
 FRACTION_BITS = 6
 STENCIL_BITS = 12
 CONTEXT_BITS = 8

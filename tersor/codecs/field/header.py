@@ -14,12 +14,12 @@ from tersor.container import ByteReader, Reader, put_uvarint
 from tersor.errors import BitstreamError, LimitExceededError
 from tersor.facts import Facts, VariableFacts
 
-WIRE_ID = 3
-MAX_AXES = 32
-MAX_CELLS = 1 << 40
-MAX_BLOCK = 1 << 22
-MAX_VARIABLES = 1 << 12
-LEAST_SIDE = 16
+WIRE_ID = 3  # F
+MAX_AXES = 32  # F
+MAX_CELLS = 1 << 40  # F
+MAX_BLOCK = 1 << 22  # F
+MAX_VARIABLES = 1 << 12  # F
+LEAST_SIDE = 16  # G
 SUFFIXES = (".npy", ".npz", ".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".zarr")
 MODES = ("lossless", "max_error", "rel_error", "pointwise_rel_error", "target_psnr", "target_ratio")
 DTYPES = tuple(np.dtype(t) for t in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"))

@@ -19,9 +19,9 @@ from typing import Annotated, TypedDict
 from tersor.codecs.options import DecodeOptions, Option, Options
 from tersor.errors import SignalError
 
-LEAST_BLOCK, MOST_BLOCK = 4096, 1 << 22
-BLOCK_CELLS = 1 << 20
-DEFAULT_REL_ERROR = 1e-3
+LEAST_BLOCK, MOST_BLOCK = 4096, 1 << 22  # G
+BLOCK_CELLS = 1 << 20  # G
+DEFAULT_REL_ERROR = 1e-3  # G
 
 
 class FieldEncodeOptions(TypedDict, total=False):

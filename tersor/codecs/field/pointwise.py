@@ -22,7 +22,7 @@ from tersor.codecs.field.sections import pack_outliers, section, take_section, u
 from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 
-MARGIN = 1 - 1e-6
+MARGIN = 1 - 1e-6  # G: room for the rounding of logarithms
 
 
 def encode_pointwise(cells: Numbers, rel: float, special: NDArray[np.bool_]) -> bytes:

@@ -18,12 +18,12 @@ from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.magnitude_tables import MAX_SHIFT, SHAPES
 from tersor.errors import BitstreamError
 
-CONSTANT, EXACT, ORDERED = 0, 2, 3
-PREDICTED = 1
-FRAMES, SNAP, SPECIALS, OUTLIERS, SHIFTED = 1, 2, 4, 8, 16
-MAX_LOW_BITS = 24
+CONSTANT, EXACT, ORDERED = 0, 2, 3  # F
+PREDICTED = 1  # F
+FRAMES, SNAP, SPECIALS, OUTLIERS, SHIFTED = 1, 2, 4, 8, 16  # F
+MAX_LOW_BITS = 24  # F
 
-MAX_SIDE = 1 << 30
+MAX_SIDE = 1 << 30  # F
 
 
 def pack_side(mode: int, flags: int, side: bytes) -> bytes:

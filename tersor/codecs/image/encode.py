@@ -30,7 +30,7 @@ from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
 from tersor.timing import stage
 
-REFINE_FROM = 2  # the effort from which latents are refined
+REFINE_FROM = 2  # G: the effort from which latents are refined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

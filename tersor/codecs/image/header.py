@@ -10,9 +10,9 @@ from tersor.errors import BitstreamError, LimitExceededError
 from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE
 
-WIRE_ID = 1
-MAX_TILE = 2048
-COLOUR, ALPHA, DEEP = 1, 2, 4
+WIRE_ID = 1  # F
+MAX_TILE = 2048  # F
+COLOUR, ALPHA, DEEP = 1, 2, 4  # F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,12 +27,12 @@ from tersor.models.image_weights import ReleasedImageModel, z_band
 from tersor.models.prior import N_QUALITIES, PASSES, cells_of_pass
 from tersor.timing import stage
 
-HYPER_FACTOR = 4
-MAX_SYMBOL = 1 << 15
-MAX_HYPER_SYMBOL = 127
-RDOQ_RADIUS = 32
-EXCEPTION_BITS = 24  # what one takes in a file, roughly
-RDOQ_STRENGTH = 4.0  # measured on training images: tools/studies.py rounding
+HYPER_FACTOR = 4  # F
+MAX_SYMBOL = 1 << 15  # F
+MAX_HYPER_SYMBOL = 127  # F
+RDOQ_RADIUS = 32  # G
+EXCEPTION_BITS = 24  # G: what one takes in a file, roughly
+RDOQ_STRENGTH = 4.0  # M: tools/studies.py rounding, on training images
 
 
 def pad_to_hyper(y: Tensor) -> Tensor:

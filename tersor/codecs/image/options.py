@@ -8,10 +8,10 @@ from tersor.codecs.image.header import MAX_TILE
 from tersor.codecs.image.tiles import TILE_UNIT
 from tersor.codecs.options import DecodeOptions, Option, Options, parse_region
 
-DEFAULT_QUALITY = 50
-DEFAULT_EFFORT = 3
-MAX_EFFORT = 9
-DEFAULT_TILE = 1024
+DEFAULT_QUALITY = 50  # G
+DEFAULT_EFFORT = 3  # G
+MAX_EFFORT = 9  # G
+DEFAULT_TILE = 1024  # G
 
 
 class ImageEncodeOptions(TypedDict, total=False):

@@ -30,7 +30,7 @@ from tersor.models.image import lambda_of
 from tersor.models.prior import N_QUALITIES
 from tersor.timing import stage
 
-STEP = 0.8
+STEP = 0.8  # G
 
 
 def refine(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-PATCH = 16
-TILE_UNIT = 64
+PATCH = 16  # F
+TILE_UNIT = 64  # F
 
 
 class Rect(NamedTuple):

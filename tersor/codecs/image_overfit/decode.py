@@ -23,8 +23,8 @@ from tersor.codecs.options import checked_region
 from tersor.container import Reader
 from tersor.signals import Image
 
-WHOLE = 2048  # up to this side samples are made all at once; larger regions in squares of PIECE: memory
-PIECE = 1408
+WHOLE = 2048  # G: up to this side samples are made all at once; larger regions in squares of PIECE: memory
+PIECE = 1408  # G
 
 
 class Picture(Assembly[Image]):

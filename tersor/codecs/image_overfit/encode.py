@@ -33,8 +33,8 @@ STARTS, STARTS_FROM = 3, 1000  # G: starts at most; one more for so many iterati
 START_ITERATIONS, START_PIXELS = 60, 1 << 22  # G: of a start; larger pictures have one, for memory
 START_SHARE = 0.1  # G: of the time limit, after which no other start is tried
 NETWORK_BITS = 6000  # G: what networks take, for a target in bits before they are coded
-WATCH_EVERY = 10
-SMOOTHING = 0.9  # of the figures that lambda and watchers see
+WATCH_EVERY = 10  # G: iterations
+SMOOTHING = 0.9  # G: of the figures that lambda and watchers see
 
 
 @dataclass(frozen=True, slots=True)

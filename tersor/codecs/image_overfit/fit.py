@@ -11,9 +11,9 @@ does not depend on the number of threads.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,11 @@ GAIN = 16.0  # G: latents are stored as y / 16: one learning rate suits them and
 NOISE_POOL = 1 << 20  # G: random numbers that rows draw from, each at a random place
 LATENT_LIMIT = 127  # F: latents are bytes
 LATENTS_A_PART = 1 << 17  # G
-BAND = 16  # rows of a sampled band
+BAND = 16  # G: rows of a sampled band
+
+Weights = rate_loops.Entropy | picture.Synthesis
+W = TypeVar("W", rate_loops.Entropy, picture.Synthesis)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -75,8 +79,9 @@ class Fit:
         self._planes()
         self.rows = row_table(g, self.boxes, self.stack, self.plane_starts)
         self._segments, self._block_table, self._block_sizes = block_table(g)
-        self._parents = g.count - 1 - np.arange(len(g), dtype=np.int64) % g.count
-        self._reach = np.array(REACH[: shape.around], np.int64)
+        parents = g.count - 1 - np.arange(len(g), dtype=np.int64) % g.count
+        reach = np.array(REACH[: shape.around], np.int64)
+        self._lattice = rate_loops.Lattice(g.offset, g.stride, parents, reach, g.count)
         parts = max(1, min(16, -(-g.cells // LATENTS_A_PART)))
         self._row_parts = edges(self.rows[:, 2], parts)
         # Parts of whole tiles never touch the same latents, so one array takes the gradient of all of them.
@@ -211,28 +216,12 @@ class Fit:
     def move(self, lam: float, rate: float, b1: float, b2: float) -> None:
         """Adam on the latents."""
         self.steps += 1
-        root = np.float32(1 / (1 - b2**self.steps) ** 0.5)
-        step = np.float32(rate / (1 - b1**self.steps))
-        factor, limit = np.float32(lam / self.pixels), np.float32(LATENT_LIMIT / GAIN)
-        one, two = np.float32(b1), np.float32(b2)
+        step, root = rate / (1 - b1**self.steps), 1 / (1 - b2**self.steps) ** 0.5
+        numbers = (lam / self.pixels, b1, b2, step, root, LATENT_LIMIT / GAIN)
+        move = picture.Move(*map(np.float32, numbers))
 
         def part(edge: tuple[int, int]) -> None:
-            picture.adam(
-                *edge,
-                self.rows,
-                self.y,
-                self.m,
-                self.v,
-                self.dq,
-                self._gy,
-                factor,
-                self.gflat,
-                one,
-                two,
-                step,
-                root,
-                limit,
-            )
+            picture.adam(*edge, self.rows, self.y, self.m, self.v, self.dq, self._gy, self.gflat, move)
 
         side_by_side(part, self._row_parts)
 
@@ -242,15 +231,13 @@ class Fit:
             if temperature
             else np.zeros(len(self.rows), np.int64)
         )
-        soft = 0.0 if not temperature else 0.5 / np.tanh(0.5 / temperature)
+        scale = 0.0 if not temperature else 0.5 / np.tanh(0.5 / temperature)
         twice = 0.0 if not temperature else 2 * 1.4426950408889634 / temperature
-        slope = 0.0 if not temperature else (soft / temperature) ** 2 * GAIN
-        numbers = [np.float32(v) for v in (GAIN, deviation, soft, twice, slope)]
+        slope = 0.0 if not temperature else (scale / temperature) ** 2 * GAIN
+        soft = picture.Soft(*map(np.float32, (GAIN, deviation, scale, twice, slope)))
 
         def part(edge: tuple[int, int]) -> None:
-            picture.quantise(
-                *edge, self.rows, self.y, self._noise, start, *numbers, self.q, self.dq, self.flat
-            )
+            picture.quantise(*edge, self.rows, self.y, self._noise, start, soft, self.q, self.dq, self.flat)
 
         side_by_side(part, self._row_parts)
 
@@ -260,13 +247,17 @@ class Fit:
             self._up(level, 0, len(self.stack[level + 1]))
 
     def _rate(
-        self, blocks: Any, edge: tuple[int, int], net: Any, part: int, bits: Any, grad: Any, want: bool
+        self,
+        blocks: NDArray[np.int64],
+        edge: tuple[int, int],
+        net: rate_loops.Entropy,
+        part: int,
+        bits: NDArray[np.float64],
+        grad: rate_loops.Entropy,
+        want: bool,
     ) -> None:
-        g = self.grids
-        rate_loops.rate(
-            *edge, blocks, self._segments, self.q, g.offset, g.stride, self._parents, g.count, self._reach,
-            net, self._gy[part % len(self._gy)], grad, want, bits,
-        )  # fmt: skip
+        gradient = self._gy[part % len(self._gy)]
+        rate_loops.rate(*edge, blocks, self._segments, self.q, self._lattice, net, gradient, grad, want, bits)
 
     def _distortion(self, net: picture.Synthesis, slope: float) -> float:
         """Mean squared error, from the planes at full resolution; keeps what the way back needs."""
@@ -277,7 +268,7 @@ class Fit:
         squares = self._over_rows(lambda a, b: ends.second_end(a, b, w, net, self.target, s, self._g[0]))
         return float(sum(squares)) / self.target.size
 
-    def _over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
+    def _over_rows(self, work: Callable[[int, int], T]) -> list[T]:
         return side_by_side(lambda edge: work(*edge), self._picture_parts)
 
     def _back(self, net: picture.Synthesis, grads: list[picture.Synthesis]) -> None:
@@ -325,16 +316,16 @@ class Fit:
             gradient[level] = sum(parts)
         return gradient
 
-    def _sum_up(self, parts: list[Any], names: tuple[str, ...], factor: float) -> Parameters:
+    def _sum_up(self, parts: Sequence[Weights], names: tuple[str, ...], factor: float) -> Parameters:
         """Gradients of all parts, without the padding."""
         out = {}
         for i, name in enumerate(names):
-            total = np.float32(factor) * sum(p[i] for p in parts)
+            total: Floats = np.float32(factor) * np.asarray(sum(p[i] for p in parts))
             out[name] = total[tuple(slice(n) for n in self.parameters[name].shape)]
         return out
 
 
-def _zeros(net: Any) -> Any:
+def _zeros(net: W) -> W:
     return type(net)(*(np.zeros_like(v) for v in net))
 
 

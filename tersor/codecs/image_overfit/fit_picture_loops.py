@@ -23,7 +23,36 @@ from tersor.codecs.image_overfit.fit_rate_loops import gate, layer, outer, posit
 
 f = np.float32
 ZERO, ONE, HALF = f(0), f(1), f(0.5)
-BLOCK = 128
+BLOCK = 128  # G: pixels that are held in the first cache
+
+
+class Soft(NamedTuple):
+    """Of `quantise`, float32.
+
+    gain: of the latents as they are stored; deviation: of the noise; scale: 0.5 / tanh(0.5 / t); twice_per_t:
+    2 log2(e) / t, 0 for plain rounding; slope: of both roundings and the gain.
+    """
+
+    gain: np.float32
+    deviation: np.float32
+    scale: np.float32
+    twice_per_t: np.float32
+    slope: np.float32
+
+
+class Move(NamedTuple):
+    """Of `adam`, float32.
+
+    factor: of the rate's gradient; b1, b2: decays of the means; step: the rate of learning, and root: of the
+    squares, both corrected for the first steps; limit: of the latents.
+    """
+
+    factor: np.float32
+    b1: np.float32
+    b2: np.float32
+    step: np.float32
+    root: np.float32
+    limit: np.float32
 
 
 class Synthesis(NamedTuple):
@@ -53,14 +82,13 @@ def soft_round(x, r, scale, twice_per_t):  # pragma: no cover
 
 
 @fast
-def quantise(
-    first, last, rows, y, noise, start, gain, deviation, scale, twice_per_t, slope, q, dq, planes
-):  # pragma: no cover
+def quantise(first, last, rows, y, noise, start, soft, q, dq, planes):  # pragma: no cover
     """q = sr(sr(gain y) + deviation noise) and dq/dy, row by row; q also goes to its level's plane.
 
     rows: int64 [n, 3], (offset in y, offset in planes, length); start: of a row's noise. With twice_per_t =
     0, q = round(gain y).
     """
+    gain, scale, twice_per_t = soft.gain, soft.scale, soft.twice_per_t
     for i in range(first, last):
         a, b, n = rows[i]
         source, to, slopes, plane = y[a : a + n], q[a : a + n], dq[a : a + n], planes[b : b + n]
@@ -74,18 +102,19 @@ def quantise(
         for p in range(n):
             x = source[p] * gain
             v, d = soft_round(x, np.floor(x) + HALF, scale, twice_per_t)
-            x = v + deviation * random[p]
+            x = v + soft.deviation * random[p]
             v, d2 = soft_round(x, np.floor(x) + HALF, scale, twice_per_t)
             to[p] = v
-            slopes[p] = d * d2 * slope
+            slopes[p] = d * d2 * soft.slope
             plane[p] = v
 
 
 @fast
-def adam(first, last, rows, y, m, v, dq, gy, factor, gplanes, b1, b2, step, root, limit):  # pragma: no cover
+def adam(first, last, rows, y, m, v, dq, gy, gplanes, move):  # pragma: no cover
     """One step of Adam on the latents; gy [parts, ...] are gradients of the rate, gplanes of the distortion.
     Clears gy.
     """
+    b1, b2, step, root, limit = move.b1, move.b2, move.step, move.root, move.limit
     for i in range(first, last):
         a, b, n = rows[i]
         sums = gy[0, a : a + n]
@@ -97,7 +126,7 @@ def adam(first, last, rows, y, m, v, dq, gy, factor, gplanes, b1, b2, step, root
         latents, means, squares = y[a : a + n], m[a : a + n], v[a : a + n]
         slopes, plane = dq[a : a + n], gplanes[b : b + n]
         for p in range(n):
-            g = (sums[p] * factor + plane[p]) * slopes[p]
+            g = (sums[p] * move.factor + plane[p]) * slopes[p]
             sums[p] = ZERO
             mm = b1 * means[p] + (ONE - b1) * g
             vv = b2 * squares[p] + (ONE - b2) * g * g

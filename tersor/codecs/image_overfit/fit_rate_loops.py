@@ -20,12 +20,26 @@ import numpy as np
 
 from tersor.codecs.image_overfit.fit_math_loops import exp2, fast, log2
 
-BLOCK = 256
-ALIGN = 64  # a segment begins at a multiple of this, so that halving it ends on whole coarser latents
+BLOCK = 256  # G: latents that are held in the first cache
+ALIGN = 64  # G: a segment begins at a multiple of this, so that halving it ends on whole coarser latents
 f = np.float32
 ZERO, HALF, ONE, LN2 = f(0), f(0.5), f(1), f(0.6931471805599453)
 LOG2E = f(1.4426950408889634)
 SCALE_LIMIT = f(6)  # log2 b lies within +-6, as in the tables
+
+
+class Lattice(NamedTuple):
+    """Where latents lie, the same for all of a picture.
+
+    offset, stride int64 [grids]: of each grid in the flat array; parents int64 [grids]: coarser grids of its
+    tile; reach int64 [n, 2]: rows and columns of the neighbours that are looked at; count: grids of a tile.
+    """
+
+    offset: np.ndarray
+    stride: np.ndarray
+    parents: np.ndarray
+    reach: np.ndarray
+    count: int
 
 
 class Entropy(NamedTuple):
@@ -200,10 +214,11 @@ def gather(blocks, segments, b, y, offset, stride, reach, x):  # pragma: no cove
 
 
 @fast
-def coarser(blocks, segments, b, y, offset, stride, parents, wf, bf, x, t):  # pragma: no cover
+def coarser(blocks, segments, b, y, lattice, wf, bf, x, t):  # pragma: no cover
     """Features of the co-located coarser latents to x [F, ...]: from the coarsest on, each spread to twice as
     many. t: scratch [2, 256].
     """
+    offset, stride, parents = lattice.offset, lattice.stride, lattice.parents
     at = 0
     for j in range(blocks[b, 0], blocks[b, 1]):
         grid, r, c, n = segments[j]
@@ -240,8 +255,9 @@ def coarser(blocks, segments, b, y, offset, stride, parents, wf, bf, x, t):  # p
 
 
 @fast
-def coarser_back(blocks, segments, b, y, offset, stride, parents, wf, g, gy, gwf, gbf, t):  # pragma: no cover
+def coarser_back(blocks, segments, b, y, lattice, wf, g, gy, gwf, gbf, t):  # pragma: no cover
     """Gradient of `coarser`: g [F, ...] is halved step by step. t: scratch [2, 256]."""
+    offset, stride, parents = lattice.offset, lattice.stride, lattice.parents
     at = 0
     for j in range(blocks[b, 0], blocks[b, 1]):
         grid, r, c, n = segments[j]
@@ -273,15 +289,14 @@ def coarser_back(blocks, segments, b, y, offset, stride, parents, wf, g, gy, gwf
 
 
 @fast
-def rate(
-    first, last, blocks, segments, y, offset, stride, parents, count, reach, net, gy, grad, want, bits
-):  # pragma: no cover
+def rate(first, last, blocks, segments, y, lattice, net, gy, grad, want, bits):  # pragma: no cover
     """Bits of blocks first..last, added to bits [levels]; with `want` their gradient is added to gy (as y)
     and grad (as net).
 
     blocks: int64 [n, 2], segments of a block; segments: int64 [m, 4], (grid, row, column, length).
     """
     size = net.w1.shape[0]
+    offset, stride, reach = lattice.offset, lattice.stride, lattice.reach
     around = reach.shape[0]
     identity = np.zeros((size, size), f)
     for k in range(size):
@@ -296,9 +311,9 @@ def rate(
     t, cur = np.zeros((2, BLOCK), f), np.zeros(BLOCK, f)
     for b in range(first, last):
         grid = segments[blocks[b, 0], 0]
-        level = grid % count
+        level = grid % lattice.count
         n = gather(blocks, segments, b, y, offset, stride, reach, x)
-        coarser(blocks, segments, b, y, offset, stride, parents, net.wf[level], net.bf[level], x[around:], t)
+        coarser(blocks, segments, b, y, lattice, net.wf[level], net.bf[level], x[around:], t)
         layer(w1, net.b1, x, h1, n)
         positive(h1, size, n)
         layer(w2, net.b2, h1, h2, n)
@@ -348,9 +363,7 @@ def rate(
             segments,
             b,
             y,
-            offset,
-            stride,
-            parents,
+            lattice,
             net.wf[level],
             ga[around:],
             gy,

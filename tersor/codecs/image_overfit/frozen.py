@@ -54,8 +54,8 @@ ENTROPY_LIMIT = 32767  # F: activations of the entropy network, 6 fraction bits
 LATENT_LIMIT = 65535  # F: upsampled latents, 8 fraction bits
 HIDDEN_LIMIT = 131071  # F: hidden channels of the synthesis, 10 fraction bits
 SAMPLE_LIMIT = 32767  # F: samples, 12 fraction bits
-SUM_LIMIT = (1 << 31) - 1
-WEIGHT_LIMIT = 256.0  # of float weights, before they are rounded
+SUM_LIMIT = (1 << 31) - 1  # F
+WEIGHT_LIMIT = 256.0  # G: of float weights, before they are rounded
 VALUE_LIMIT = 1 << 20  # F: of n
 TAPS = tuple(round(v * 1024) for v in BICUBIC)  # F: -24, 232, 888, -72
 

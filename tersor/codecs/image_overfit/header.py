@@ -11,11 +11,11 @@ from tersor.errors import BitstreamError, LimitExceededError, UnsupportedVersion
 from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE
 
-WIRE_ID = 7
+WIRE_ID = 7  # F
 PAYLOAD_VERSION = 0  # F: 0 is the draft; its files may not be readable by later versions
 MAX_TILE = 4096  # F
 MAX_WIDTH, MAX_HIDDEN, MAX_FIRST = 32, 64, 1  # F: bounds of networks in files
-COLOUR, ALPHA, DEEP = 1, 2, 4
+COLOUR, ALPHA, DEEP = 1, 2, 4  # F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

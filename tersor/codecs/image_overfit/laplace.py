@@ -26,7 +26,7 @@ SCALES, FRACTIONS = 96, 32  # F
 STEPS_AN_OCTAVE, LOWEST_OCTAVE = 8, -6  # F
 LARGEST = 127  # F: radius of a table, and largest latent
 TOTAL = 1 << 16  # F
-ONE = 1 << 32
+ONE = 1 << 32  # F
 
 
 class Tables(NamedTuple):

@@ -22,6 +22,7 @@ import numpy as np
 
 from tersor.entropy.compiled import compiled
 
+# G, all of them, but for what says otherwise: how the loops go, not what they compute.
 WAVES = 16  # kept; a power of 2 above the farthest neighbour, 10 waves back
 SLOPE = 3  # F: waves per row
 EDGE = 4  # zeros before the first and after the last row of a wave

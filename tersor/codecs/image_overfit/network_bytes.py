@@ -14,7 +14,7 @@ from tersor.codecs.image_overfit.network_loops import CONTEXTS, code_values
 from tersor.entropy.binary import finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError, TruncatedError
 
-AT = 3  # position of a coder in its buffer
+AT = 3  # F: position of a coder in its buffer
 
 
 def write_network(network: Quantised, shape: Shape) -> bytes:

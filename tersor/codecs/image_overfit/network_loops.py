@@ -14,6 +14,7 @@ import numpy as np
 from tersor.entropy.binary import code_bit
 from tersor.entropy.compiled import compiled
 
+# F, all of them.
 CONTEXTS = 17  # zero, sign (never learns), 15 of the magnitude
 UNARY = 14
 MAX_EXPONENT = 20

@@ -14,7 +14,7 @@ from tersor.codecs.image_overfit.network import Floats, Parameters
 
 BETA = 0.95  # G
 INTERVAL = 10  # G: steps between two refinements of the bases
-EPSILON = 1e-12
+EPSILON = 1e-12  # G
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from tersor.codecs.options import Option, Options, parse_region
 
 Watch = Callable[[Status], bool | None]
 Region = tuple[int, int, int, int]
-DEFAULT_QUALITY = 50
-DEFAULT_EFFORT = 5
-DEFAULT_TILE = 1024
+DEFAULT_QUALITY = 50  # G
+DEFAULT_EFFORT = 5  # G
+DEFAULT_TILE = 1024  # G
 LAMBDAS = (3e-2, 2e-5)  # G: of qualities 1 and 100; log-linear between
 # G: preset and iterations of an effort; 5 is about two minutes of two cores for 768x512
 EFFORTS = {

@@ -32,7 +32,7 @@ STAGES: tuple[tuple[Group, ...], ...] = (
 )
 PATIENCE = 2  # G: coarser steps tried after the best one
 SAMPLE = 1 << 17  # G: parameters are judged on about so many pixels
-LARGEST = 1 << 14  # of an integer; larger ones are cut
+LARGEST = 1 << 14  # F: of an integer; larger ones are cut
 
 
 def code_bits(values: list[NDArray[np.int32]]) -> float:

@@ -16,6 +16,7 @@ import math
 import time
 from dataclasses import dataclass
 
+# M: those by tools/study_overfit.py trial.
 SOFT = 0.92  # G: where the latents stop
 LATENT_RATE, NETWORK_RATE = 1e-2, 7e-3  # M: at the start of the cosine; 5e-3 ended 0 to 7 % higher
 END_RATE = 0.02  # G: of the cosine, as a part of the start
@@ -26,7 +27,7 @@ TEMPERATURES, DEVIATIONS = (0.35, 0.06), (0.22, 0.1)  # M: of soft rounding and 
 STEERINGS = 24  # G: times that lambda is adapted
 STEER_FROM, STEER_UNTIL = 0.2, 0.88  # G: of the way
 STEER_POWER, STEER_LIMIT = 1.5, 1.5  # G: lambda moves by this power of the miss, at most this much at once
-LAMBDA_MIN, LAMBDA_MAX = 1e-5, 0.1
+LAMBDA_MIN, LAMBDA_MAX = 1e-5, 0.1  # G
 
 
 @dataclass(slots=True, kw_only=True)

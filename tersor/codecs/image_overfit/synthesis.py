@@ -19,7 +19,7 @@ from tersor.codecs.image_overfit.layout import LEVELS, Box, level_size
 from tersor.codecs.image_overfit.network import Shape
 from tersor.codecs.parallel import in_parts, side_by_side
 
-HALO = 320
+HALO = 320  # F: pixels that a sample depends on to either side
 
 
 def around(box: Box, height: int, width: int) -> Box:

@@ -20,7 +20,7 @@ from tersor.entropy.compiled import compiled
 i32 = np.int32
 ZERO = i32(0)
 LATENT_MAX, HIDDEN_MAX, SAMPLE_MAX = i32(65535), i32(131071), i32(32767)
-BLOCK = 128
+BLOCK = 128  # G: pixels that are held in the first cache
 
 
 @compiled

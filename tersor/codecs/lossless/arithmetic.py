@@ -23,7 +23,7 @@ COUNTS = 1024  # F of the table of reciprocals
 SLOPE = (
     26  # F of the logistic distribution whose mean size is about 1, in 1/16 (2 ln 2 = 22/16; sharper paid)
 )
-FIXED = 1 << 80
+FIXED = 1 << 80  # F
 
 
 class Tables(NamedTuple):

@@ -19,7 +19,7 @@ from tersor.entropy.magnitude_tables import magnitude_tables
 from tersor.errors import SignalError
 from tersor.signals import Field, Image
 
-FILL = 0.0  # what cells of damaged blocks become
+FILL = 0.0  # G: what cells of damaged blocks become
 
 
 class LosslessAssembly(Assembly[Image | Field]):

@@ -18,9 +18,10 @@ from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError
 
-MAX_COLOURS = 1 << 12
+# M: by tools/studies.py lossless.
+MAX_COLOURS = 1 << 12  # F
 START = 10000  # M weight of a context at the start, of 65536
-INDEX_SLOTS = 1 << 16
+INDEX_SLOTS = 1 << 16  # F
 
 
 def palette_of(samples: Samples) -> tuple[Samples, NDArray[np.int64]] | None:

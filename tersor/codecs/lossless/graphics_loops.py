@@ -20,6 +20,7 @@ import numpy as np
 from tersor.codecs.lossless.mixing import mixed_bit
 from tersor.entropy.compiled import compiled, inlined
 
+# F, all of them; M: those were measured with tools/studies.py lossless.
 TOP, SIDE = 8, 8  # the period of ordered dithering
 CONTEXTS = 10
 INPUTS = CONTEXTS + 1

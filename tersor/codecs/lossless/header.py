@@ -14,9 +14,9 @@ from tersor.errors import BitstreamError, LimitExceededError
 from tersor.facts import Facts
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE
 
-WIRE_ID = 5
-ARRAY, IMAGE8, IMAGE16, PICTURE8, PICTURE16 = range(5)
-TILED_IMAGE, TILED_PICTURE = 5, 6
+WIRE_ID = 5  # F
+ARRAY, IMAGE8, IMAGE16, PICTURE8, PICTURE16 = range(5)  # F
+TILED_IMAGE, TILED_PICTURE = 5, 6  # F
 MAX_TILE_SIDE = 1 << 14  # F bounds the memory of a tile
 MAX_TILE_SAMPLES = 1 << 22  # F
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from tersor.entropy.compiled import compiled
 
+# F, all of them; M: those were measured with tools/studies.py lossless.
 WEIGHT_BITS = 20
 RIDGE = 2048  # M half the square of a typical error
 WEIGHT_MAX = 1 << 27

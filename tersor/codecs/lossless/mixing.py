@@ -25,6 +25,7 @@ from tersor.entropy.binary import AT, code_bit
 from tersor.entropy.compiled import compiled, inlined
 from tersor.errors import BitstreamError
 
+# F, all of them; M: those were measured with tools/studies.py lossless.
 WEIGHT_LIMIT = 1 << 23
 REFINED = 34  # F cells of a row of the final stage, 24 / 4096 of the range of logits each
 RATE = 12  # M of the first layer

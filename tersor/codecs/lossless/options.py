@@ -6,9 +6,9 @@ from typing import Annotated, TypedDict
 
 from tersor.codecs.options import DecodeOptions, Option, Options, parse_region
 
-LEAST_BLOCK, MOST_BLOCK = 4096, 1 << 22
-BLOCK_CELLS = 1 << 21
-PICTURES_FROM = 3  # effort at which pictures.py codes what it can
+LEAST_BLOCK, MOST_BLOCK = 4096, 1 << 22  # G
+BLOCK_CELLS = 1 << 21  # G
+PICTURES_FROM = 3  # G: effort at which pictures.py codes what it can
 
 
 class LosslessEncodeOptions(TypedDict, total=False):

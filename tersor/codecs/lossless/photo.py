@@ -20,6 +20,7 @@ from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
 from tersor.errors import BitstreamError
 
 # (row, column) of the variables of least squares, in the sample's own plane and in one before it. F
+# F, all of them; M: those were measured with tools/studies.py lossless.
 OWN = (
     *((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-2, 1), (-1, -2), (-1, 2), (-2, -1), (0, -3)),
     *((-3, 0), (-2, 2), (-2, -2), (-1, -3), (-1, 3), (-3, -1), (-3, 1), (-2, -3), (-2, 3)),

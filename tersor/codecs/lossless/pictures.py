@@ -25,9 +25,9 @@ from tersor.signals import Field, Image
 from tersor.signals.image import MAX_PIXELS, MAX_SIDE, SAMPLE_TYPES
 
 PHOTO, GRAPHICS, PLAIN = range(3)  # F
-PHOTO_PIXELS = 1 << 18  # of a tile: two make a picture of 768x512, for two cores
-GRAPHICS_PIXELS = 1 << 20  # repetition pays from afar, and graphics are fast
-TRIAL_SIDE = 128
+PHOTO_PIXELS = 1 << 18  # G: of a tile: two make a picture of 768x512, for two cores
+GRAPHICS_PIXELS = 1 << 20  # G: repetition pays from afar, and graphics are fast
+TRIAL_SIDE = 128  # G
 CLEAR = 0.7  # G if a trial makes one method smaller than this part of the other, the other is not tried
 
 

@@ -32,9 +32,10 @@ from tersor.errors import BitstreamError
 from tersor.signals.dtypes import Kind
 
 STORED, CONSTANT, CODED, REPEATED = 0, 1, 2, 4  # F: 3 is quantised.QUANTISED
+# M: by tersor eval --codec tensor, on weights that packages ship.
 MAX_VALUES = 1 << 22  # F
 MAX_SIDE = 1 << 24  # F: of side information, inflated; 2^22 rows of one byte and tables take less
-SAMPLE = 1 << 15  # M (evaluate tensor): of a plane, to see whether it is uniform
+SAMPLE = 1 << 15  # M: of a plane, to see whether it is uniform
 UNIFORM = 0.994  # G: entropy of a plane, per bit, from which it is kept raw
 SAMPLE_OF_ALIKE = 1 << 13  # G: words on which it is seen whether numbers come again
 ALIKE = 0.75  # G: share of different numbers, and of bytes after LZMA, up to which it is taken

@@ -17,7 +17,8 @@ from tersor.codecs.tensor.options import Rules, Settings
 from tersor.errors import SignalError
 from tersor.signals.tensors import Tensor, Tensors
 
-CHUNK_WORDS = 1 << 21  # M (evaluate tensor): larger chunks save tables and hardly a thread waits for another
+# M: by tersor eval --codec tensor, on weights that packages ship.
+CHUNK_WORDS = 1 << 21  # M: larger chunks save tables and hardly a thread waits for another
 ROW_WORDS = 1 << 15  # G: axes are merged to rows of up to this
 LONGEST_ROW = 1 << 20  # G: a longer last axis is cut
 FLAT_ROW = 512  # G: rows of what has no axes to make rows of

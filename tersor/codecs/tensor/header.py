@@ -19,7 +19,7 @@ from tersor.errors import BitstreamError, LimitExceededError, SignalError
 from tersor.facts import Facts
 from tersor.signals.dtypes import KINDS, Kind, size_bytes
 
-WIRE_ID = 8
+WIRE_ID = 8  # F
 MAX_INDEX = 1 << 26  # F: bytes of the index, inflated
 MAX_AXES = 64  # F
 MAX_TENSORS = 1 << 20  # F: no more than a container has chunks

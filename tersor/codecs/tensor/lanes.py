@@ -25,11 +25,10 @@ TABLE_BITS = 12  # F
 SLOTS = 1 << TABLE_BITS
 LOWEST = 1 << 16  # F: a state between two values is at least this
 MAX_SYMBOLS = 256  # F
-CORRUPT = -1
-# M (evaluate tensor): entries between two classes' tables; equal symbols would lie 4096 bytes apart
-# otherwise,
-# in the same few lines of a processor's first cache
-GAP = 20
+CORRUPT = -1  # F
+# M (tersor eval --codec tensor): entries between the tables of two classes; equal symbols would lie 4096
+# bytes apart otherwise, in the same few lines of a processor's first cache
+GAP = 20  # M
 
 
 @compiled

@@ -22,7 +22,7 @@ from tersor.codecs.options import Option, Options
 from tersor.errors import SignalError
 
 GROUPS = ("tensor", "channel", "token")
-MAX_ANCHOR = 256
+MAX_ANCHOR = 256  # F
 
 
 def parse_rules(text: str) -> object:

@@ -51,7 +51,7 @@ MAX_Q = 1 << 30  # F: |q| is below this
 LEAST_TOKENS = 8  # G: rows of a head from which middles of channels are worth their bytes
 FINEST = 1e-5  # G: relative error below which bits_per_value does not look
 TRIES = 48  # G: finer steps for groups that break their bound
-UNIFORM_ERROR = 12**0.5  # a step over the root mean square error of rounding to it
+UNIFORM_ERROR = 12**0.5  # F: a step over the root mean square error of rounding to it
 Floats = NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
 

@@ -20,9 +20,10 @@ from tersor.codecs.tensor import lanes, planes
 from tersor.container import ByteReader
 from tersor.errors import BitstreamError
 
+# M: by tersor eval --codec tensor, on weights that packages ship.
 MAX_CLASSES = 16  # F
-ROWS, COLUMNS = 1, 2
-FINE_FROM = 1 << 19  # M (evaluate tensor): words from which classes are quarter octaves wide instead of half
+ROWS, COLUMNS = 1, 2  # F
+FINE_FROM = 1 << 19  # M: words from which classes are quarter octaves wide instead of half
 SAMPLE = 1 << 15  # M: words on which the choice is made
 LEAST = 1 << 12  # G: words from which there is a choice
 DEEP = 20  # G: octaves below the largest exponent that count

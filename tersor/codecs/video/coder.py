@@ -11,10 +11,10 @@ from tersor.codecs.video.options import DEFAULT_EFFORT, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, guess, quality_for
 from tersor.signals.video import VideoFormat
 
-OFF = 0.1  # a group whose bytes are further off what it was given is coded again
-TRIES = 4
-BUFFER_SECONDS = 8.0  # over which a stream evens out its bytes
-LEAST_SHARE = 0.2  # of its usual bytes that a group gets however much the ones before took
+OFF = 0.1  # G: a group whose bytes are further off what it was given is coded again
+TRIES = 4  # G
+BUFFER_SECONDS = 8.0  # G: over which a stream evens out its bytes
+LEAST_SHARE = 0.2  # G: of its usual bytes that a group gets however much the ones before took
 
 
 class GroupCoder:

@@ -219,18 +219,19 @@ def code_levels(k, q, qy, qx, sizes, bits, plane, intra, energy, level):  # prag
 
 
 @compiled
-def choose_levels(
-    k, d, q, qy, qx, sizes, bits, plane, intra, energy, level, depth, weight, work
-):  # pragma: no cover
-    """Quantise coefficients d, int32 [n, n], to q[qy:, qx:]; encoders only.
+def choose_levels(k, d, q, at, sizes, bits, plane, intra, energy, scale, weight, work):  # pragma: no cover
+    """Quantise coefficients d, int32 [n, n], to q from at = (row, column); encoders only.
 
     Args:
+        scale: (quantiser level, bits of a sample).
         weight: squared error of samples that one bit is worth.
         work: float64 [2, 1024].
 
     Returns:
         (squared error of the block, sum of magnitudes).
     """
+    qy, qx = at
+    level, depth = scale
     n = 1 << bits
     size = bits - 2
     place = 4 * min(plane, 1) + size

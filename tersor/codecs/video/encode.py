@@ -26,9 +26,9 @@ from tersor.errors import SignalError
 from tersor.signals.video import VideoSource
 
 B = TypeVar("B")
-MAX_PASSES = 3  # over a file with a bit rate, the last one included
-NEAR = 3.0  # steps of quality: as far the sizes of a pass are trusted
-CLOSE = 0.004  # and the last one, of all bytes
+MAX_PASSES = 3  # G: over a file with a bit rate, the last one included
+NEAR = 3.0  # G: steps of quality: as far the sizes of a pass are trusted
+CLOSE = 0.004  # G: and the last one, of all bytes
 
 
 @dataclass(slots=True)

@@ -27,10 +27,10 @@ from tersor.entropy.binary_tables import Model
 from tersor.errors import BitstreamError, SignalError
 
 Progress = Callable[[int, int], None]
-DEPTHS = range(8, 13)
-SIDE_MAX = 16384
+DEPTHS = range(8, 13)  # F
+SIDE_MAX = 16384  # F
 LAYER_LEVELS = (-4, 0, 3, 5, 7)  # F: added to the level of quantisation, by layer; twelfths of an octave
-# M: squared steps that a bit is worth, by layer; BD-rate of three training clips, five scales tried
+# M (tersor eval --codec video on three training clips, five scales): squared steps a bit is worth, by layer
 BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)
 CHROMA_LEVELS = -2  # F: of chroma against luma
 STRUCTURES = ("pyramid", "chain")

@@ -17,7 +17,7 @@ from tersor.signals.video import VideoFormat
 LEAST = 8  # G: frames of a group that a scene change may end
 CUT = 18.0  # G: mean change of the luma, in 8-bit levels, from which a scene may have changed
 TIMES = 3.0  # G: and how many times the change of the frames before
-THINNED = 4  # every so manyth row and column is looked at
+THINNED = 4  # G: every so manyth row and column is looked at
 
 Group = list[Samples]
 

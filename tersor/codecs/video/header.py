@@ -24,15 +24,15 @@ from tersor.signals.timing import MAX_TERM, Timing, constant_stamps
 from tersor.signals.video import MAX_SIDE, ROTATIONS, SUBSAMPLINGS, VideoFormat
 from tersor.weights import DIGEST_BYTES
 
-WIRE_ID = 6
+WIRE_ID = 6  # F
 VERSION = 0  # F: of the groups' bytes; 0 is not frozen yet
 ASKED = ("quality", "bitrate", "target_psnr")  # F
 SAMPLINGS = tuple(SUBSAMPLINGS)  # F: 400, 420, 422, 444
 MAX_GROUP = 1 << 8  # F: frames
 MAX_FRAMES = 1 << 32  # F: of a stream
 MAX_GROUP_SAMPLES = 1 << 28  # F: what a group may take in memory, in samples
-MAX_SOUND_HEADER = 1 << 10
-MAX_STAMP = 1 << 62
+MAX_SOUND_HEADER = 1 << 10  # F
+MAX_STAMP = 1 << 62  # F
 STAMPS, TAGS, SOUND = "timestamps", "tags", "sound"  # F: keys of the metadata
 
 

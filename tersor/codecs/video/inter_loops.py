@@ -42,8 +42,8 @@ from tersor.codecs.video.state import (
 from tersor.codecs.video.tables import CHROMA_FILTER, LUMA_FILTER
 from tersor.codecs.video.transform_loops import clip
 
-NO_TIME = -(1 << 20)
-REACH = 8  # samples beyond a block that filters may read, and then some
+NO_TIME = -(1 << 20)  # F
+REACH = 8  # F: samples beyond a block that filters may read, and then some
 
 
 @compiled

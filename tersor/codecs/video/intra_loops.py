@@ -11,7 +11,7 @@ from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.state import CURRENT, DEPTH, MARGIN, MODE, NONE, SHIFT_X, SHIFT_Y, UNIT
 from tersor.codecs.video.tables import ANGLES, DC, HORIZONTAL, INVERSE_ANGLES, PLANAR, VERTICAL
 
-ORIGIN = 64  # of the line of references of a direction
+ORIGIN = 64  # F: of the line of references of a direction
 
 
 @compiled

@@ -9,8 +9,8 @@ from tersor.codecs.options import Option, Options
 from tersor.codecs.video.header import MAX_GROUP
 from tersor.errors import SignalError
 
-QUALITY = 50.0
-DEFAULT_EFFORT, MAX_EFFORT = 5, 9
+QUALITY = 50.0  # G
+DEFAULT_EFFORT, MAX_EFFORT = 5, 9  # G
 DEFAULT_GROUP = 64  # G: frames between two places to seek to; half costs the rate of one more intra frame
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from tersor.arrays import Samples
 
-LEAST, MOST = 1, 100
-# M: all by `tools/studies_video.py rate --effort 2 --frames 5 --limit 4` on training clips.
+LEAST, MOST = 1, 100  # F
+# M, all of them by `tools/studies_video.py rate --effort 2 --frames 5 --limit 4` on training clips.
 BYTES_SLOPE = 0.053  # natural logarithm of bytes a step of quality, before it is known
 PSNR_SLOPE = 0.3  # dB a step of quality, before it is known
 FIRST_BPP = ((1, 0.007), (50, 0.12), (100, 1.3))  # bits a pixel over quality, for a first guess

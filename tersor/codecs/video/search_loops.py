@@ -30,10 +30,11 @@ from tersor.codecs.video.tables import LUMA_FILTER
 from tersor.codecs.video.transform_loops import clip
 
 # real
-WEIGHT, MOTION_WEIGHT = 0, 1
+WEIGHT, MOTION_WEIGHT = 0, 1  # G
 # options
+# G: places in the options of a search
 MERGE_TRIALS, INTRA_TRIALS, SPLIT_TRIALS, FIRST_STEP, ALL_MODES, REFINE_PAIRS, STOP_EARLY = range(7)
-OPTIONS = 8
+OPTIONS = 8  # G
 
 
 class Encoder(NamedTuple):

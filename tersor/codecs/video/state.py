@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 TransformInts = NDArray[np.int32]
 
 # entries of io beyond those of entropy.binary
+# F, all of them.
 MEASURING, COST = 6, 7
 IO_SIZE = 8
 COST_BITS = 15  # costs are in 2^-15 bit

@@ -72,8 +72,8 @@ from tersor.codecs.video.tables import DC, HORIZONTAL, INTRA_MODES, PLANAR, VERT
 from tersor.codecs.video.transform_loops import clip
 from tersor.entropy.binary import DECODING
 
-VECTOR_EXPONENTS = 15
-CHROMA_BITS = 4, 12  # first bits of Cb and Cr in CODED
+VECTOR_EXPONENTS = 15  # F
+CHROMA_BITS = 4, 12  # F: first bits of Cb and Cr in CODED
 CHROMA_MODES = np.array([PLANAR, DC, HORIZONTAL, VERTICAL], np.int64)
 
 

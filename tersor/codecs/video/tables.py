@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # amplitude of cos(k pi / 64), k = 0..31, as H.265's 32-point matrix rounds it; entry 0 is the constant row's
+# F, all of them.
 COSINES = (
     *(64, 90, 90, 90, 89, 88, 87, 85, 83, 82, 80, 78, 75, 73, 70, 67),
     *(64, 61, 57, 54, 50, 46, 43, 38, 36, 31, 25, 22, 18, 13, 9, 4),

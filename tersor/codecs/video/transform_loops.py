@@ -19,7 +19,7 @@ from tersor.codecs.video.compiled import compiled, inlined
 from tersor.codecs.video.tables import STEPS, TRANSFORMS
 
 TRANSPOSED = np.ascontiguousarray(TRANSFORMS.transpose(0, 2, 1))
-LOW, HIGH = -32768, 32767
+LOW, HIGH = -32768, 32767  # F
 
 
 @inlined
