@@ -38,7 +38,7 @@ ARROWS = {
     "codecs/NAME": GROUND | {"entropy", "files", "models", "codecs", "registry"},
     "api": GROUND | {"registry", "files", "codecs"},  # codecs: types of options
     "interop": GROUND | {"files", "codecs", "codecs/NAME", "api"},
-    "testing": GROUND | {"files", "datasets", "codecs/NAME", "api"},
+    "testing": GROUND | {"registry", "files", "datasets", "codecs/NAME", "api"},
     "evaluate": GROUND
     | {"registry", "entropy", "models", "files", "datasets", "codecs", "codecs/NAME", "testing", "api"},
     "cli": GROUND | {"registry", "files", "codecs", "codecs/NAME", "api", "evaluate", "__init__"},
