@@ -24,6 +24,17 @@ def clip(v, low, high):  # pragma: no cover
 
 
 @compiled
+def bit_length(v):  # pragma: no cover
+    """Bits of v, 0 <= v < 2^63."""
+    n = 0
+    for step in (32, 16, 8, 4, 2, 1):
+        if v >> step:
+            v >>= step
+            n += step
+    return n + (1 if v else 0)
+
+
+@compiled
 def code_escape(io, buffer, model, slots, first, row, bits, count_max, value):  # pragma: no cover
     """Code an integer >= 0, mostly small, in Exp-Golomb form; returns it. The exponent comes in unary, under
     one adaptive context a question; the bits below it are as likely 0 as 1.

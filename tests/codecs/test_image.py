@@ -12,7 +12,7 @@ from tersor import container
 from tersor.codecs.alpha import decode_alpha, encode_alpha
 from tersor.codecs.image.codec import ImageCodec
 from tersor.codecs.image.header import ImageHeader
-from tersor.codecs.image.tiles import Rect, TileGrid
+from tersor.codecs.image.tiles import PATCH, Rect, TileGrid
 from tersor.errors import (
     BitstreamError,
     ChecksumError,
@@ -378,4 +378,4 @@ def test_grid() -> None:
     assert (grid.columns, grid.rows, len(grid)) == (4, 3, 12)
     assert grid.rect(11) == Rect(8, 12, 9, 13)
     assert sum(grid.rect(t).height * grid.rect(t).width for t in range(12)) == 9 * 13
-    assert grid.touching(Rect(3, 3, 5, 5)) == [0, 1, 4, 5]
+    assert grid.touching(Rect(3, 3, 5, 5).scaled(PATCH)) == [0, 1, 4, 5]

@@ -15,7 +15,8 @@ from tersor.codecs.audio.options import AudioDecodeOptions
 from tersor.codecs.audio.pcm import decode_pcm
 from tersor.codecs.audio.samples import from_floats, from_pcm
 from tersor.codecs.audio.segment import decode_frames
-from tersor.codecs.audio.source import unpack_layout, unpack_tags
+from tersor.codecs.audio.source import unpack_layout
+from tersor.codecs.tags import unpack_tags
 from tersor.container import Reader
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
 from tersor.errors import SignalError

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.entropy.binarise import bit_length
 from tersor.entropy.compiled import compiled, inlined
 
 # F, all of them.
@@ -39,17 +40,6 @@ def dot(a, row, i, b, column, j, n):  # pragma: no cover
     for t in range(n):
         total += np.int64(a[row, np.uintp(i + t)]) * np.int64(b[column, np.uintp(j + t)])
     return total
-
-
-@compiled
-def bit_length(v):  # pragma: no cover
-    """Bits of v, 0 <= v < 2^63."""
-    n = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if v >> step:
-            v >>= step
-            n += step
-    return n + (1 if v else 0)
 
 
 @compiled

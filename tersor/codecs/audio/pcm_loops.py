@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.audio.pcm_least_squares import WEIGHT_BITS, add_products, bit_length, dot, fade, solve
-from tersor.entropy.binarise import HALF, clip, code_escape
+from tersor.codecs.audio.pcm_least_squares import WEIGHT_BITS, add_products, dot, fade, solve
+from tersor.entropy.binarise import HALF, bit_length, clip, code_escape
 from tersor.entropy.binary import code_bit, code_mixed
 from tersor.entropy.compiled import compiled, inlined
 

@@ -4,7 +4,6 @@ part at a time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -14,12 +13,13 @@ from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.header import MAX_SEGMENT, AudioHeader
 from tersor.codecs.audio.options import ENCODE, SEGMENT_SECONDS, AudioEncodeOptions
 from tersor.codecs.audio.pcm import MAX_BITS
+from tersor.codecs.tags import pack_tags
 from tersor.entropy.binary_tables import adaptive_tables
 from tersor.errors import BitstreamError, SignalError
 from tersor.signals import Audio, AudioSource
 
 LOUDEST = 2.0**32  # G: samples above are no sound
-TAGS, LAYOUT = "tags", "layout"  # F: keys of the metadata
+LAYOUT = "layout"  # F: key of the metadata
 
 
 def header_of(source: Audio | AudioSource, options: AudioEncodeOptions) -> AudioHeader:
@@ -85,8 +85,7 @@ def check_finite(x: Numbers, first: int) -> None:
 def metadata_of(source: Audio | AudioSource) -> dict[str, bytes]:
     """Tags, and the layout of channels where it is not the usual one."""
     tags, layout = source.tags, getattr(source, "layout", "")
-    packed = {TAGS: json.dumps(dict(tags), ensure_ascii=False).encode()} if tags else {}
-    return packed | ({LAYOUT: layout.encode()} if layout else {})
+    return pack_tags(tags) | ({LAYOUT: layout.encode()} if layout else {})
 
 
 def unpack_layout(metadata: Mapping[str, bytes]) -> str:
@@ -98,19 +97,6 @@ def unpack_layout(metadata: Mapping[str, bytes]) -> str:
     if len(layout) > 64:
         raise BitstreamError("metadata: the layout is not a name; the file is damaged")
     return layout
-
-
-def unpack_tags(metadata: Mapping[str, bytes]) -> dict[str, str]:
-    """Raises: BitstreamError if they are not what `metadata_of` makes."""
-    if TAGS not in metadata:
-        return {}
-    try:
-        found = json.loads(metadata[TAGS])
-    except ValueError as e:
-        raise BitstreamError(f"metadata: tags are not JSON ({e}); the file is damaged") from e
-    if not isinstance(found, dict):
-        raise BitstreamError("metadata: tags are not an object; the file is damaged")
-    return {str(k): str(v) for k, v in found.items()}
 
 
 def check_segment(seconds: float, rate: int) -> int:

@@ -43,7 +43,7 @@ class ImageAssembly(Assembly[Image]):
         self._wanted = Rect(y, x, y + height, x + w)
         self._target = Rect(y // PATCH, x // PATCH, -(-(y + height) // PATCH), -(-(x + w) // PATCH))
         self._rows: dict[int, list[int]] = {}
-        for t in h.grid.touching(self._target):
+        for t in h.grid.touching(self._target.scaled(PATCH)):
             self._rows.setdefault(t // h.grid.columns, []).append(t)
         self._first = min(self._rows)
         self._device = device
@@ -68,7 +68,7 @@ class ImageAssembly(Assembly[Image]):
 
     def needs(self, part: int) -> list[int]:
         grid = self.header.grid
-        tiles = sorted({t for w in self.windows(0, part) for t in grid.touching(w.outer)})
+        tiles = sorted({t for w in self.windows(0, part) for t in grid.touching(w.outer.scaled(PATCH))})
         alpha = [len(grid) + t for t in self._rows[self._first + part]] if self.header.alpha else []
         return tiles + alpha
 
@@ -98,7 +98,7 @@ class ImageAssembly(Assembly[Image]):
         """Latents of any rectangle from the tiles decoded; damaged ones are 0."""
         channels = self.released.model.config.latent
         y_hat = torch.zeros((channels, rect.height, rect.width), dtype=torch.int32, device=self._device)
-        for t in self.header.grid.touching(rect):
+        for t in self.header.grid.touching(rect.scaled(PATCH)):
             tile = self.header.grid.rect(t)
             part = tile.overlap(rect)
             if part is None or t not in self._latents:

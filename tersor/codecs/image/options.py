@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, TypedDict
 
 from tersor.codecs.image.header import MAX_TILE
-from tersor.codecs.image.tiles import TILE_UNIT
 from tersor.codecs.options import DecodeOptions, Option, Options, parse_region
+from tersor.codecs.tiled import TILE_UNIT
 
 DEFAULT_QUALITY = 50  # G
 DEFAULT_EFFORT = 3  # G

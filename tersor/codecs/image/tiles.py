@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tersor.codecs.tiled import Tiling
+
 PATCH = 16  # F
-TILE_UNIT = 64  # F
 
 
 class Rect(NamedTuple):
@@ -57,49 +58,18 @@ class Rect(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TileGrid:
-    """Tiles of `tile` pixels (a multiple of 64), numbered row by row; the last of a row or column may be
-    smaller.
-
-    Attributes:
-        width, height: of the image, in pixels.
-        tile: side of a tile, in pixels.
-    """
-
-    width: int
-    height: int
-    tile: int
+class TileGrid(Tiling):
+    """The tiles of an image, in pixels; here in latents."""
 
     @property
     def whole(self) -> Rect:
         """The image in latents."""
         return Rect(0, 0, -(-self.height // PATCH), -(-self.width // PATCH))
 
-    @property
-    def columns(self) -> int:
-        return -(-self.width // self.tile)
-
-    @property
-    def rows(self) -> int:
-        return -(-self.height // self.tile)
-
-    def __len__(self) -> int:
-        return self.rows * self.columns
-
     def rect(self, index: int) -> Rect:
         """Tile `index`, in latents."""
-        row, column = divmod(index, self.columns)
-        side = self.tile // PATCH
-        w = self.whole
-        return Rect(
-            row * side, column * side, min((row + 1) * side, w.bottom), min((column + 1) * side, w.right)
-        )
-
-    def touching(self, rect: Rect) -> list[int]:
-        """Tiles that share a latent with `rect`."""
-        side = self.tile // PATCH
-        rows = range(rect.top // side, -(-rect.bottom // side))
-        return [r * self.columns + c for r in rows for c in range(rect.left // side, -(-rect.right // side))]
+        top, left, bottom, right = self.box(index)
+        return Rect(top // PATCH, left // PATCH, -(-bottom // PATCH), -(-right // PATCH))
 
 
 def batches(windows: Sequence[Window], size: int) -> list[list[Window]]:

@@ -16,10 +16,11 @@ from tersor.codecs.alpha import decode_alpha
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.latents import LatentCoder, Latents
-from tersor.codecs.image_overfit.layout import LEVELS, Box, level_size
+from tersor.codecs.image_overfit.layout import LEVELS, level_size
 from tersor.codecs.image_overfit.network_bytes import read_network
 from tersor.codecs.image_overfit.synthesis import Synthesis, around
 from tersor.codecs.options import checked_region
+from tersor.codecs.tiled import Box
 from tersor.container import Reader
 from tersor.signals import Image
 

@@ -22,9 +22,10 @@ from tersor.codecs.image_overfit import fit_ends_loops as ends
 from tersor.codecs.image_overfit import fit_picture_loops as picture
 from tersor.codecs.image_overfit import fit_rate_loops as rate_loops
 from tersor.codecs.image_overfit.fit_tables import block_table, edges, row_table
-from tersor.codecs.image_overfit.layout import LEVELS, PAD, Grids, Tiling, level_size
+from tersor.codecs.image_overfit.layout import LEVELS, PAD, Grids, level_size
 from tersor.codecs.image_overfit.network import ENTROPY, REACH, SYNTHESIS, Floats, Parameters, Shape
 from tersor.codecs.parallel import side_by_side
+from tersor.codecs.tiled import Tiling
 
 GAIN = 16.0  # G: latents are stored as y / 16: one learning rate suits them and the networks (Cool-Chic 5)
 NOISE_POOL = 1 << 20  # G: random numbers that rows draw from, each at a random place

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tersor.arrays import Numbers
 from tersor.codecs.image_overfit.fit_rate_loops import ALIGN, BLOCK
-from tersor.codecs.image_overfit.layout import Box, Grids
+from tersor.codecs.image_overfit.layout import Grids
+from tersor.codecs.tiled import Box
 
 
 def edges(weights: Numbers, parts: int, groups: NDArray[np.int64] | None = None) -> list[tuple[int, int]]:

@@ -11,60 +11,19 @@ tile's border.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from tersor.arrays import Numbers
-from tersor.errors import BitstreamError
 
 PAD = 4  # F: causal contexts reach 3 rows up and 3 columns to either side; one more keeps rows apart
 LEVELS = 7  # F: the coarsest level is 1:64
-TILE_UNIT = 1 << (LEVELS - 1)  # F
-Box = tuple[int, int, int, int]  # top, left, bottom, right; half open
 
 
 def level_size(n: int, level: int) -> int:
     """Latents along a side of n pixels at a level: n / 2^level, rounded up."""
     return -(-n >> level)
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """Tiles of `tile` pixels, numbered row by row; the last of a row or column may be smaller.
-
-    Attributes:
-        width, height: of the picture, in pixels.
-        tile: side of a tile in pixels, a multiple of 64.
-    """
-
-    width: int
-    height: int
-    tile: int
-
-    @property
-    def columns(self) -> int:
-        return -(-self.width // self.tile)
-
-    @property
-    def rows(self) -> int:
-        return -(-self.height // self.tile)
-
-    def __len__(self) -> int:
-        return self.rows * self.columns
-
-    def box(self, index: int) -> Box:
-        """Pixels of a tile."""
-        row, column = divmod(index, self.columns)
-        top, left = row * self.tile, column * self.tile
-        return top, left, min(top + self.tile, self.height), min(left + self.tile, self.width)
-
-    def touching(self, box: Box) -> list[int]:
-        """Tiles that share a pixel with a box inside the picture."""
-        top, left, bottom, right = box
-        rows = range(top // self.tile, -(-bottom // self.tile))
-        return [r * self.columns + c for r in rows for c in range(left // self.tile, -(-right // self.tile))]
 
 
 class Grids:
@@ -105,10 +64,3 @@ class Grids:
         """One grid of a flat array, [height, width], not copied."""
         h, w, s, o = (int(v[grid]) for v in (self.height, self.width, self.stride, self.offset))
         return np.lib.stride_tricks.as_strided(flat[o:], (h, w), (s * flat.itemsize, flat.itemsize))
-
-
-def check_box(box: Box, what: str) -> Box:
-    """Raises: BitstreamError if a box is empty."""
-    if box[2] <= box[0] or box[3] <= box[1]:
-        raise BitstreamError(f"{what}: an empty box {box}; the file is damaged")
-    return box

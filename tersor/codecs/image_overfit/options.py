@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 from tersor.codecs.image_overfit.header import MAX_TILE
-from tersor.codecs.image_overfit.layout import TILE_UNIT
 from tersor.codecs.image_overfit.network import PRESETS
 from tersor.codecs.image_overfit.schedule import Status, Target
 from tersor.codecs.options import DecodeOptions as AnyDecodeOptions
 from tersor.codecs.options import Option, Options, parse_region
+from tersor.codecs.tiled import TILE_UNIT
 
 Watch = Callable[[Status], bool | None]
 Region = tuple[int, int, int, int]

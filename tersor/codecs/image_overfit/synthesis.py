@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from tersor.arrays import Samples
 from tersor.codecs.image_overfit import synthesis_loops as loops
-from tersor.codecs.image_overfit.layout import LEVELS, Box, level_size
+from tersor.codecs.image_overfit.layout import LEVELS, level_size
 from tersor.codecs.image_overfit.network import Shape
 from tersor.codecs.parallel import in_parts, side_by_side
+from tersor.codecs.tiled import Box
 
 HALO = 320  # F: pixels that a sample depends on to either side
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tersor.arrays import Samples, SampleType
 from tersor.codecs.lossless import graphics_loops as loops
 from tersor.codecs.lossless.arithmetic import tables
-from tersor.codecs.lossless.mixing import Mixer, check_end, new_mixer
+from tersor.codecs.lossless.mixing import Mixer, begin, check_end, ended, new_mixer
 from tersor.container import ByteReader, put_uvarint
-from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
+from tersor.entropy.binary import new_io
 from tersor.errors import BitstreamError
 
 # M: by tools/studies.py lossless.
@@ -109,9 +109,7 @@ def encode_graphics(samples: Samples) -> bytes | None:
     io, buffer = new_io(decoding=False), np.zeros(8 * indices.size + 64, np.uint8)
     mixer, index_mixer, seen = _mixers(indices.size)
     loops.code_graphics(io, buffer, x, len(colours), mixer, index_mixer, tables(), seen)
-    finish_encoding(io, buffer)
-    assert io[AT] <= len(buffer)
-    return put_uvarint(len(colours)) + _pack_palette(colours) + buffer[: io[AT]].tobytes()
+    return put_uvarint(len(colours)) + _pack_palette(colours) + ended(io, buffer)
 
 
 def decode_graphics(payload: bytes, shape: tuple[int, int, int], dtype: SampleType, name: str) -> Samples:
@@ -132,10 +130,8 @@ def decode_graphics(payload: bytes, shape: tuple[int, int, int], dtype: SampleTy
     if n == 0:
         raise BitstreamError(f"{name}: a palette without colours; the file is damaged")
     colours = _unpack_palette(reader, n, channels, dtype)
-    data = np.frombuffer(bytearray(payload[reader.at :]), np.uint8)
     x = np.zeros((loops.TOP + height, width + 2 * loops.SIDE), np.int64)
-    io = new_io(decoding=True)
-    start_decoding(io, data, len(data))
+    io, data = begin(payload, reader.at)
     mixer, index_mixer, seen = _mixers(height * width)
     loops.code_graphics(io, data, x, n, mixer, index_mixer, tables(), seen)
     check_end(io, len(data), name)

@@ -18,23 +18,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.entropy.binarise import bit_length
 from tersor.entropy.compiled import compiled
 
 # F, all of them; M: those were measured with tools/studies.py lossless.
 WEIGHT_BITS = 20
 RIDGE = 2048  # M half the square of a typical error
 WEIGHT_MAX = 1 << 27
-
-
-@compiled
-def bit_length(v):  # pragma: no cover
-    """Bits of v, 0 <= v < 2^63."""
-    n = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if v >> step:
-            v >>= step
-            n += step
-    return n + (1 if v else 0)
 
 
 @compiled

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.lossless.arithmetic import STRETCH_MAX, Tables
-from tersor.entropy.binary import AT, code_bit
-from tersor.entropy.compiled import compiled, inlined
+from tersor.entropy.binary import AT, code_bit, finish_encoding, new_io, start_decoding
+from tersor.entropy.compiled import inlined
 from tersor.errors import BitstreamError
 
 # F, all of them; M: those were measured with tools/studies.py lossless.
@@ -77,16 +77,25 @@ def new_mixer(
     )
 
 
+def begin(payload: bytes, at: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """A decoder that has read its first word, and what it reads: the bytes of a payload from `at` on."""
+    data = np.frombuffer(bytearray(payload[at:]), np.uint8)
+    io = new_io(decoding=True)
+    start_decoding(io, data, len(data))
+    return io, data
+
+
+def ended(io: NDArray[np.int64], buffer: NDArray[np.uint8]) -> bytes:
+    """What an encoder wrote."""
+    finish_encoding(io, buffer)
+    assert io[AT] <= len(buffer)
+    return buffer[: io[AT]].tobytes()
+
+
 def check_end(io: NDArray[np.int64], size: int, name: str) -> None:
     """Raises: BitstreamError: the decoder did not stop where the encoder did."""
     if not io[AT] - 4 < size <= io[AT]:
         raise BitstreamError(f"{name}: the code ends at byte {io[AT]} of {size}; the file is damaged")
-
-
-@compiled
-def clip(v, low, high):  # pragma: no cover
-    """v, or the end of the range that it lies beyond."""
-    return min(max(v, low), high)
 
 
 @inlined

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tersor.arrays import Samples, SampleType
 from tersor.codecs.lossless import photo_loops as loops
 from tersor.codecs.lossless.arithmetic import tables
-from tersor.codecs.lossless.mixing import Mixer, check_end, new_mixer
+from tersor.codecs.lossless.mixing import Mixer, begin, check_end, ended, new_mixer
 from tersor.container import ByteReader, put_uvarint
-from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
+from tersor.entropy.binary import new_io
 from tersor.errors import BitstreamError
 
 # (row, column) of the variables of least squares, in the sample's own plane and in one before it. F
@@ -113,10 +113,9 @@ def encode_photo(samples: Samples) -> bytes:
     buffer = np.zeros(4 * planes.size * samples.dtype.itemsize + 64, np.uint8)
     near = neighbours(channels, x.shape[1] * x.shape[2], x.shape[2])
     loops.code_photo(io, buffer, x, low, high, shift, near, *_tail(channels, shift))
-    finish_encoding(io, buffer)
-    assert io[AT] <= len(buffer)
+    coded = ended(io, buffer)
     ranges = b"".join(put_uvarint(int(a)) + put_uvarint(int(z - a)) for a, z in zip(low, high, strict=True))
-    return bytes([shift]) + ranges + buffer[: io[AT]].tobytes()
+    return bytes([shift]) + ranges + coded
 
 
 def _tail(channels: int, shift: int) -> tuple[Any, ...]:
@@ -146,13 +145,11 @@ def decode_photo(payload: bytes, shape: tuple[int, int, int], dtype: SampleType,
     for p in range(channels):
         low[p] = reader.uvarint(top, "lowest sample")
         high[p] = low[p] + reader.uvarint(top - int(low[p]), "range of samples")
-    data = np.frombuffer(bytearray(payload[reader.at :]), np.uint8)
     x = np.zeros(
         (channels, height + loops.TOP + loops.BOTTOM, width + 2 * loops.SIDE),
         np.int64,
     )
-    io = new_io(decoding=True)
-    start_decoding(io, data, len(data))
+    io, data = begin(payload, reader.at)
     near = neighbours(channels, x.shape[1] * x.shape[2], x.shape[2])
     loops.code_photo(io, data, x, low, high, shift, near, *_tail(channels, shift))
     check_end(io, len(data), name)

@@ -31,7 +31,6 @@ from tersor.codecs.lossless.arithmetic import CUMULATIVE_SIZE
 from tersor.codecs.lossless.least_squares import (
     WEIGHT_BITS,
     add_products,
-    bit_length,
     fade,
     gather,
     gather_few,
@@ -39,12 +38,12 @@ from tersor.codecs.lossless.least_squares import (
     solve,
     take,
 )
-from tersor.codecs.lossless.mixing import clip, mixed_bit
+from tersor.codecs.lossless.mixing import mixed_bit
+from tersor.entropy.binarise import bit_length, clip
 from tersor.entropy.compiled import compiled, inlined
 
-# All of these are the format's (F). Those marked M as well were chosen by the bytes of photographs of the
-# training set at half their size, some with grain added.
-# F, all of them; M: those were measured with tools/studies.py lossless.
+# F, all of them. Those marked M as well were chosen by the bytes of photographs of the training set at half
+# their size, some with grain added: M by tools/studies.py lossless.
 TOP, BOTTOM, SIDE = 3, 1, 4  # rows and columns around a plane
 ONE = 6  # predictions are in units of 2^-ONE
 PREDICTIONS = 7

@@ -13,9 +13,9 @@ import numpy as np
 from tersor import registry, weights
 from tersor.arrays import Samples
 from tersor.codecs.assembly import Assembly, Opened
+from tersor.codecs.tags import unpack_tags
 from tersor.codecs.video.group import decode_group
 from tersor.codecs.video.header import VideoHeader, timing_of
-from tersor.codecs.video.metadata import unpack_tags
 from tersor.codecs.video.model import KIND
 from tersor.codecs.video.options import DecodeOptions
 from tersor.container import Reader

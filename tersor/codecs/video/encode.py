@@ -14,10 +14,10 @@ from typing import TypeVar, cast
 
 from tersor import registry
 from tersor.codecs.parallel import Progress, Team
+from tersor.codecs.tags import pack_tags
 from tersor.codecs.video.coder import OFF, GroupCoder, OnePass, bits_a_pixel
 from tersor.codecs.video.groups import Group, groups_of, longest
 from tersor.codecs.video.header import SOUND, VideoHeader, pack_stamps
-from tersor.codecs.video.metadata import pack_tags
 from tersor.codecs.video.model import start_digest
 from tersor.codecs.video.options import DEFAULT_GROUP, ENCODE, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, foreseen, guess, next_for_psnr, psnr_611, quality_for

@@ -33,7 +33,7 @@ MAX_FRAMES = 1 << 32  # F: of a stream
 MAX_GROUP_SAMPLES = 1 << 28  # F: what a group may take in memory, in samples
 MAX_SOUND_HEADER = 1 << 10  # F
 MAX_STAMP = 1 << 62  # F
-STAMPS, TAGS, SOUND = "timestamps", "tags", "sound"  # F: keys of the metadata
+STAMPS, SOUND = "timestamps", "sound"  # F: keys of the metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
