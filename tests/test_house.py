@@ -275,6 +275,6 @@ def test_constants_say_what_they_stand_on(path: Path) -> None:
 def test_measured_constants_say_by_which_command(path: Path) -> None:
     """Beside one, or in a comment that begins a line, for all of the file."""
     text = path.read_text()
-    command = r"\b(tools/|tersor eval)"
+    command = r"\b(tools/|tersor (eval|bench))"
     for line in re.findall(r".*# M\b.*", text):
         assert re.search(command, line) or re.search(rf"^# .*\bM\b.*{command}", text, re.MULTILINE), line

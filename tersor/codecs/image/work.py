@@ -22,7 +22,8 @@ from tersor.models.image import ImageModel
 
 T = TypeVar("T")
 
-BAND = 8  # M rows of latents: an eighth more work at their edges, and 1x1 convolutions that stay in the cache
+# M (tersor bench): rows of latents: an eighth more work at their edges, and 1x1 convolutions that stay in cache
+BAND = 8  # M
 
 
 @contextlib.contextmanager
