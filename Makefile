@@ -23,6 +23,7 @@ lint: $(SETUP)
 
 types: $(SETUP)
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tools/mypy.ini
 
 docs: $(SETUP)  # the site, into build/site; any warning is an error
 	$(BIN)/mkdocs build --strict

@@ -19,8 +19,8 @@ for path, file in zip(paths, codec.encode_batch(paths, quality=60), strict=True)
     (out / f"{path.stem}.tsr").write_bytes(file)
     print(f"{path.name}: {path.stat().st_size:,} bytes -> {len(file):,}")
 
-for file in sorted(out.glob("*.tsr")):
-    with tersor.open(file) as f:  # only the tiles that the region needs are decoded
+for coded in sorted(out.glob("*.tsr")):
+    with tersor.open(coded) as f:  # only the tiles that the region needs are decoded
         x, y = f.info["width"] // 4, f.info["height"] // 4
         middle = np.asarray(f.read(region=(x, y, f.info["width"] // 2, f.info["height"] // 2)))
-        print(f"{file.name}: the middle is {middle.shape}, mean {middle.mean():.1f}")
+        print(f"{coded.name}: the middle is {middle.shape}, mean {middle.mean():.1f}")

@@ -113,7 +113,7 @@ def main() -> None:
     model.load_state_dict(
         {k.removeprefix("module."): v for k, v in state["ema"].items() if k.startswith("module.")}
     )
-    model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    model.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     model.prior.freeze()
     for m in (model.log_gain, model.log_ungain, model.filter.quality):
         m.freeze()

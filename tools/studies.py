@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from tersor.metrics.rate_distortion import bd_rate
 QUALITIES = (10, 30, 50, 70)
 
 
-def curve(images: list[tuple[str, np.ndarray]], **options: int) -> tuple[list[float], list[float], float]:
+def curve(images: list[tuple[str, np.ndarray]], **options: Any) -> tuple[list[float], list[float], float]:
     """(mean bpp, mean PSNR, seconds per encode) over QUALITIES."""
     from tersor.codecs.image.codec import ImageCodec
 
@@ -88,7 +89,7 @@ def lossless(a: argparse.Namespace) -> None:
 
     from tersor.codecs.lossless.codec import LosslessCodec
 
-    options: dict[str, dict[str, object]] = {
+    options: dict[str, dict[str, Any]] = {
         "webp": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6, "exact": True},
         "jxl": {"format": "JXL", "lossless": True, "effort": 7},
     }
@@ -301,12 +302,12 @@ def beside(_: argparse.Namespace) -> None:
     assert asked.stdin
     assert asked.stdout
     asked.stdout.readline()
-    for _ in range(5):
+    for _turn in range(5):
         for name, command in others.items():
             other = subprocess.Popen([sys.executable, "-c", *command], stdout=pipe) if command else None
             if other and other.stdout and len(command or ()) > 1:
                 other.stdout.readline()  # it is warm
-            for _ in range(3):
+            for _again in range(3):
                 print("again", file=asked.stdin, flush=True)
                 seconds[name].append(float(asked.stdout.readline()))
             if other:

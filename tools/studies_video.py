@@ -26,7 +26,7 @@ from tersor.container import Reader
 from tersor.evaluate.lab import find
 from tersor.files.video import SUFFIXES, read_video
 from tersor.files.y4m import Y4mWriter
-from tersor.signals.video import VideoFormat
+from tersor.signals.video import Video, VideoFormat
 from tersor.testing.samples import picture
 
 QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
@@ -51,6 +51,7 @@ def rate(a: argparse.Namespace) -> None:
         for quality in QUALITIES:
             (file,) = codec.encode_batch([video], quality=quality, effort=a.effort, no_audio=True)
             (back,) = codec.decode_batch([file])
+            assert isinstance(back, Video)
             total, frames = psnr_611(list(video.planes), list(back.planes), video.format.depth)
             row.append((8 * len(file) / (frames * video.width * video.height), total / frames))
         rows.append(row)

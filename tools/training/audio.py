@@ -13,9 +13,11 @@ import json
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from training.loop import Run
@@ -66,7 +68,7 @@ def model_of(state: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, ...]:
 def learn(state: dict[str, np.ndarray], path: Path, seconds: float, rng: random.Random) -> tuple[int, int]:
     """Code a piece of a file at two rates, and without loss; -> (samples, bytes)."""
     audio = read_audio(path)
-    x = audio.samples[:, :1] if path.parent.name == "speech" else audio.samples
+    x: NDArray[Any] = audio.samples[:, :1] if path.parent.name == "speech" else audio.samples
     length = int(seconds * audio.rate)
     at = rng.randrange(max(1, len(x) - length))
     x = x[at : at + length]

@@ -50,9 +50,8 @@ def optimisers(model: ImageModel, lr: float, weight_decay: float) -> list[torch.
         {"params": filters, "use_muon": True, "lr": 6 * lr, "weight_decay": FILTER_WEIGHT_DECAY},
     ]
     muon = Muon(groups, lr=2 * lr, weight_decay=weight_decay, use_adjusted_lr=True, foreach=True)
-    adam = torch.optim.AdamW(
-        [{"params": rest}, {"params": linear, "lr": 0.1 * lr}], lr=lr, betas=(0.9, 0.98), weight_decay=0.0
-    )
+    others_of: list[dict[str, Any]] = [{"params": rest}, {"params": linear, "lr": 0.1 * lr}]
+    adam = torch.optim.AdamW(others_of, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
     for o in (muon, adam):
         for g in o.param_groups:
             g["peak_lr"] = g["lr"]
@@ -139,7 +138,7 @@ class Trainer:
             load_training_weights(self.model, Path(args.start_from))
         else:
             self.model.calibrate(Crops(photos, [], args.crop, seed=1).batch(64).float())
-        self.model = self.model.to(self.device, memory_format=torch.channels_last)
+        self.model = self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = averaged(self.model, EMA)
         self.optimisers = optimisers(self.model, args.lr, args.weight_decay)
         self.noise = torch.Generator(self.device).manual_seed(args.seed + 1000 * self.rank)

@@ -14,6 +14,7 @@ import json
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -36,7 +37,7 @@ def read_planes(path: Path, first: int, count: int) -> list[NDArray[np.uint8]]:
         for i, frame in enumerate(container.decode(video=0)):
             if i < first:
                 continue
-            planes = frame.reformat(format="yuv420p").planes
+            planes: tuple[Any, ...] = frame.reformat(format="yuv420p").planes
             rows = [
                 np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy() for p in planes
             ]

@@ -22,7 +22,7 @@ from tersor.models.image import ImageModel
 
 T = TypeVar("T")
 
-# M (tersor bench): rows of latents: an eighth more work at their edges, and 1x1 convolutions that stay in cache
+# M (tersor bench), rows of latents: an eighth more work at their edges, and convolutions that stay in cache
 BAND = 8  # M
 
 

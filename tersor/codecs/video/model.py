@@ -5,6 +5,7 @@ video`), part of the release.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from tersor.errors import WeightsError
 KIND = "video"
 
 
-def fresh_state(arithmetic: dict[str, Numbers]) -> dict[str, Numbers]:
+def fresh_state(arithmetic: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """Tensors of a model that knows nothing, for training; arithmetic: `binary_tables.arithmetic_tables`."""
     mixing = np.full((ROWS, INPUTS), 65536 * 3 // 10, np.int32)
     mixing[:KINDS] = 65536 * 4 // 10
@@ -28,7 +29,7 @@ def fresh_state(arithmetic: dict[str, Numbers]) -> dict[str, Numbers]:
         "counts": np.zeros(SLOTS, np.uint8),
         "weights": mixing,
     }
-    return own | arithmetic
+    return {**own, **arithmetic}
 
 
 def model_of(state: dict[str, Numbers]) -> Model:
