@@ -15,6 +15,7 @@ from tersor.signals import Image
 ROOT = Path(__file__).parents[2]
 NEEDED = {
     "photo_folder": (),
+    "data_loader": (),
     "zarr_store": ("zarr",),
     "sound_stream": ("numba",),
     "rate_distortion": ("matplotlib", "pytorch_msssim"),
@@ -48,7 +49,7 @@ def test_example(name: str, photos: Path, tmp_path: Path) -> None:
     for module in NEEDED[name]:
         pytest.importorskip(module)
     out = tmp_path / "out"
-    if name in ("photo_folder", "rate_distortion"):
+    if name in ("photo_folder", "data_loader", "rate_distortion"):
         printed = run(name, photos, out)
         assert any(out.iterdir())
     else:
@@ -56,6 +57,7 @@ def test_example(name: str, photos: Path, tmp_path: Path) -> None:
         assert out.exists()
     expected = {
         "photo_folder": "the middle is (88, 96, 3)",
+        "data_loader": "a batch [2, 3, 64, 64], mean ",
         "zarr_store": "largest error 0.0",
         "sound_stream": "heard 3.00 s",
         "rate_distortion": "tersor image: ",
