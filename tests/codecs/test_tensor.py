@@ -256,7 +256,29 @@ def test_hostile_headers_are_refused(entries: list[Entry], match: str) -> None:
 def test_an_index_that_inflates_without_end_is_refused() -> None:
     bomb = container.put_uvarint(1000) + zlib.compress(bytes(1 << 24))
     with pytest.raises(BitstreamError, match="1000 bytes announced"):
-        TensorHeader.unpack(bomb, 0)
+        TensorHeader.unpack(bomb, 0, 0)
+
+
+def test_an_index_longer_than_a_header_is_a_chunk(codec: TensorCodec) -> None:
+    rng = np.random.default_rng(0)
+    many = {rng.bytes(24).hex(): rng.integers(0, 9, 3, np.int32) for _ in range(3000)}
+    (file,) = codec.encode_batch([many])
+    reader = Reader(file)
+    assert len(reader.header) == 1
+    assert len(reader.chunk(0)) > container.MAX_HEADER
+    assert tersor.info(file)["tensors"] == len(many)
+    (found,) = codec.decode_batch([file])
+    assert found.entries.keys() == many.keys()
+    assert all(np.array_equal(found[n].numpy(), x) for n, x in many.items())
+    last = list(many)[-1]
+    (found,) = codec.decode_batch([file], tensors=[last])
+    assert np.array_equal(found[last].numpy(), many[last])
+    damaged = bytearray(file)
+    damaged[len(file) - sum(reader.chunk_lengths) + 100] ^= 1
+    with pytest.raises(BitstreamError, match="chunk 0"):
+        tersor.info(bytes(damaged))
+    with pytest.raises(BitstreamError, match="there is none"):
+        codec.decode_batch([container.write(WIRE_ID, b"\0", {}, [])])
 
 
 def test_more_than_max_bytes_is_refused(codec: TensorCodec) -> None:

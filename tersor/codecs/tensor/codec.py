@@ -11,17 +11,18 @@ number: the same on every machine.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.parallel import Progress
 from tersor.codecs.tensor import encode
 from tersor.codecs.tensor.decode import TensorAssembly
-from tersor.codecs.tensor.header import FILE_KEY, INDEX_KEY, TEXT_KEY, WIRE_ID, TensorHeader
+from tersor.codecs.tensor.header import FILE_KEY, IN_CHUNK, INDEX_KEY, TEXT_KEY, WIRE_ID, TensorHeader
 from tersor.codecs.tensor.options import DECODE, ENCODE, DecodeOptions, EncodeOptions, Rules
-from tersor.container import Reader
+from tersor.container import MAX_HEADER, Reader
 from tersor.files.coerce_tensors import as_tensors
 from tersor.signals.tensors import Tensors
 
@@ -41,10 +42,11 @@ class TensorCodec(ChunkCodec[Tensors, TensorAssembly, EncodeOptions, DecodeOptio
         planned = encode.plan(signal, Rules(options))
         header = TensorHeader(entries=tuple(p.entry for p in planned))
         total = sum(e.chunks for e in header.entries)
-        payloads = self.team.ahead(encode.encode_piece, encode.pieces(planned))
-        return Coded(
-            header=header.pack, metadata=_metadata(signal), payloads=_counted(payloads, total, progress)
-        )
+        payloads = _counted(self.team.ahead(encode.encode_piece, encode.pieces(planned)), total, progress)
+        index = header.pack()
+        if len(index) > MAX_HEADER:
+            payloads, index = itertools.chain([index], payloads), IN_CHUNK
+        return Coded(header=lambda: index, metadata=_metadata(signal), payloads=payloads)
 
     def assembly(self, reader: Reader, options: DecodeOptions) -> TensorAssembly:
         return TensorAssembly(reader, options)
@@ -65,7 +67,7 @@ def _metadata(signal: Tensors) -> dict[str, bytes]:
     return out
 
 
-def _counted(payloads: Iterable[bytes], total: int, progress: Progress | None) -> Iterator[bytes]:
+def _counted(payloads: Iterable[bytes], total: int, progress: Progress | None) -> Iterable[bytes]:
     for i, payload in enumerate(payloads):
         yield payload
         if progress:

@@ -97,7 +97,7 @@ class TensorAssembly(Assembly[Tensors]):
     """
 
     def __init__(self, reader: Reader, options: DecodeOptions) -> None:
-        header = TensorHeader.unpack(reader.header, len(reader.chunk_lengths))
+        header = TensorHeader.of(reader)
         names, rows, memory = options.get("tensors"), options.get("rows"), options.get("out") or {}
         numbers = range(len(header.entries)) if names is None else [header.number(n) for n in names]
         entries, starts = header.entries, header.starts()

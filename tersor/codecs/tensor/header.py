@@ -1,5 +1,6 @@
 """The tensor codec's header: the index of tensors (FORMAT.md, section "tensor").
 
+0: the rest is chunk 0 (of files with many tensors, whose index is longer than a header may be), or
 length of the index inflated | index (zlib): number of tensors, then of each, in the order of the chunks:
     name | type | shape | coding | tied: number of the tensor it is;  else: words in a row | rows in a chunk |
     bound
@@ -21,6 +22,7 @@ from tersor.signals.dtypes import KINDS, Kind, size_bytes
 
 WIRE_ID = 8  # F
 MAX_INDEX = 1 << 26  # F: bytes of the index, inflated
+IN_CHUNK = b"\0"  # F: a header whose index is in chunk 0
 MAX_AXES = 64  # F
 MAX_TENSORS = 1 << 20  # F: no more than a container has chunks
 MAX_BYTES = 1 << 48  # F: of one tensor
@@ -119,9 +121,31 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorHeader:
-    """All tensors of a file, in the order of their chunks."""
+    """All tensors of a file, in the order of their chunks.
+
+    Attributes:
+        entries: of each.
+        first: the first chunk that holds some of them; 1 where chunk 0 is the index.
+    """
 
     entries: tuple[Entry, ...]
+    first: int = 0
+
+    @classmethod
+    def of(cls, reader: Reader) -> TensorHeader:
+        """The header of an opened file.
+
+        Raises:
+            BitstreamError: not such a header, or one that contradicts itself or the number of chunks.
+        """
+        chunks = len(reader.chunk_lengths)
+        if reader.header != IN_CHUNK:
+            return cls.unpack(reader.header, chunks, 0)
+        if not chunks:
+            raise BitstreamError(
+                "tensor header: the index is to be in chunk 0, and there is none; it is damaged"
+            )
+        return cls.unpack(reader.chunk(0), chunks, 1)
 
     def pack(self) -> bytes:
         raw = put_uvarint(len(self.entries)) + b"".join(e.pack() for e in self.entries)
@@ -131,12 +155,13 @@ class TensorHeader:
     @functools.lru_cache(
         maxsize=8
     )  # an index of thousands takes longer than a tensor: info and read share it
-    def unpack(cls, data: bytes, chunks: int) -> TensorHeader:
+    def unpack(cls, data: bytes, chunks: int, first: int) -> TensorHeader:
         """Check and take apart.
 
         Args:
             data: of `pack`.
             chunks: of the file.
+            first: of the tensors.
 
         Raises:
             BitstreamError: not such a header, or one that contradicts itself or the number of chunks.
@@ -170,15 +195,15 @@ class TensorHeader:
                     )
             entries.append(entry)
         r.end()
-        if (needed := sum(e.chunks for e in entries)) != chunks:
+        if (needed := first + sum(e.chunks for e in entries)) != chunks:
             raise BitstreamError(
                 f"tensor header: its shapes take {needed} chunks, the file has {chunks}; the file is damaged"
             )
-        return cls(entries=tuple(entries))
+        return cls(entries=tuple(entries), first=first)
 
     def starts(self) -> list[int]:
         """Number of each tensor's first chunk."""
-        out, at = [], 0
+        out, at = [], self.first
         for e in self.entries:
             out.append(at)
             at += e.chunks
@@ -201,7 +226,7 @@ class TensorHeader:
 
 def describe(reader: Reader) -> Facts:
     """Facts for `tersor info`; checks the header."""
-    header = TensorHeader.unpack(reader.header, len(reader.chunk_lengths))
+    header = TensorHeader.of(reader)
     own = [e for e in header.entries if e.coding != TIED]
     raw = sum(size_bytes(e.dtype, e.shape) for e in own)
     types = Counter(e.dtype for e in own)
