@@ -108,6 +108,10 @@ def image_cases() -> Cases:
     photo = np.ascontiguousarray(picture(200, 152))
     alpha = np.dstack([photo, (np.arange(152)[:, None] + np.arange(200)) % 256]).astype(np.uint8)
     text = np.ascontiguousarray(render_screen(5, 160).permute(1, 2, 0).numpy())
+    mixed = photo[:130, :150].copy()  # tiles of latents, WebP and JPEG
+    mixed[:64, 64:] = (np.indices((64, 86)).sum(0) % 2 * 255)[..., None]
+    mixed[64:128, :64] = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    grey = (np.indices((40, 50)).sum(0) % 3 * 90).astype(np.uint8)[..., None]
     return {
         "rgb-q50": ("image", photo, {"quality": 50}),
         "rgb-q5-tiles": ("image", photo, {"quality": 5, "tile": 64}),
@@ -116,6 +120,8 @@ def image_cases() -> Cases:
         "grey-q70": ("image", np.ascontiguousarray(photo[..., :1]), {"quality": 70}),
         "deep-q80": ("image", photo.astype(np.uint16) * 257, {"quality": 80}),
         "text-q40": ("image", text, {"quality": 40}),
+        "samples-q80-tiles": ("image", mixed, {"quality": 80, "tile": 64}),
+        "samples-grey-q50": ("image", grey, {"quality": 50}),
         "pixel": ("image", np.full((1, 1, 3), 77, np.uint8), {"quality": 50}),
     }
 

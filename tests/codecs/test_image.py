@@ -121,6 +121,7 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     """
     (file,) = codec.encode_batch([picture], quality=60, tile=128)
     (tiled,) = codec.decode_batch([file])
+    from tersor.codecs.image.decode import DecodedTile
     from tersor.codecs.image.options import DECODE
     from tersor.codecs.image.symbols import latents
     from tersor.codecs.image.tiles import Window
@@ -128,7 +129,7 @@ def test_tiles_leave_no_seam(codec: ImageCodec, picture: np.ndarray) -> None:
     assembly = codec.assembly(container.Reader(file), DECODE.check({}))
     for t, y_hat in enumerate(latents(file)):
         plain = assembly.reader.chunk(t)[:1] == b"\1"
-        assembly.place(t, (plain, y_hat))
+        assembly.place(t, DecodedTile(plain, y_hat))
     grid = assembly.header.grid
     window = Window(image=0, tile=0, inner=grid.whole, outer=grid.whole)
     whole = codec._synthesised([assembly], [window])[0][: grid.height, : grid.width]
@@ -291,7 +292,7 @@ def test_no_picture_falls_far_below_the_bare_transform(
             with torch.inference_mode():
                 pixels = torch.from_numpy(x).permute(2, 0, 1)[None].float()
                 y = model.analysis(pixels, model.log_gain.at(q).exp())
-                payloads, _ = coder.encode(y, q)
+                payloads, _, _ = coder.encode(y, q)
                 y_hat = coder.decode(payloads, ["bare"], q, *y.shape[2:])
                 bare = model.base_synthesis(y_hat.float() / ONE, model.log_ungain.at(q).exp())
             reference = psnr(bare.clamp(0, 255).round().byte()[0].permute(1, 2, 0).numpy(), x)

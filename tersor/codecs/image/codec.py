@@ -21,13 +21,14 @@ from tersor.arrays import Samples
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.device import parts, pick_device
-from tersor.codecs.image.decode import Decoded, ImageAssembly, split_payload
-from tersor.codecs.image.encode import TileEncoder
+from tersor.codecs.image import pixels
+from tersor.codecs.image.decode import PLAIN, DecodedTile, ImageAssembly, split_payload
+from tersor.codecs.image.encode import TileEncoder, extended
 from tersor.codecs.image.header import WIRE_ID
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.image.options import DECODE, ENCODE, ImageDecodeOptions, ImageEncodeOptions
 from tersor.codecs.image.tiles import PATCH, Window, batches
-from tersor.codecs.image.work import at_work, synthesis
+from tersor.codecs.image.work import analysis, at_work, synthesis
 from tersor.codecs.parallel import Progress, Team
 from tersor.codecs.rate_control import narrow
 from tersor.container import Reader
@@ -185,28 +186,46 @@ class ImageCodec(ChunkCodec[Image, ImageAssembly, ImageEncodeOptions, ImageDecod
         n = self.batch
         return [group[i : i + n] for group in equal.values() for i in range(0, len(group), n)] + alone
 
-    def decode_chunks(self, jobs: Sequence[Job[ImageAssembly]]) -> list[Decoded] | list[Samples]:
+    def decode_chunks(self, jobs: Sequence[Job[ImageAssembly]]) -> list[DecodedTile] | list[Samples]:
         first = jobs[0]
         if first.of.is_alpha(first.chunk):
             return [j.of.plane(j.chunk, j.payload) for j in jobs]
-        coder, rect = LatentCoder(first.of.released), first.of.header.grid.rect(first.chunk)
-        quality = torch.tensor([j.of.header.quality for j in jobs], device=self.device)
-        split = [split_payload(j.payload, j.chunk) for j in jobs]
+        split = [split_payload(j.payload, j.chunk, j.of.header.deep) for j in jobs]
         names = [f"chunk {j.chunk} (tile {j.chunk})" for j in jobs]
+        coded = [n for n, (kind, _) in enumerate(split) if kind <= PLAIN]
+        tiles: dict[int, DecodedTile] = {}
         with at_work(self.device):
-            y_hat = coder.decode([code for _, code in split], names, quality, rect.height, rect.width)
-        return [(plain, y_hat[i]) for i, (plain, _) in enumerate(split)]
+            if coded:
+                coder, rect = LatentCoder(first.of.released), first.of.header.grid.rect(first.chunk)
+                quality = torch.tensor([jobs[n].of.header.quality for n in coded], device=self.device)
+                codes, named = [split[n][1] for n in coded], [names[n] for n in coded]
+                y_hat = coder.decode(codes, named, quality, rect.height, rect.width)
+                tiles = {n: DecodedTile(split[n][0] == PLAIN, y) for n, y in zip(coded, y_hat, strict=True)}
+            for n in tiles.keys() ^ range(len(jobs)):
+                tiles[n] = self._kept(jobs[n], *split[n], names[n])
+        return [tiles[n] for n in range(len(jobs))]
+
+    def _kept(self, job: Job[ImageAssembly], kind: int, payload: bytes, name: str) -> DecodedTile:
+        """A tile of samples, and what its neighbours see of it."""
+        header, model = job.of.header, job.of.released.model
+        rect, area = header.grid.rect(job.chunk), job.of.pixels_of(job.chunk)
+        samples = pixels.decode(kind, payload, (area.height, area.width, job.of.colours), name)
+        whole = torch.from_numpy(extended(samples, rect.height * PATCH, rect.width * PATCH))
+        with torch.inference_mode():
+            gain = model.log_gain.at(torch.tensor([header.quality], device=self.device)).exp()
+            y = analysis(model, whole[None].to(self.device), gain)[0]
+        return DecodedTile(False, torch.round(y * ONE).to(torch.int32), samples)
 
     def complete(self, assemblies: Sequence[ImageAssembly], part: int) -> None:
         """Synthesis of a row of tiles of all files."""
         models: defaultdict[bytes, list[Window]] = defaultdict(list)
         for k, a in enumerate(assemblies):
             if part < a.parts:
-                models[a.header.digest] += a.windows(k, part)
+                models[a.header.digest] += [w for w in a.windows(k, part) if w.tile not in a.samples]
         split = [b for group in models.values() for b in batches(group, self.batch)]
         synthesised = self.team.ahead(lambda batch: self._synthesised(assemblies, batch), split)
-        for batch, pixels in zip(split, synthesised, strict=True):
-            for w, p in zip(batch, pixels, strict=True):
+        for batch, shown in zip(split, synthesised, strict=True):
+            for w, p in zip(batch, shown, strict=True):
                 assemblies[w.image].paint(part, w.inner, p)
 
     def _synthesised(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from tersor.codecs.alpha import decode_alpha
 from tersor.codecs.assembly import Assembly
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.options import ImageDecodeOptions
+from tersor.codecs.image.pixels import EXACT, JPEG
 from tersor.codecs.image.tiles import PATCH, Rect, Window
 from tersor.codecs.options import checked_region
 from tersor.container import Reader
@@ -19,8 +22,22 @@ from tersor.errors import BitstreamError, WeightsError
 from tersor.models.image_weights import load_image_model
 from tersor.signals import Image
 
-Decoded = tuple[bool, Tensor]
-"""Whether a tile is shown without the filter, and its latents, int32 [M, h, w], Q8."""
+PLAIN = 1  # F, kind of a tile: latents that are shown without the filter
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedTile:
+    """A tile on its way to its place.
+
+    Attributes:
+        plain: shown without the filter.
+        y_hat: its latents, int32 [M, h, w], Q8; of samples, what analysis makes of them.
+        samples: uint8 [h, w, C] of a tile that has no latents of its own.
+    """
+
+    plain: bool
+    y_hat: Tensor
+    samples: NDArray[np.uint8] | None = None
 
 
 class ImageAssembly(Assembly[Image]):
@@ -51,6 +68,7 @@ class ImageAssembly(Assembly[Image]):
         self._latents: dict[int, Tensor] = {}
         self._alpha: dict[int, Samples] = {}
         self.plain: set[int] = set()
+        self.samples: dict[int, NDArray[np.uint8]] = {}
         self._row: Samples | None = None
         super().__init__(reader, len(self._rows), (height, w, h.channels))
 
@@ -72,13 +90,15 @@ class ImageAssembly(Assembly[Image]):
         alpha = [len(grid) + t for t in self._rows[self._first + part]] if self.header.alpha else []
         return tiles + alpha
 
-    def place(self, chunk: int, x: Decoded | Samples) -> None:
+    def place(self, chunk: int, x: DecodedTile | Samples) -> None:
         if isinstance(x, np.ndarray):
             self._alpha[chunk - len(self.header.grid)] = x
             return
-        plain, self._latents[chunk] = x
-        if plain:
+        self._latents[chunk] = x.y_hat
+        if x.plain:
             self.plain.add(chunk)
+        if x.samples is not None:
+            self.samples[chunk] = x.samples
 
     def fill(self, chunk: int) -> None:
         """Grey, and opaque: latents that are not there are 0, alpha that is not there is full."""
@@ -89,7 +109,7 @@ class ImageAssembly(Assembly[Image]):
 
     def plane(self, chunk: int, payload: bytes) -> Samples:
         """The alpha plane of a tile."""
-        area = self._pixels_of(chunk - len(self.header.grid))
+        area = self.pixels_of(chunk - len(self.header.grid))
         return decode_alpha(
             payload, (area.height, area.width), self.header.deep, f"chunk {chunk} ({self.called(chunk)})"
         )
@@ -110,9 +130,6 @@ class ImageAssembly(Assembly[Image]):
     def paint(self, part: int, inner: Rect, pixels: NDArray[np.float32]) -> None:
         """Round and store the pixels of a window's inner part, cut to the region."""
         row = self._rect_of(part)
-        if self._row is None:
-            dtype = np.uint16 if self.header.deep else np.uint8
-            self._row = np.zeros((row.height, row.width, self.header.channels), dtype)
         area = inner.scaled(PATCH)
         common = area.overlap(row)
         if common is None:
@@ -120,24 +137,37 @@ class ImageAssembly(Assembly[Image]):
         values = pixels[common.relative_to(area).slices()].clip(0, 255)
         if not self.header.colour:
             values = values.mean(2, keepdims=True)
-        colour = 3 if self.header.colour else 1
         to_rows, to_columns = common.relative_to(row).slices()
-        self._row[to_rows, to_columns, :colour] = np.rint(values * 257 if self.header.deep else values)
+        colours = self.row(part)[to_rows, to_columns, : self.colours]
+        colours[:] = np.rint(values * 257 if self.header.deep else values)
+
+    def row(self, part: int) -> Samples:
+        """Room for the samples of a part."""
+        if self._row is None:
+            rect, dtype = self._rect_of(part), np.uint16 if self.header.deep else np.uint8
+            self._row = np.zeros((rect.height, rect.width, self.header.channels), dtype)
+        return self._row
+
+    @property
+    def colours(self) -> int:
+        """Channels without alpha."""
+        return 3 if self.header.colour else 1
 
     def piece(self, part: int) -> Samples:
-        assert self._row is not None
-        samples, self._row = self._row, None
+        samples, self._row = self.row(part), None
         row, tiles = self._rect_of(part), self._rows[self._first + part]
         grey, opaque = (0x8080, 65535) if self.header.deep else (0x80, 255)
         damaged = set(self.damaged)
         for t in tiles:
-            area = self._pixels_of(t)
+            area = self.pixels_of(t)
             common = area.overlap(row)
             if common is None:
                 continue
             to, source = common.relative_to(row).slices(), common.relative_to(area).slices()
             if t in damaged:
                 samples[to] = grey
+            if (kept := self.samples.pop(t, None)) is not None:
+                samples[to][..., : self.colours] = kept[source]
             if self.header.alpha:
                 plane = self._alpha.pop(t, None)
                 samples[..., -1][to] = opaque if plane is None else plane[source]
@@ -162,24 +192,25 @@ class ImageAssembly(Assembly[Image]):
         assert rect is not None
         return rect
 
-    def _pixels_of(self, tile: int) -> Rect:
+    def pixels_of(self, tile: int) -> Rect:
         """Pixels of a tile that exist."""
         p = self.header.grid.rect(tile).scaled(PATCH)
         return Rect(p.top, p.left, min(p.bottom, self.header.height), min(p.right, self.header.width))
 
 
-def split_payload(payload: bytes, chunk: int) -> tuple[bool, bytes]:
-    """Whether a tile is shown without the filter, and its code.
+def split_payload(payload: bytes, chunk: int, deep: bool) -> tuple[int, bytes]:
+    """The kind of a tile, and its code.
 
     Raises:
-        BitstreamError: it says neither.
+        BitstreamError: a kind that there is not.
     """
-    if payload[:1] not in (b"\0", b"\1"):
+    allowed = (0, PLAIN) if deep else (0, PLAIN, EXACT, JPEG)
+    if payload[:1] not in (bytes([kind]) for kind in allowed):
         raise BitstreamError(
             f"chunk {chunk} (tile {chunk}): it begins with {payload[:1].hex() or 'nothing'}, "
-            "allowed are 00 and 01; the file is damaged",
+            f"allowed are {', '.join(f'{kind:02x}' for kind in allowed)}; the file is damaged",
             section=f"chunk {chunk}",
             chunk=chunk,
             offset=0,
         )
-    return payload[:1] == b"\1", payload[1:]
+    return payload[0], payload[1:]

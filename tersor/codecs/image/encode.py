@@ -1,14 +1,14 @@
 """From images to the payloads of their tiles, a row of tiles at a time.
 
 samples --windows of tiles--> pixels --analysis--> y --refine (what the decoder will show)--> y_hat -->
-LatentCoder --> payload = u8 plain | code
+LatentCoder --> payload = u8 kind | code
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,14 +19,18 @@ from tersor.arrays import Samples
 from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.device import parts
 from tersor.codecs.hidden import filled
+from tersor.codecs.image import pixels as pixels_of_tiles
 from tersor.codecs.image.header import ImageHeader
 from tersor.codecs.image.latents import LatentCoder
 from tersor.codecs.image.options import DEFAULT_EFFORT
 from tersor.codecs.image.refine import refine
 from tersor.codecs.image.tiles import PATCH, Rect, TileGrid, Window, batches
-from tersor.codecs.image.work import analysis, at_work
+from tersor.codecs.image.work import analysis, at_work, synthesis
 from tersor.codecs.parallel import Progress, Team
+from tersor.models.exact import ONE
+from tersor.models.image import lambda_of
 from tersor.models.image_weights import load_image_model
+from tersor.models.prior import N_QUALITIES
 from tersor.signals import Image
 from tersor.timing import stage
 
@@ -39,11 +43,13 @@ class Tile:
 
     Attributes:
         image: number of its image.
+        tile: its own number.
         payload: of its chunk.
         bits: that the probability tables promise for it.
     """
 
     image: int
+    tile: int
     payload: bytes
     bits: float
 
@@ -132,16 +138,22 @@ class TileEncoder:
                 np.stack([_pixels(self._images[w.image].samples, w.outer) for w in batch])
             ).to(self._device)
             quality = torch.tensor([self._qualities[w.image] for w in batch], device=self._device)
-            y, unrefined, plain = self._latents(pixels, batch[0], quality)
-            payloads, bits = self._coder.encode(y, quality, unrefined)
-        return [
-            Tile(image=w.image, payload=bytes([flag]) + p, bits=8 + b)
-            for w, flag, p, b in zip(batch, plain.tolist(), payloads, bits, strict=True)
-        ]
+            y, unrefined, kinds, errors = self._latents(pixels, batch[0], quality)
+            payloads, bits, y_hat = self._coder.encode(y, quality, unrefined)
+            tiles = [
+                Tile(image=w.image, tile=w.tile, payload=bytes([kind]) + p, bits=8 + b)
+                for w, kind, p, b in zip(batch, kinds.tolist(), payloads, bits, strict=True)
+            ]
+            if errors is None:
+                return tiles
+            each = zip(tiles, errors.tolist(), quality[:, None], y_hat[:, None], strict=True)
+            return [self._cheaper(*one) for one in each]
 
-    def _latents(self, pixels: Tensor, window: Window, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _latents(
+        self, pixels: Tensor, window: Window, quality: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255; the
-        same before refinement; which are plain.
+        same before refinement; which are plain; their squared errors, if known.
         """
         model, effort = self._coder.model, self._effort
         rows, columns = window.inner.relative_to(window.outer).slices()
@@ -149,11 +161,46 @@ class TileEncoder:
             y = analysis(model, pixels, model.log_gain.at(quality).exp())
         unrefined = y[:, :, rows, columns]
         if effort < REFINE_FROM:
-            return unrefined, unrefined, torch.zeros(len(y), dtype=torch.bool)
+            return unrefined, unrefined, torch.zeros(len(y), dtype=torch.int64), None
         iterations = 5 * 2 ** (effort - DEFAULT_EFFORT - 1) if effort > DEFAULT_EFFORT else 0
         each = zip(*(parts(v) for v in (pixels, y, quality)), strict=True)
         refined = [refine(self._coder, x, v, q, (rows, columns), iterations) for x, v, q in each]
-        return torch.cat([r for r, _ in refined]), unrefined, torch.cat([p for _, p in refined])
+        latents, plain, errors = (torch.cat(v) for v in zip(*refined, strict=True))
+        return latents, unrefined, plain.to(torch.int64), errors
+
+    def _cheaper(self, tile: Tile, error: float, quality: Tensor, y_hat: Tensor) -> Tile:
+        """A tile, or its samples in place of it, where they cost less in bits and squared error.
+
+        Args:
+            tile: of latents.
+            error: about its squared error.
+            quality: int64 [1].
+            y_hat: what it decodes to, int32 [1, M, h, w].
+        """
+        image, grid = self._images[tile.image], self._grids[tile.image]
+        if image.samples.dtype == np.uint16:
+            return tile
+        weight = float(lambda_of((quality.float() - 1) / (N_QUALITIES - 1))) / 3
+        samples = _samples(image.samples, _rows_columns(grid.rect(tile.tile), grid))
+        scale = 3 / samples.shape[2]  # grey counts thrice, as in the model
+        step = float(self._coder.model.log_ungain.at(quality).exp().square().mean())
+        found: list[tuple[float, int, bytes]] = []
+        if pixels_of_tiles.may_pay_exactly(samples, tile.bits + weight * error):
+            exact = pixels_of_tiles.encode_exactly(samples)
+            found.append((8.0 * len(exact), pixels_of_tiles.EXACT, exact))
+        if error / (3 * samples.shape[0] * samples.shape[1]) > pixels_of_tiles.BAD * step:
+            jpeg, cost = pixels_of_tiles.encode_jpeg(samples, weight * scale)
+            found.append((cost, pixels_of_tiles.JPEG, jpeg))
+        if not found:
+            return tile
+        with torch.inference_mode():
+            bare, shown = synthesis(self._coder.model, y_hat.float() / ONE, quality)
+            decoded = (bare if tile.payload[0] else shown)[0].clamp(0, 255).permute(1, 2, 0).cpu().numpy()
+        decoded = decoded[: samples.shape[0], : samples.shape[1]]
+        cost, kind, payload = min(found)
+        if cost >= tile.bits + weight * pixels_of_tiles.squared_error(decoded, samples):
+            return tile
+        return replace(tile, payload=bytes([kind]) + payload, bits=8.0 * (1 + len(payload)))
 
 
 def _rows_columns(rect: Rect, grid: TileGrid) -> tuple[slice, slice]:
@@ -166,14 +213,26 @@ def _pixels(samples: Samples, outer: Rect) -> NDArray[np.float32]:
     alpha is 0 colours are free.
     """
     p = outer.scaled(PATCH)
-    window = samples[p.top : p.bottom, p.left : p.right]
+    return extended(_colour(samples, *p.slices()), p.height, p.width)
+
+
+def _samples(samples: Samples, at: tuple[slice, slice]) -> NDArray[np.uint8]:
+    """uint8 [h, w, 1 or 3] of a tile; where alpha is 0 colours are free."""
+    return np.ascontiguousarray(np.rint(_colour(samples, *at)).astype(np.uint8))
+
+
+def _colour(samples: Samples, rows: slice, columns: slice) -> NDArray[np.float32]:
+    window = samples[rows, columns]
     colour = window[:, :, : 3 if samples.shape[2] >= 3 else 1].astype(np.float32)
     if samples.dtype == np.uint16:
         colour /= 257
-    if samples.shape[2] in (2, 4):
-        colour = filled(colour, window[:, :, -1] > 0)
-    missing = (p.height - colour.shape[0], p.width - colour.shape[1])
+    return filled(colour, window[:, :, -1] > 0) if samples.shape[2] in (2, 4) else colour
+
+
+def extended(colour: Samples | NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Samples [h, w, 1 or 3] -> float32 [3, height, width]: the last row and column repeat."""
+    missing = (height - colour.shape[0], width - colour.shape[1])
+    planes = colour.transpose(2, 0, 1).astype(np.float32)
     if any(missing):
-        colour = np.pad(colour, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge")
-    planes = colour.transpose(2, 0, 1)
+        planes = np.pad(planes, ((0, 0), (0, missing[0]), (0, missing[1])), "edge")
     return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])))

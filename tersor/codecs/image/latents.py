@@ -100,8 +100,8 @@ class LatentCoder:
     @torch.inference_mode()
     def encode(
         self, y: Tensor, quality: Tensor, unrefined: Tensor | None = None
-    ) -> tuple[list[bytes], list[float]]:
-        """Payload and estimated bits of each item.
+    ) -> tuple[list[bytes], list[float], Tensor]:
+        """Payload and estimated bits of each item, and y_hat, int32 Q8 [N, M, h, w].
 
         Args:
             y: float [N, M, h, w], in quantisation steps.
@@ -109,9 +109,9 @@ class LatentCoder:
             unrefined: the latents that z is made from, if not y.
         """
         encoders = [SymbolEncoder() for _ in y]
-        self.push(y, quality, encoders, unrefined)
+        y_hat = self.push(y, quality, encoders, unrefined)
         with stage("coder"):
-            return [e.finish() for e in encoders], [e.estimated_bits for e in encoders]
+            return [e.finish() for e in encoders], [e.estimated_bits for e in encoders], y_hat
 
     @torch.inference_mode()
     def push(

@@ -40,8 +40,9 @@ def refine(
     quality: Tensor,
     inner: tuple[slice, slice],
     iterations: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """Latents to code in place of y, and which pictures to decode plainly, without the filter.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents to code in place of y, which pictures to decode plainly, without the filter, and about how far
+    from them what is decoded will be.
 
     Args:
         coder: of the released model.
@@ -52,20 +53,20 @@ def refine(
         iterations: steps with a backward pass; 0 takes one without.
 
     Returns:
-        float [N, M, h, w], of the inner part; bool [N].
+        float [N, M, h, w], of the inner part; bool [N]; float [N], squared errors.
     """
-    latents, plain = _anticipate(coder, pixels, y, quality, inner)
+    latents, plain, error = _anticipate(coder, pixels, y, quality, inner)
     if iterations and not plain.all():
         latents = torch.where(
             plain[:, None, None, None], latents, _descend(coder, pixels, y, quality, inner, iterations)
         )
-    return latents, plain
+    return latents, plain, error
 
 
 @torch.inference_mode()
 def _anticipate(
     coder: LatentCoder, pixels: Tensor, y: Tensor, quality: Tensor, inner: tuple[slice, slice]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """One step by what the decoded picture itself misses; none where the bare transform is nearer."""
     model, rows, columns = coder.model, *inner
     target = y[:, :, rows, columns]
@@ -77,9 +78,10 @@ def _anticipate(
             v[:, :, _pixels(rows), _pixels(columns)]
             for v in (*synthesis(model, seen, quality, _fast_bfloat16(seen.device)), pixels)
         )
-        plain = _squared_error(bare, x) < _squared_error(x_hat, x)
+        errors = torch.stack([_squared_error(bare, x), _squared_error(x_hat, x)])
+        plain = errors[0] < errors[1]
         ahead = target + y_hat - analysis(model, x_hat, model.log_gain.at(quality).exp())
-    return torch.where(plain[:, None, None, None], target, ahead), plain
+    return torch.where(plain[:, None, None, None], target, ahead), plain, errors.amin(0)
 
 
 def _descend(

@@ -4,6 +4,7 @@ every machine, and what learning on compressed images reads.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from tersor.codecs.assembly import Job, Source, reading
@@ -20,7 +21,8 @@ def latents(file: Source, *, device: str = "cpu", batch: int = 4) -> list[Tensor
         batch: tiles that are decoded together; it changes nothing but speed.
 
     Returns:
-        int32 [M, h, w] a tile, in units of 1/256, on the device: h x w patches of 16x16 pixels.
+        int32 [M, h, w] a tile, in units of 1/256, on the device: h x w patches of 16x16 pixels. Of a tile
+        that was kept as samples, these: uint8 [C, height, width], on the CPU.
 
     Raises:
         BitstreamError: a damaged file, or one of another codec. WeightsError: its weights are not installed.
@@ -29,6 +31,7 @@ def latents(file: Source, *, device: str = "cpu", batch: int = 4) -> list[Tensor
     with reading(file, salvage=False) as reader:
         assembly = codec.opened(reader, DECODE.check({}))
         for group in codec.groups([Job(assembly, t) for t in range(len(assembly.header.grid))]):
-            for job, (_, y_hat) in zip(group, codec.decoded(group), strict=True):
-                found[job.chunk] = y_hat
+            for job, tile in zip(group, codec.decoded(group), strict=True):
+                kept = tile.samples
+                found[job.chunk] = tile.y_hat if kept is None else torch.from_numpy(kept).permute(2, 0, 1)
     return [found[t] for t in sorted(found)]
