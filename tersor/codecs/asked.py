@@ -30,6 +30,7 @@ class AnyEncodeOptions(TypedDict, total=False):
     preset: str | None
     iterations: int | None
     time_limit: float | None
+    resume: str | None
     watch: Callable[..., bool | None] | None
     cosine_error: float | None
     bits_per_value: float | None

@@ -6,35 +6,36 @@ networks as integers --LatentCoder--> payload of each tile, decoded once before 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import log10
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.hidden import filled
 from tersor.codecs.image_overfit import schedule
+from tersor.codecs.image_overfit.checkpoint import Keeper, fingerprint, restore
+from tersor.codecs.image_overfit.course import Course, Teller
 from tersor.codecs.image_overfit.fit import Fit
-from tersor.codecs.image_overfit.frozen import GROUPS, Quantised
+from tersor.codecs.image_overfit.frozen import Quantised
+from tersor.codecs.image_overfit.grow import Learned, Size, sizes_of
 from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.latents import LatentCoder, Latents
 from tersor.codecs.image_overfit.network import PRESETS, Floats, Shape, initial
 from tersor.codecs.image_overfit.network_bytes import read_network, write_network
-from tersor.codecs.image_overfit.optimise import Soap
-from tersor.codecs.image_overfit.options import Plan
-from tersor.codecs.image_overfit.quantise import STAGES, Freezer
-from tersor.codecs.image_overfit.schedule import Clock, Status
+from tersor.codecs.image_overfit.options import EncodeOptions, Plan, plan_of
+from tersor.codecs.image_overfit.schedule import Clock
 from tersor.codecs.parallel import Progress, side_by_side
 from tersor.errors import BoundError
 from tersor.signals import Image
 
-STARTS, STARTS_FROM = 3, 1000  # G: starts at most; one more for so many iterations
+STARTS = 3  # G: at most
+STARTS_FROM = 1000  # G: of a picture too small to be halved, one more for so many iterations
 START_ITERATIONS, START_PIXELS = 60, 1 << 22  # G: of a start; larger pictures have one, for memory
+FIRST = 0  # G: the finest level, 1:1
 START_SHARE = 0.1  # G: of the time limit, after which no other start is tried
-NETWORK_BITS = 6000  # G: what networks take, for a target in bits before they are coded
-WATCH_EVERY = 10  # G: iterations
-SMOOTHING = 0.9  # G: of the figures that lambda and watchers see
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +57,9 @@ class Fitted:
 
 def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[OverfitHeader, list[bytes]]:
     """Header and chunks of a picture."""
-    channels = image.samples.shape[2]
-    around, features, hidden = PRESETS[plan.preset]
-    colours = 3 if channels >= 3 else 1
-    shape = Shape(around=around, features=features, hidden=hidden, colours=colours, first=0)
-    header = OverfitHeader(
-        width=image.width,
-        height=image.height,
-        tile=plan.tile,
-        colour=colours == 3,
-        alpha=channels in (2, 4),
-        deep=image.bits_per_sample == 16,
-        shape=shape,
-    )
-    fitted = fit_picture(target_of(image, colours), plan, shape, progress)
+    header = _header(image, plan)
+    shape = header.shape
+    fitted = fit_picture(target_of(image, shape.colours), plan, shape, progress)
     chunks = [write_network(fitted.network, shape)]
     coder = LatentCoder(read_network(chunks[0], shape).fixed(shape), shape)
     chunks += side_by_side(coder.encode, fitted.tiles)
@@ -79,6 +69,21 @@ def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[O
             top, left, bottom, right = header.tiling.box(t)
             chunks.append(encode_alpha(image.samples[top:bottom, left:right, -1]))
     return header, chunks
+
+
+def _header(image: Image, plan: Plan) -> OverfitHeader:
+    channels = image.samples.shape[2]
+    around, features, hidden = PRESETS[plan.preset]
+    colours = 3 if channels >= 3 else 1
+    return OverfitHeader(
+        width=image.width,
+        height=image.height,
+        tile=plan.tile,
+        colour=colours == 3,
+        alpha=channels in (2, 4),
+        deep=image.bits_per_sample == 16,
+        shape=Shape(around=around, features=features, hidden=hidden, colours=colours, first=FIRST),
+    )
 
 
 def _verify(header: OverfitHeader, coder: LatentCoder, chunks: list[bytes], fitted: Fitted) -> None:
@@ -110,115 +115,99 @@ def target_of(image: Image, colours: int) -> Floats:
 
 def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:
     """Fit, freeze and refine; target float32 [C, H, W], 0..1."""
-    course = _best_start(target, plan, shape, progress)
-    course.soft_phase(plan.iterations)
+    keeper = Keeper(plan.resume, fingerprint(target, plan, shape) if plan.resume else "")
+    teller = Teller(plan, progress, Clock(plan.iterations, plan.time_limit), keeper)
+    course = _small_fits(target, plan, shape, teller)
+    course.soft_phase(course.clock.iterations)
     network = course.still_phase()
     g, q = course.fit.grids, course.fit.q
     levels = [np.ascontiguousarray(g.view(q, i).astype(np.int8)) for i in range(len(g))]
     tiles = [levels[i : i + g.count] for i in range(0, len(levels), g.count)]
-    return Fitted(network, tiles, course.lam, course.clock.done)
+    return Fitted(network, tiles, course.lam, round(teller.before) + course.clock.done)
 
 
-def _best_start(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> _Course:
+def seconds_of_an_iteration(image: Image, options: EncodeOptions) -> float:
+    """What an iteration takes of a picture, here and now; options as `ENCODE.check` returns them."""
+    plan = plan_of(options)
+    header = _header(image, plan)
+    target = target_of(image, header.shape.colours)
+    teller = Teller(plan, None, Clock(plan.iterations, None), Keeper(None, ""))
+    return _timed(_start(Size(target, plan.tile, 0), plan, header.shape, teller, 0))
+
+
+def _timed(course: Course) -> float:
+    """Seconds of an iteration of the whole picture, the shorter of two after a first one; changes nothing."""
+    fit = course.fit
+    state, seconds = fit.rng.bit_generator.state, []
+    for _ in range(3):
+        began = time.perf_counter()
+        fit.step(course.lam, *schedule.softness(0))
+        seconds.append(time.perf_counter() - began)
+    fit.rng.bit_generator.state = state
+    return min(seconds[1:]) / course.cost
+
+
+def _small_fits(target: Floats, plan: Plan, shape: Shape, teller: Teller) -> Course:
+    """The course of the whole picture, begun with what fits of smaller ones have learned; or the one that a
+    state goes on from.
+    """
+    sizes = sizes_of(target, plan.tile, schedule.SMALLER)
+    state = teller.keeper.load()
+    course: Course | None = None
+    if state is not None:
+        teller.before = state[0]["before"]
+    for size in sizes:
+        if state is not None and size.halvings > state[0]["halvings"]:
+            continue
+        first = course is None
+        if state is not None and size.halvings == state[0]["halvings"]:
+            course = _start(size, plan, shape, teller, state[0]["seed"])
+            restore(course, *state)
+        elif course is None:
+            course = _best_start(partial(_start, size, plan, shape, teller), plan, teller)
+        else:
+            learned, course = Learned.of(course.fit), None
+            course = _start(size, plan, shape, teller, 0)
+            learned.hand_over(course.fit)
+        if first and plan.watch is not None:
+            teller.begin(course, _timed(course))
+        if size.halvings:
+            course.soft_phase(course.clock.iterations)
+            teller.before += course.clock.done * course.cost
+    assert course is not None
+    return course
+
+
+def _start(size: Size, plan: Plan, shape: Shape, teller: Teller, seed: int) -> Course:
+    """A fit of the picture, halved or not, that knows nothing yet."""
+    own = replace(shape, first=0) if size.halvings else shape
+    rng = np.random.default_rng(seed)
+    fit = Fit(size.picture, size.tile, own, initial(own, rng, size.picture.mean((1, 2))), rng)
+    iterations, limit = plan.iterations - round(teller.before), plan.time_limit
+    if size.halvings:
+        iterations = round(schedule.SMALL_SHARE * plan.iterations)
+        limit = None if limit is None else schedule.SMALL_TIME * limit
+    return Course(fit, teller, Clock(max(1, iterations), limit, teller.clock.begin), size.halvings, seed)
+
+
+def _best_start(start: Callable[[int], Course], plan: Plan, teller: Teller) -> Course:
     """The most promising of some starts: one in ten or twenty goes astray in its first iterations and never
     recovers.
     """
-    pixels = target.shape[1] * target.shape[2]
-    starts = 1 if pixels > START_PIXELS else min(STARTS, 1 + plan.iterations // STARTS_FROM)
-    clock, best = Clock(plan.iterations, plan.time_limit), None
-    for seed in range(starts):
-        rng = np.random.default_rng(seed)
-        fit = Fit(target, plan.tile, shape, initial(shape, rng, target.mean((1, 2))), rng)
-        course = _Course(fit, plan, progress, Clock(plan.iterations, plan.time_limit, clock.begin))
-        if starts > 1:
-            course.quiet = True
-            course.soft_phase(START_ITERATIONS)
-        if best is None or course.loss < best.loss:
-            best = course
-        if clock.way > START_SHARE:
+    best = start(0)
+    large = best.fit.pixels > START_PIXELS
+    starts = STARTS if best.halvings else min(STARTS, 1 + plan.iterations // STARTS_FROM)
+    if large:
+        starts = 1
+    if starts == 1:
+        return best
+    teller.quiet, until = True, min(START_ITERATIONS, best.clock.iterations // 3)
+    best.soft_phase(until)
+    for seed in range(1, starts):
+        if teller.clock.way > START_SHARE or teller.stopped:
             break
-    assert best is not None
-    best.quiet = False
+        other = start(seed)
+        other.soft_phase(until)
+        best = min(best, other, key=lambda c: c.loss)
+    teller.quiet = False
     return best
-
-
-class _Course:
-    """One fit on its way."""
-
-    def __init__(self, fit: Fit, plan: Plan, progress: Progress | None, clock: Clock) -> None:
-        self.fit, self.plan, self.progress = fit, plan, progress
-        self.lam = plan.lam
-        self.clock = clock
-        self.optimiser = Soap()
-        self.stopped, self.quiet = False, False
-        self._figures: NDArray[np.float64] | None = None
-
-    @property
-    def loss(self) -> float:
-        """Of the last iterations."""
-        return np.inf if self._figures is None else float(self._figures[1] + self.lam * self._figures[0])
-
-    def soft_phase(self, until: int) -> None:
-        """Latents and networks together, up to an iteration."""
-        clock = self.clock
-        every = max(1, clock.iterations // schedule.STEERINGS)
-        while clock.way < schedule.SOFT and clock.done < until and not self.stopped:
-            way = clock.way
-            rate = schedule.rates(way, clock.done)
-            result, gradients = self.fit.step(self.lam, *schedule.softness(way))
-            self.fit.move(self.lam, schedule.LATENT_RATE * rate, *schedule.LATENT_BETAS)
-            self.optimiser.step(self.fit.parameters, gradients, schedule.NETWORK_RATE * rate)
-            clock.done += 1
-            self._look(float(result.bits.sum()) / self.fit.pixels, result.mse)
-            if (
-                self.plan.target.given
-                and clock.done % every == 0
-                and schedule.STEER_FROM < way < schedule.STEER_UNTIL
-            ):
-                now = self.fit.evaluate()
-                self.lam = self.plan.target.steer(
-                    self.lam, (float(now.bits.sum()) + NETWORK_BITS) / self.fit.pixels, now.mse
-                )
-
-    def still_phase(self) -> Quantised:
-        """Latents rounded; the networks become integers."""
-        self.fit.round()
-        freezer = Freezer(self.fit, self.lam)
-        begin = self.clock.way
-        for i, stage in enumerate(STAGES):
-            until = begin + (1 - begin) * (i + 1) / len(STAGES)
-            while self.clock.way < until and not self.stopped:
-                result, gradients = self.fit.step(self.lam, 0, 0)
-                free = {k: v for k, v in gradients.items() if k not in freezer.frozen}
-                self.optimiser.step(self.fit.parameters, free, schedule.NETWORK_RATE * schedule.STILL_RATE)
-                self.clock.done += 1
-                self._look(float(result.bits.sum()) / self.fit.pixels, result.mse)
-            for group in stage:
-                freezer.freeze_group(group)
-        for group in GROUPS:
-            freezer.refine(group)
-        return freezer.quantised()
-
-    def _look(self, bpp: float, mse: float) -> None:
-        """Keep the running figures and tell who watches."""
-        now = np.array([bpp, mse])
-        old = now if self._figures is None else self._figures
-        self._figures = SMOOTHING * old + (1 - SMOOTHING) * now
-        clock = self.clock
-        if self.quiet:
-            return
-        if self.progress:
-            self.progress(clock.done, clock.iterations)
-        if self.plan.watch is None or clock.done % WATCH_EVERY:
-            return
-        bpp, mse = self._figures
-        status = Status(
-            iteration=clock.done,
-            iterations=clock.iterations,
-            bpp=float(bpp),
-            psnr_db=-10 * log10(max(float(mse), 1e-12)),
-            lam=self.lam,
-            seconds=clock.seconds,
-            seconds_left=clock.seconds_left,
-        )
-        self.stopped |= bool(self.plan.watch(status))

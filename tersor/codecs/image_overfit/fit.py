@@ -78,7 +78,7 @@ class Fit:
         self.steps = 0
         self._noise = rng.standard_normal(NOISE_POOL + max(width, 64), dtype=np.float32)
         self._planes()
-        self.rows = row_table(g, self.boxes, self.stack, self.plane_starts)
+        self.rows = row_table(g, self.boxes, self.stack, self._plane_starts, self._gradient_starts)
         self._segments, self._block_table, self._block_sizes = block_table(g)
         parents = g.count - 1 - np.arange(len(g), dtype=np.int64) % g.count
         reach = np.array(REACH[: shape.around], np.int64)
@@ -96,6 +96,8 @@ class Fit:
     def _planes(self) -> None:
         """Levels as planes [channels, h, w] in one flat array: a level's own plane, then those of all coarser
         ones, upsampled.
+
+            gradients of levels 1, 2 ... | level 0, of which the gradient takes the place | levels 1, 2 ...
         """
         _, height, width = self.target.shape
         shapes = [
@@ -103,13 +105,16 @@ class Fit:
             for v in range(LEVELS)
         ]
         shapes[0] = (8, height, width)
-        starts = [0, *np.cumsum([c * h * w for c, h, w in shapes]).tolist()]
-        flat, gradient = (np.zeros(starts[-1], np.float32) for _ in range(2))
-        cuts = list(zip(starts, starts[1:], shapes, strict=False))
-        self.plane_starts = starts
-        self.flat, self.gflat = flat, gradient
-        self.stack = [flat[a:b].reshape(s) for a, b, s in cuts]
-        self.gstack = [gradient[a:b].reshape(s) for a, b, s in cuts]
+        sizes = [c * h * w for c, h, w in shapes]
+        coarser = sum(sizes[1:])
+        self.planes = np.zeros(2 * coarser + sizes[0], np.float32)
+        cuts = np.cumsum([coarser, *sizes]).tolist()
+        self._plane_starts = cuts[:-1]
+        self._gradient_starts = [coarser, *(a - cuts[1] for a in cuts[1:-1])]
+        self.stack, self.gstack = (
+            [self.planes[a : a + n].reshape(s) for a, n, s in zip(starts, sizes, shapes, strict=True)]
+            for starts in (self._plane_starts, self._gradient_starts)
+        )
         self.scratch = [
             np.zeros((s.shape[0], d.shape[1], s.shape[2]), np.float32)
             for d, s in itertools.pairwise(self.stack)
@@ -136,7 +141,7 @@ class Fit:
 
     def step(self, lam: float, temperature: float, deviation: float) -> tuple[Result, Parameters]:
         """One soft-rounded, noisy forward and backward pass; -> (result, gradient of the networks). `move`
-        uses that of the latents.
+        uses that of the latents, which takes the place of the finest planes: `round` before anything else.
 
         Args:
             temperature: of soft rounding; 0 rounds, and gives latents no gradient.
@@ -222,7 +227,7 @@ class Fit:
         move = picture.Move(*map(np.float32, numbers))
 
         def part(edge: tuple[int, int]) -> None:
-            picture.adam(*edge, self.rows, self.y, self.m, self.v, self.dq, self._gy, self.gflat, move)
+            picture.adam(*edge, self.rows, self.y, self.m, self.v, self.dq, self._gy, self.planes, move)
 
         side_by_side(part, self._row_parts)
 
@@ -238,7 +243,7 @@ class Fit:
         soft = picture.Soft(*map(np.float32, (GAIN, deviation, scale, twice, slope)))
 
         def part(edge: tuple[int, int]) -> None:
-            picture.quantise(*edge, self.rows, self.y, self._noise, start, soft, self.q, self.dq, self.flat)
+            picture.quantise(*edge, self.rows, self.y, self._noise, start, soft, self.q, self.dq, self.planes)
 
         side_by_side(part, self._row_parts)
 

@@ -85,12 +85,12 @@ def soft_round(x, r, scale, twice_per_t):  # pragma: no cover
 def quantise(first, last, rows, y, noise, start, soft, q, dq, planes):  # pragma: no cover
     """q = sr(sr(gain y) + deviation noise) and dq/dy, row by row; q also goes to its level's plane.
 
-    rows: int64 [n, 3], (offset in y, offset in planes, length); start: of a row's noise. With twice_per_t =
-    0, q = round(gain y).
+    rows: int64 [n, 4], (offset in y, offset in planes, length, ...); start: of a row's noise. With
+    twice_per_t = 0, q = round(gain y).
     """
     gain, scale, twice_per_t = soft.gain, soft.scale, soft.twice_per_t
     for i in range(first, last):
-        a, b, n = rows[i]
+        a, b, n = rows[i, 0], rows[i, 1], rows[i, 2]
         source, to, slopes, plane = y[a : a + n], q[a : a + n], dq[a : a + n], planes[b : b + n]
         random = noise[start[i] : start[i] + n]
         if twice_per_t == ZERO:
@@ -116,7 +116,7 @@ def adam(first, last, rows, y, m, v, dq, gy, gplanes, move):  # pragma: no cover
     """
     b1, b2, step, root, limit = move.b1, move.b2, move.step, move.root, move.limit
     for i in range(first, last):
-        a, b, n = rows[i]
+        a, n, b = rows[i, 0], rows[i, 2], rows[i, 3]
         sums = gy[0, a : a + n]
         for k in range(1, gy.shape[0]):
             more = gy[k, a : a + n]
@@ -270,7 +270,9 @@ def pointwise(first, last, z, net, u):  # pragma: no cover
 
 @fast
 def pointwise_back(first, last, z, net, g, gz, grad):  # pragma: no cover
-    """Gradient of `pointwise`, rows first..last: g [C, H + 4, W + 4] -> gz [8, H, W] (set), the weights."""
+    """Gradient of `pointwise`, rows first..last: g [C, H + 4, W + 4] -> gz [8, H, W] (set; may be z itself),
+    the weights.
+    """
     width = z.shape[2]
     hidden, colours = net.v1.shape[0], g.shape[0]
     v1t, v2t, tt = (

@@ -25,13 +25,19 @@ def edges(weights: Numbers, parts: int, groups: NDArray[np.int64] | None = None)
 
 
 def row_table(
-    grids: Grids, boxes: Sequence[Box], stack: Sequence[Numbers], starts: Sequence[int]
+    grids: Grids,
+    boxes: Sequence[Box],
+    stack: Sequence[Numbers],
+    starts: Sequence[int],
+    gradient_starts: Sequence[int],
 ) -> NDArray[np.int64]:
-    """Every row of every grid: [rows, 3], (offset in the padded array, offset in the flat planes, length).
+    """Every row of every grid: [rows, 4], (offset in the padded array, offset in the planes, length, offset
+    in the gradient of the planes).
 
     Args:
         boxes: pixels of the tiles.
         stack, starts: planes of the levels, the first of each the level's own, and where they begin.
+        gradient_starts: where their gradients begin.
     """
     rows = []
     for i in range(len(grids)):
@@ -40,7 +46,9 @@ def row_table(
         w = stack[level].shape[2]
         for r in range(int(grids.height[i])):
             at = int(grids.offset[i] + r * grids.stride[i])
-            rows.append((at, starts[level] + (top + r) * w + left, int(grids.width[i])))
+            inside = (top + r) * w + left
+            width = int(grids.width[i])
+            rows.append((at, starts[level] + inside, width, gradient_starts[level] + inside))
     return np.array(rows, np.int64)
 
 

@@ -18,7 +18,9 @@ EPSILON = 1e-12  # G
 
 
 @dataclass(slots=True)
-class _Moments:
+class Moments:
+    """Of one parameter: running means, and the bases for matrices."""
+
     mean: Floats
     square: Floats
     left: Floats | None = None
@@ -31,7 +33,7 @@ class Soap:
     """State of the optimiser for one set of parameters. Arrays of one or three axes get plain Adam."""
 
     steps: int = 0
-    moments: dict[str, _Moments] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
 
     def step(self, parameters: Parameters, gradients: Parameters, rate: float) -> None:
         """Move the parameters, in place."""
@@ -40,7 +42,7 @@ class Soap:
         for name, gradient in gradients.items():
             matrix = gradient.ndim in (2, 4)
             g = gradient.reshape(len(gradient), -1) if matrix else gradient
-            s = self.moments.setdefault(name, _Moments(np.zeros_like(g), np.zeros_like(g)))
+            s = self.moments.setdefault(name, Moments(np.zeros_like(g), np.zeros_like(g)))
             s.mean += (1 - BETA) * (g - s.mean)
             if matrix:
                 turned, (ql, qr) = self._turn(s, g)
@@ -51,7 +53,7 @@ class Soap:
                 move = (s.mean / first) / (np.sqrt(s.square / second) + EPSILON)
             parameters[name] -= np.float32(rate) * move.reshape(gradient.shape)
 
-    def _turn(self, s: _Moments, g: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
+    def _turn(self, s: Moments, g: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
         """The gradient in the eigenbases, and these."""
         left, right = g @ g.T, g.T @ g
         if s.left is None or s.right is None or s.bases is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, TypedDict
 
 from tersor.codecs.image_overfit.header import MAX_TILE
@@ -72,6 +73,12 @@ class EncodeOptions(TypedDict, total=False):
             default=DEFAULT_TILE,
         ),
     ]
+    resume: Annotated[
+        str | None,
+        Option(
+            "keep the fit's state in this file every minute, and go on from it if it is there", form="FILE"
+        ),
+    ]
     watch: Annotated[
         Watch | None, Option("called with a Status every ten iterations; True ends the fit", flag="")
     ]
@@ -100,6 +107,7 @@ class Plan:
         iterations: at most.
         time_limit: seconds, or None.
         tile: side of a tile in pixels.
+        resume: file of the fit's state, or None.
         watch: who is told, and may end the fit.
     """
 
@@ -109,6 +117,7 @@ class Plan:
     iterations: int
     time_limit: float | None
     tile: int
+    resume: Path | None
     watch: Watch | None
 
 
@@ -124,5 +133,6 @@ def plan_of(o: EncodeOptions) -> Plan:
         iterations=o["iterations"] or iterations,
         time_limit=o["time_limit"],
         tile=o["tile"] or DEFAULT_TILE,
+        resume=None if o["resume"] is None else Path(o["resume"]),
         watch=o["watch"],
     )

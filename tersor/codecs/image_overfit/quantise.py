@@ -16,8 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.codecs.image_overfit.fit import Fit
-from tersor.codecs.image_overfit.frozen import BITS, GROUPS, STEP_MAX, TAPS, Quantised, tame, used
-from tersor.codecs.image_overfit.network import ENTROPY, Floats
+from tersor.codecs.image_overfit.frozen import (
+    BITS,
+    GROUPS,
+    HIDDEN_LIMIT,
+    STEP_MAX,
+    TAPS,
+    Quantised,
+    used,
+    zero_of,
+)
+from tersor.codecs.image_overfit.network import ENTROPY, Floats, Parameters
 from tersor.codecs.image_overfit.network_loops import CONTEXTS, code_values
 from tersor.entropy.binary import new_io
 
@@ -31,7 +40,8 @@ STAGES: tuple[tuple[Group, ...], ...] = (
     (("bf", "b1", "b2", "b3"), ("c2", "d1", "d2")),
 )
 PATIENCE = 2  # G: coarser steps tried after the best one
-SAMPLE = 1 << 17  # G: parameters are judged on about so many pixels
+STEP_SAMPLE, SAMPLE = 1 << 20, 1 << 17  # G: steps, and parameters, are judged on about so many pixels
+HIDDEN_ROOM = 0.5  # G: of the limit of hidden channels, that those seen may take
 LARGEST = 1 << 14  # F: of an integer; larger ones are cut
 
 
@@ -44,6 +54,32 @@ def code_bits(values: list[NDArray[np.int32]]) -> float:
     return float(8 * io[3] + 32 - np.log2(io[1] - io[0] + 1))
 
 
+def price(parameters: Parameters, gradients: Parameters, factor: float) -> None:
+    """Add the gradient of factor x the bits that the networks will take: a group's adaptive code costs about
+    log2 of its mean magnitude a value.
+    """
+    for group in GROUPS:
+        apart = {n: parameters[n] - zero_of(n, parameters[n].shape) for n in group}
+        mean = sum(np.abs(v).sum() for v in apart.values()) / sum(v.size for v in apart.values())
+        slope = np.float32(factor / (0.6931 * max(float(mean), 1e-3)))
+        for n, v in apart.items():
+            gradients[n] += slope * np.sign(v).astype(np.float32)
+
+
+def balance(fit: Fit) -> None:
+    """Scale hidden channels of the synthesis that come near the decoder's limit; the picture stays: a ReLU's
+    inputs by s, its outputs by 1 / s.
+    """
+    fit.evaluate()
+    p, z = fit.parameters, fit.stack[0].reshape(len(fit.stack[0]), -1)
+    sampled = z[: fit.shape.levels, :: max(1, fit.pixels >> 18)]
+    peak = (p["v1"] @ sampled + p["c1"][:, None]).max(1)
+    scale = np.minimum(1, HIDDEN_ROOM * HIDDEN_LIMIT / (1 << BITS["v1"]) / np.maximum(peak, 1e-9))
+    p["v1"] *= scale[:, None].astype(np.float32)
+    p["c1"] *= scale.astype(np.float32)
+    p["v2"] /= scale.astype(np.float32)
+
+
 class Freezer:
     """Turns the networks of a fit into integers, group by group.
 
@@ -54,7 +90,6 @@ class Freezer:
 
     def __init__(self, fit: Fit, lam: float) -> None:
         self.fit, self.lam = fit, lam
-        tame(fit.parameters)
         self.values: dict[str, NDArray[np.int32]] = {}
         self.steps: dict[Group, int] = {}
         self._masks = {n: used(n, fit.shape) for g in GROUPS for n in g}
@@ -89,11 +124,14 @@ class Freezer:
     def freeze_group(self, group: Group) -> None:
         """Choose the group's step, from fine to coarse, and freeze it."""
         source = {n: self.fit.parameters[n] for n in group}
+        every = max(1, round(self.fit.pixels / STEP_SAMPLE))
+        if every > 1:
+            self._loss(group)  # planes outside the sample
         best: tuple[float, int, dict[str, Any]] | None = None
         for e in range(STEP_MAX[group], -1, -1):
             values = {n: self._integers(n, v, e) for n, v in source.items()}
             self.fit.parameters.update({n: self._floats(n, v, e) for n, v in values.items()})
-            loss = self._loss(group) + self.lam * self._bits(values) / self.fit.pixels
+            loss = self._loss(group, every) + self.lam * self._bits(values) / self.fit.pixels
             if best is None or loss < best[0]:
                 best = loss, e, values
             elif e < best[1] - PATIENCE:
