@@ -38,53 +38,61 @@ def pair_sums(typingctx, x, start, stride, segments, segment, pairs, weights, fi
     return signature, _emit
 
 
-def _emit(context, builder, signature, args):
+def instruction(context, builder):
+    """The widest form that the processor has: (sums in a vector, types of vectors of int32 and int16, it)."""
     features = context.codegen().magic_tuple()[2].split(",")
-    lanes, name = next((n, instruction) for f, n, instruction in FORMS if not f or f in features)
+    lanes, name = next((n, name) for f, n, name in FORMS if not f or f in features)
     v32, v16 = ir.VectorType(I32, lanes), ir.VectorType(I16, 2 * lanes)
     multiply = cgutils.get_or_insert_function(builder.module, ir.FunctionType(v32, [v16, v16]), name)
-    x, weights, sums = (_data(context, builder, signature, args, n) for n in (0, 6, 8))
+    return lanes, v32, v16, multiply
+
+
+def _emit(context, builder, signature, args):
+    lanes, v32, v16, multiply = instruction(context, builder)
+    x, weights, sums = (data(context, builder, signature, args, n) for n in (0, 6, 8))
     _, start, stride, segments, segment, pairs, _, first, _ = args
     x, weights = builder.gep(x, [start]), builder.gep(weights, [first])
 
-    with cgutils.for_range(builder, _i64(BLOCK // (REGISTERS * lanes))) as part:
-        column = builder.mul(part.index, _i64(REGISTERS * lanes))
+    with cgutils.for_range(builder, i64(BLOCK // (REGISTERS * lanes))) as part:
+        column = builder.mul(part.index, i64(REGISTERS * lanes))
         cells = [(r, v, cgutils.alloca_once(builder, v32)) for r in range(ROWS) for v in range(REGISTERS)]
         for _, _, cell in cells:
             builder.store(ir.Constant(v32, None), cell)
         at = cgutils.alloca_once(builder, I64)  # in the weights
-        builder.store(builder.mul(column, _i64(2)), at)
+        builder.store(builder.mul(column, i64(2)), at)
         with cgutils.for_range(builder, segments) as s, cgutils.for_range(builder, pairs) as k:
             here = builder.load(at)
-            builder.store(builder.add(here, _i64(2 * BLOCK)), at)
-            w = [_vector(builder, weights, here, 2 * lanes * v, v16) for v in range(REGISTERS)]
-            place = builder.add(builder.mul(s.index, segment), builder.mul(k.index, _i64(2)))
+            builder.store(builder.add(here, i64(2 * BLOCK)), at)
+            w = [vector(builder, weights, here, 2 * lanes * v, v16) for v in range(REGISTERS)]
+            place = builder.add(builder.mul(s.index, segment), builder.mul(k.index, i64(2)))
             for r, v, cell in cells:
                 if v == 0:
-                    pair = _everywhere(builder, x, builder.add(place, builder.mul(stride, _i64(r))), lanes)
+                    pair = everywhere(builder, x, builder.add(place, builder.mul(stride, i64(r))), lanes)
                 products = builder.call(multiply, [builder.bitcast(pair, v16), w[v]])
                 builder.store(builder.add(builder.load(cell), products), cell)
         for r, v, cell in cells:
-            to = builder.gep(sums, [builder.add(column, _i64(r * BLOCK + v * lanes))])
+            to = builder.gep(sums, [builder.add(column, i64(r * BLOCK + v * lanes))])
             builder.store(builder.load(cell), builder.bitcast(to, v32.as_pointer()), align=4)
     return context.get_dummy_value()
 
 
-def _i64(value):
+def i64(value):
+    """A constant."""
     return ir.Constant(I64, value)
 
 
-def _data(context, builder, signature, args, n):
+def data(context, builder, signature, args, n):
+    """Where the elements of an array argument begin."""
     return context.make_array(signature.args[n])(context, builder, args[n]).data
 
 
-def _vector(builder, base, at, beyond, kind):
+def vector(builder, base, at, beyond, kind):
     """A vector of int16, which may lie at any address."""
-    address = builder.gep(base, [builder.add(at, _i64(beyond))])
+    address = builder.gep(base, [builder.add(at, i64(beyond))])
     return builder.load(builder.bitcast(address, kind.as_pointer()), align=2)
 
 
-def _everywhere(builder, base, at, lanes):
+def everywhere(builder, base, at, lanes):
     """The pair at an address in every lane."""
     pair = builder.load(builder.bitcast(builder.gep(base, [at]), I32.as_pointer()), align=2)
     undefined = ir.Constant(ir.VectorType(I32, lanes), ir.Undefined)

@@ -214,6 +214,27 @@ def audio_integers(file: bytes) -> Iterable[Samples]:
     return (part.astype("<i8") for segment in symbols(file) for part in segment)
 
 
+def overfit_cases() -> Cases:
+    """Small, since they are decoded without a compiler too."""
+    photo = np.ascontiguousarray(picture(52, 40))
+    alpha = np.dstack([photo[..., 0], (np.arange(40)[:, None] + np.arange(52)) % 256]).astype(np.uint8)
+    asked = {"iterations": 150, "quality": 100}
+    return {
+        "rgb-best": ("image-overfit", photo, asked),
+        "rgb-fast-tiles": (
+            "image-overfit",
+            np.ascontiguousarray(picture(90, 70)),
+            asked | {"preset": "fast", "tile": 64},
+        ),
+        "grey-normal": (
+            "image-overfit",
+            np.ascontiguousarray(photo[..., :1]),
+            asked | {"preset": "normal"},
+        ),
+        "alpha-16": ("image-overfit", alpha.astype(np.uint16) * 257, asked | {"preset": "fast"}),
+    }
+
+
 def video_cases() -> Cases:
     """Small, since they are decoded without a compiler too."""
     colours = video_of_rgb(clip(40, 24, 6), 25)
@@ -248,6 +269,13 @@ def video_integers(file: bytes) -> Iterable[Samples]:
 
 
 FAMILIES: dict[str, Family] = {
+    "overfit": Family(
+        folder="overfit",
+        digests="samples.json",
+        suffix="",
+        cases=overfit_cases,
+        integers=lambda file: [np.asarray(decode(file))],
+    ),
     "image": Family(
         folder="",
         digests="latents.json",

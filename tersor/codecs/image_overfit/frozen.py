@@ -51,11 +51,13 @@ BITS = {
 BITS |= {"t": 12, "c1": 18, "c2": 20, "d1": 22, "d2": 22, "k1": 10, "k2": 10}
 STEP_MAX = {g: min(12, *(BITS[n] for n in g)) for g in GROUPS}  # F: largest e of a group
 ENTROPY_LIMIT = 32767  # F: activations of the entropy network, 6 fraction bits
-LATENT_LIMIT = 65535  # F: upsampled latents, 8 fraction bits
-HIDDEN_LIMIT = 131071  # F: hidden channels of the synthesis, 10 fraction bits
+LATENT_LIMIT = 32767  # F: upsampled latents, 8 fraction bits
+HIDDEN_LIMIT = 32767  # F: hidden channels of the synthesis, 10 fraction bits
 SAMPLE_LIMIT = 32767  # F: samples, 12 fraction bits
 SUM_LIMIT = (1 << 31) - 1  # F
-WEIGHT_LIMIT = 256.0  # G: of float weights, before they are rounded
+FACTORS = ("w1", "w2", "w3", "s", "v1", "v2", "t")  # F: their weights fit 16 bits, with the identity's 256
+FACTOR_LIMIT = 32511  # F
+WEIGHT_LIMIT = 256.0  # G: of other float weights, before they are rounded
 VALUE_LIMIT = 1 << 20  # F: of n
 TAPS = tuple(round(v * 1024) for v in BICUBIC)  # F: -24, 232, 888, -72
 
@@ -142,9 +144,10 @@ def tame(parameters: Parameters) -> None:
     """Shrink float weights, in place, whose layer could not be checked: a fit seldom needs a third of the
     room.
     """
-    for v in parameters.values():
+    for name, v in parameters.items():
+        limit = 0.9 * FACTOR_LIMIT / (1 << BITS[name]) if name in FACTORS else WEIGHT_LIMIT
         np.nan_to_num(v, copy=False)
-        np.clip(v, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=v)
+        np.clip(v, -limit, limit, out=v)
     fixed = {
         k: np.rint(v.astype(np.float64) * (1 << BITS[k])).astype(np.int64) for k, v in parameters.items()
     }
@@ -155,8 +158,14 @@ def tame(parameters: Parameters) -> None:
 
 
 def check(w: dict[str, Integers], shape: Shape) -> None:
-    """Raises: BitstreamError: a sum could leave 32 bits."""
+    """Raises: BitstreamError: a weight could leave 16 bits, or a sum 32."""
     assert {k: v.shape for k, v in w.items()} == shape.sizes()
+    for name in FACTORS:
+        if (largest := int(np.abs(w[name].astype(np.int64)).max(initial=0))) > FACTOR_LIMIT:
+            raise BitstreamError(
+                f"network: a weight of {name} is {largest}, allowed are {FACTOR_LIMIT}; "
+                "the file is damaged or hostile"
+            )
     for layer, bound in bounds(w).items():
         if bound > SUM_LIMIT:
             raise BitstreamError(

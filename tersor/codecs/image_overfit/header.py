@@ -11,7 +11,7 @@ from tersor.errors import BitstreamError, UnsupportedVersionError
 from tersor.facts import Facts
 
 WIRE_ID = 7  # F
-PAYLOAD_VERSION = 0  # F: 0 is the draft; its files may not be readable by later versions
+PAYLOAD_VERSION = 1  # F: 0 was a draft
 MAX_TILE = 4096  # F
 MAX_WIDTH, MAX_HIDDEN, MAX_FIRST = 32, 64, 1  # F: bounds of networks in files
 

@@ -18,6 +18,7 @@ from tersor.codecs.image_overfit import latent_loops as loops
 from tersor.codecs.image_overfit.laplace import tables
 from tersor.codecs.image_overfit.layout import Grids
 from tersor.codecs.image_overfit.network import REACH, Shape
+from tersor.codecs.image_overfit.pair_sums import paired
 from tersor.errors import BitstreamError, TruncatedError
 
 Latents = NDArray[np.int8]
@@ -34,9 +35,12 @@ class LatentCoder:
     def __init__(self, fixed: dict[str, NDArray[np.int32]], shape: Shape) -> None:
         self.shape = shape
         self._wf, self._bf = fixed["wf"], fixed["bf"]
-        two = [np.concatenate([fixed[k], np.zeros_like(fixed[k])]) for k in ("w3", "s")]
-        w1, b1, w2, b2, b3 = (fixed[k] for k in ("w1", "b1", "w2", "b2", "b3"))
-        self._net = loops.EntropyNet(w1=w1, b1=b1, w2=w2, b2=b2, w3=two[0], b3=b3, s=two[1])
+        weights = {k: paired(fixed[k]) for k in ("w3", "s")}
+        one = 256 * np.eye(shape.width, dtype=np.int32)
+        weights |= {k: paired(fixed[k] + one) for k in ("w1", "w2")}
+        half = {k: fixed[k] + 128 for k in ("b1", "b2")} | {"b3": np.zeros(4, np.int32)}
+        half["b3"][:2] = fixed["b3"] + 128
+        self._net = loops.EntropyNet(**weights, **half)
 
     @cached_property
     def _reach(self) -> NDArray[np.int64]:
@@ -104,15 +108,16 @@ class LatentCoder:
         )
         return ok
 
-    def _features(self, levels: list[Latents], i: int) -> NDArray[np.int32]:
-        """int32 [h, w, F], from all coarser levels."""
+    def _features(self, levels: list[Latents], i: int) -> NDArray[np.int16]:
+        """int16 [ceil(h / 2), ceil(w / 2), F], from all coarser levels."""
         wf, bf = self._wf, self._bf[i]
         sizes = np.array([v.size for v in levels[i:]])
         flat = np.concatenate([v.ravel() for v in levels[i:]])
         offset = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         width = np.array([v.shape[1] for v in levels[i:]], np.int64)
         height = np.array([v.shape[0] for v in levels[i:]], np.int64)
-        out = np.zeros((*levels[i].shape, len(bf)), np.int32)
+        h, w = levels[i].shape
+        out = np.zeros(((h + 1) // 2, (w + 1) // 2, len(bf)), np.int16)
         weights = wf[i] if i < len(wf) else np.zeros((len(bf), 0), np.int32)
         loops.features(flat, offset, height, width, weights, bf, out)
         return out

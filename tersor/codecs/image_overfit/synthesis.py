@@ -17,6 +17,7 @@ from tersor.arrays import Samples
 from tersor.codecs.image_overfit import synthesis_loops as loops
 from tersor.codecs.image_overfit.layout import LEVELS, level_size
 from tersor.codecs.image_overfit.network import Shape
+from tersor.codecs.image_overfit.pair_sums import paired
 from tersor.codecs.parallel import in_parts, side_by_side
 from tersor.codecs.tiled import Box
 
@@ -43,13 +44,13 @@ class Synthesis:
 
     def __init__(self, fixed: dict[str, NDArray[np.int32]], shape: Shape) -> None:
         self.fixed, self.shape = fixed, shape
-        self._v1 = np.zeros((shape.hidden, 8), np.int32)
-        self._v1[:, : shape.levels] = fixed["v1"]
-        self._v2t = np.zeros((4, shape.hidden + 8), np.int32)
-        self._v2t[: shape.colours, : shape.hidden] = fixed["v2"]
-        self._v2t[: shape.colours, shape.hidden : shape.hidden + shape.levels] = fixed["t"]
-        self._c2 = np.zeros(4, np.int32)
-        self._c2[: shape.colours] = fixed["c2"]
+        v1, v2t = np.zeros((shape.hidden, 8), np.int32), np.zeros((4, shape.hidden + 8), np.int32)
+        v1[:, : shape.levels] = fixed["v1"]
+        v2t[: shape.colours, : shape.hidden] = fixed["v2"]
+        v2t[: shape.colours, shape.hidden : shape.hidden + shape.levels] = fixed["t"]
+        self._v1, self._v2t = paired(v1), paired(v2t)
+        self._c1, self._c2 = fixed["c1"] + np.int32(128), np.full(4, 128, np.int32)
+        self._c2[: shape.colours] += fixed["c2"]
 
     def samples(self, levels: list[NDArray[np.int8]], height: int, width: int, dtype: Any) -> Samples:
         """Samples [height, width, C] of a window.
@@ -64,7 +65,7 @@ class Synthesis:
         out = np.zeros((height, width, colours), dtype)
         maximum = np.int32(np.iinfo(dtype).max)
         n = height * width
-        in_parts(lambda a, b: loops.pointwise(a, b, z, self._v1, f["c1"], self._v2t, self._c2, u), height, n)
+        in_parts(lambda a, b: loops.pointwise(a, b, z, self._v1, self._c1, self._v2t, self._c2, u), height, n)
         in_parts(lambda a, b: loops.first_end(a, b, u, f["k1"], f["d1"], w), height, n)
         in_parts(lambda a, b: loops.second_end(a, b, w, f["k2"], f["d2"], maximum, out), height, n)
         return out

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersor.codecs.image_overfit.latent_loops import products
+from tersor.codecs.image_overfit.pair_sums import BLOCK, layer_sums
 from tersor.entropy.compiled import compiled
 
 i32 = np.int32
 ZERO = i32(0)
-LATENT_MAX, HIDDEN_MAX, SAMPLE_MAX = i32(65535), i32(131071), i32(32767)
-BLOCK = 128  # G: pixels that are held in the first cache
+LATENT_MAX, HIDDEN_MAX, SAMPLE_MAX = i32(32767), i32(32767), i32(32767)
 
 
 @compiled
@@ -72,41 +71,35 @@ def up(first, last, x, k, out):  # pragma: no cover
 
 
 @compiled
-def layer(w, b, x, out, n, half, shift, low, high):  # pragma: no cover
-    """out[:, :n] = (w x + b + half) >> shift, cut to low..high."""
-    for o in range(b.size):
-        s = i32(b[o] + half)
-        for p in range(n):
-            out[o, p] = s
-    products(w, x, out, n)
-    for o in range(b.size):
-        for p in range(n):
-            out[o, p] = min(max(i32(out[o, p] >> shift), low), high)
-
-
-@compiled
 def pointwise(first, last, z, v1, c1, v2t, c2, u):  # pragma: no cover
     """Rows first..last of z [8, H, W] to u [C, H + 2, W + 2], whose border repeats the picture's.
 
-    v2t: v2 and t side by side, [4, hidden + 8]; its inputs are the hidden channels and z.
+    Weights in pairs, biases with the half that rounds: v1 [hidden, 4, 2], c1 [hidden]; v2t: v2 and t side by
+    side, [4, hidden / 2 + 4, 2], c2 [4]; its inputs are the hidden channels and z.
     """
-    width, hidden = z.shape[2], v1.shape[0]
-    x, a = np.zeros((8, BLOCK), np.int32), np.zeros((hidden + 8, BLOCK), np.int32)
-    out = np.zeros((4, BLOCK), np.int32)
+    width, hidden = z.shape[2], c1.size
+    a = np.zeros(((hidden >> 1) + 4, BLOCK, 2), np.int16)
+    x = a[hidden >> 1 :]
+    sums = np.zeros((hidden, BLOCK), np.int32)
     for r in range(first, last):
         for c in range(0, width, BLOCK):
             n = min(BLOCK, width - c)
-            for j in range(8):
-                source = z[j, r, c : c + n]
+            for j in range(4):
+                one, two, to = z[2 * j, r, c : c + n], z[2 * j + 1, r, c : c + n], x[j]
                 for p in range(n):
-                    x[j, p] = source[p]
-                    a[hidden + j, p] = source[p]
-            layer(v1, c1, x, a, n, i32(128), i32(8), ZERO, HIDDEN_MAX)
-            layer(v2t, c2, a, out, n, i32(128), i32(8), -SAMPLE_MAX, SAMPLE_MAX)
+                    to[p, 0] = one[p]
+                    to[p, 1] = two[p]
+            layer_sums(x, v1, c1, sums, n)
+            for k in range(hidden >> 1):
+                one, two, to = sums[2 * k], sums[2 * k + 1], a[k]
+                for p in range(n):
+                    to[p, 0] = min(max(one[p] >> 8, ZERO), HIDDEN_MAX)
+                    to[p, 1] = min(max(two[p] >> 8, ZERO), HIDDEN_MAX)
+            layer_sums(a, v2t, c2, sums, n)
             for o in range(u.shape[0]):
-                to = u[o, r + 1, c + 1 : c + 1 + n]
+                to, source = u[o, r + 1, c + 1 : c + 1 + n], sums[o]
                 for p in range(n):
-                    to[p] = out[o, p]
+                    to[p] = min(max(source[p] >> 8, -SAMPLE_MAX), SAMPLE_MAX)
         repeat_border(u, r)
 
 
