@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tersor.cli.arguments import declared, given
+from tersor.cli.fitting import BEST, FITTED, Watching, kind_of
 from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, output_path, read_input, said_of_passed_over
 from tersor.errors import SignalError, TersorError
 from tersor.files.atomic import write_output
-from tersor.files.kinds import KINDS, SIGNAL_SUFFIXES, codec_of, without_metadata
+from tersor.files.kinds import SIGNAL_SUFFIXES, codec_of, without_metadata
 
 FILES_AT_ONCE_BYTES = 64 << 20
 GUESSED = (
@@ -25,36 +27,35 @@ GUESSED = (
 
 
 def encode(args: argparse.Namespace) -> int:
-    from tersor.api import Codec
-    from tersor.registry import by_name
-
     items, many, passed_over = expand(args.inputs, _suffixes(args.inputs))
     many = many or not (args.pages is None or args.pages.isdecimal())
     options = given(args, declared("ENCODE"))
     variables = args.variables.split(",") if args.variables else None
-    codecs: dict[str, Codec] = {}
+    codecs: dict[str, Any] = {}
     progress = Progress(args.quiet)
     codes = []
+    interrupted: list[bool] = []
 
     def finish(codec_name: str, group: list[tuple[str, Path | None, Any]]) -> None:
         began = time.perf_counter()
-        kind = KINDS[by_name(codec_name).signal]
+        kind = kind_of(codec_name)
+        watch = Watching(group[0][0], args.quiet) if codec_name in FITTED else None
+        told = {"progress": progress} if watch is None else {"watch": watch}
         try:
             if codec_name not in codecs:
-                codecs[codec_name] = Codec(
-                    codec_name, device=args.device, batch=args.batch, threads=args.threads
-                )
+                codecs[codec_name] = _codec(codec_name, args)
             codec = codecs[codec_name]
-            size = (
-                kind.encode_to(codec, group[0][2], group[0][1], {**options, "progress": progress})
-                if len(group) == 1
-                else None
-            )
-            files: list[bytes | int] = (
-                [size]
-                if size is not None
-                else [*codec.encode_batch([signal for *_, signal in group], progress=progress, **options)]
-            )
+            with watch or contextlib.nullcontext():
+                size = (
+                    kind.encode_to(codec, group[0][2], group[0][1], {**options, **told})
+                    if len(group) == 1
+                    else None
+                )
+                files: list[bytes | int] = (
+                    [size]
+                    if size is not None
+                    else [*codec.encode_batch([signal for *_, signal in group], **told, **options)]
+                )
         except TersorError as e:
             if len(group) == 1:
                 codes.append(fail(e, group[0][0], args.json, group[0][1] is None))
@@ -82,22 +83,29 @@ def encode(args: argparse.Namespace) -> int:
                 "bytes": size,
                 **numbers,
                 "seconds": round(seconds, 3),
-                "codec": codec_name,
+                "codec": codec.chosen if codec_name == BEST else codec_name,
                 "device": codec.device,
             }
-            notes = f"  ({'; '.join(signal.notes)})" if signal.notes else ""
-            if signal.notes:
-                facts["notes"] = list(signal.notes)
+            said = [*signal.notes, *([watch.note] if watch and watch.note else [])]
+            if codec_name == BEST:
+                said.append(codec.why)
+                facts["why"] = codec.why
+            notes = f"  ({'; '.join(said)})" if said else ""
+            if said:
+                facts["notes"] = said
             report(
                 args, f"{name} -> {path or '-'}  {what}  {how}  {seconds:.2f} s{notes}", facts, path is None
             )
+        if watch and watch.note:  # the others were not asked to be shorter, but to end
+            interrupted.append(True)
 
     groups: dict[str, list[tuple[str, Path | None, Any]]] = {}
     outputs = Outputs(args.force, args.output)
-    for name, relative, page in _paged(items, args, codes):
+    pictures = _paged(items, args, codes)
+    for name, relative, page in pictures:
         try:
             codec_name = codec_of(name, args.codec)
-            kind = KINDS[by_name(codec_name).signal]
+            kind = kind_of(codec_name)
             path = output_path(name, relative, args.output, many, ".tsr")
             if path is not None and page is not None and many:
                 path = path.with_name(f"{path.stem}-{page}{path.suffix}")
@@ -114,15 +122,34 @@ def encode(args: argparse.Namespace) -> int:
             continue
         group = groups.setdefault(codec_name, [])
         group.append((name, path, signal))
-        if not kind.at_once or sum(i.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES:
+        if (
+            not kind.at_once
+            or codec_name in FITTED
+            or sum(i.nbytes for *_, i in group) >= FILES_AT_ONCE_BYTES
+        ):
             finish(codec_name, groups.pop(codec_name))
+        if interrupted:
+            break
     for codec_name, group in groups.items():
         finish(codec_name, group)
+    if interrupted and next(pictures, None) is not None:
+        raise KeyboardInterrupt
     if passed_over and not args.quiet:
         print(f"tersor: {said_of_passed_over(passed_over)}", file=sys.stderr)
         if args.json:
             print(json.dumps({"passed_over": passed_over}), flush=True)
     return exit_code(codes)
+
+
+def _codec(name: str, args: argparse.Namespace) -> Any:
+    """What encodes and decodes under a name; it has `device`."""
+    if name == BEST:
+        from tersor.codecs.best import BestCodec
+
+        return BestCodec(args.device, args.batch, args.threads)
+    from tersor.api import Codec
+
+    return Codec(name, device=args.device, batch=args.batch, threads=args.threads)
 
 
 def _suffixes(inputs: Sequence[str]) -> frozenset[str]:

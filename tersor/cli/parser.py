@@ -13,6 +13,12 @@ from tersor.cli.evaluate import bench, evaluate
 from tersor.cli.inspect import info, list_codecs, verify
 
 
+def efforts(text: str) -> int | list[int]:
+    """ "5" or "3,5"."""
+    numbers = [int(part) for part in text.split(",")]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="tersor", description="Learned codecs: files in, small files out, and back."
@@ -44,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument(
         "--codec",
         help="see 'tersor list' (default: by the suffix: field for .npy, .nc, .h5, .zarr and the like, "
-        "audio for .wav, .flac and the like, video for .mp4, .mkv and the like, image for the rest)",
+        "audio for .wav, .flac and the like, video for .mp4, .mkv and the like, image for the rest); "
+        "'best': images, by image or image-overfit, whichever file is smaller at equal PSNR",
     )
     add_options(q, declared("ENCODE"))
     q.add_argument(
@@ -116,7 +123,13 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--qualities", help="comma-separated 1..100 (default 8,18,...,88; video: 30,45,60,75)")
     q.add_argument("--modes", help="video: low-delay, random-access (default both)")
     q.add_argument("--frames", type=int, metavar="N", help="video: the first N frames of a clip (default 32)")
-    q.add_argument("--effort", type=int, default=None)
+    q.add_argument(
+        "--effort",
+        type=efforts,
+        default=None,
+        metavar="N|N,N",
+        help="of the encoder; of images several: a curve each",
+    )
     q.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spread")
     q.add_argument("--device", default="auto")
     q.add_argument(

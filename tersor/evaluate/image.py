@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class ImageReport(Report):
     reference: dict[str, Curve] = field(default_factory=dict)
 
     def text(self) -> list[str]:
-        own, lines = self.curves[self.title], []
+        own, lines = self.curves[self.title], self._efforts()
         if self.above_estimate:
             lines.append(
                 f"file bytes above the model's estimate: mean {np.mean(self.above_estimate):+.2%}, "
@@ -64,6 +65,20 @@ class ImageReport(Report):
         ]
         encode, decode = (np.median(own[k]) for k in ("encoding_time", "decoding_time"))
         return [*lines, f"seconds per image, median: encode {encode:.3f}, decode {decode:.3f}"]
+
+    def _efforts(self) -> list[str]:
+        """What each effort but the last one costs and gains."""
+        lines = []
+        for name, curve in self.curves.items():
+            if name == self.title or not name.startswith("tersor "):
+                continue
+            gains = (
+                f"{percent(_bd_rate(self.curves[other], curve, 'psnr-rgb'))} against {other}"
+                for other in self.bd_rate
+            )
+            seconds = np.median(curve["encoding_time"])
+            lines.append(f"{name}: {', '.join(gains)} (PSNR); encode {seconds:.3f} seconds per image, median")
+        return lines
 
     def write(self, folder: Path) -> None:
         for name, curve in self.curves.items():
@@ -111,7 +126,7 @@ def compare(
     limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
     device: str = "auto",
-    effort: int | None = None,
+    effort: int | Sequence[int] | None = None,
     reference: str | Path | None = None,
 ) -> ImageReport:
     """Measure a codec of images; see `tersor.evaluate.compare`.
@@ -119,7 +134,7 @@ def compare(
     Args:
         rates: qualities 1..100.
         device: "auto", "cpu" or "cuda".
-        effort: of the encoder.
+        effort: of the encoder; of several, each has a curve, and the last one is compared.
         reference: a table of published curves to draw along, columns codec, rate_bpp, psnr_db.
     """
     qualities = [int(r) for r in rates or RATES]
@@ -129,21 +144,25 @@ def compare(
     if not images:
         raise SignalError(f"{paths}: no images here")
     ours = Codec(codec, device=device)
-    title = f"tersor {codec}" + (f" effort {effort}" if effort else "")
+    efforts = [effort] if effort is None or isinstance(effort, int) else list(effort)
+    titles = [f"tersor {codec}" + (f" effort {e}" if e else "") for e in efforts]
+    title = titles[-1]
 
-    def encode(x: NDArray[np.uint8], quality: int) -> bytes:
+    def encode(x: NDArray[np.uint8], quality: int, effort: int | None = None) -> bytes:
         return ours.encode(x, quality=quality, effort=effort)
 
     def decode(file: bytes) -> NDArray[np.uint8]:
         return np.asarray(ours.decode(file))
 
-    decode(encode(images[0][1], qualities[0]))  # load and warm up
-    say(f"{title}, {len(images)} images, device {ours.device}")
-    rows = measure(title, encode, decode, images, qualities, say)
+    decode(encode(images[0][1], qualities[0], 1 if codec == "image-overfit" else None))  # load and warm up
+    rows: list[Row] = []
+    for name, e in zip(titles, efforts, strict=True):
+        say(f"{name}, {len(images)} images, device {ours.device}")
+        rows += measure(name, partial(encode, effort=e), decode, images, qualities, say)
     for name, other in encoders.items():
         say(name)
         rows += measure(name, other, anchors_of.decode, images, anchors_of.QUALITIES[name], say)
-    curves = {name: curve_of(rows, name) for name in (title, *encoders)}
+    curves = {name: curve_of(rows, name) for name in (*titles, *encoders)}
     middle = qualities[len(qualities) // 2]
     return ImageReport(
         title=title,

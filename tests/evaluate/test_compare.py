@@ -57,6 +57,19 @@ def test_images(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         report.save(tmp_path / "file" / "out")
 
 
+def test_efforts_are_curves(photos: Path) -> None:
+    pytest.importorskip("pytorch_msssim")
+    heard: list[str] = []
+    report = compare(
+        "image", photos, ["jpeg"], [40, 60], limit=1, device="cpu", effort=[1, 2], say=heard.append
+    )
+    assert set(report.curves) == {"tersor image effort 1", "tersor image effort 2", "jpeg"}
+    assert report.title == "tersor image effort 2"
+    first, second = (report.curves[f"tersor image effort {e}"]["bpp"] for e in (1, 2))
+    assert first != second
+    assert report.text()[0].startswith("tersor image effort 1: -")
+
+
 def test_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("hdf5plugin")
     pytest.importorskip("matplotlib")
