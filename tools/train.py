@@ -2,6 +2,7 @@
 
     python tools/train.py speech --data DIR --out runs/speech
     python tools/train.py audio --data DIR --speech runs/speech/speech.safetensors --out runs/audio
+    python tools/train.py voice --data DIR --out runs/voice
     python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
 
 Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds
@@ -53,6 +54,18 @@ def parse() -> argparse.Namespace:
     q.add_argument("--count-max", type=int, default=60, help="how firmly the frozen slots stand")
     q.add_argument("--seed", type=int, default=0)
     q.add_argument("--speech", help="weights of the speech net, to go into the file")
+    q = sub.add_parser(
+        "voice", help="what the coder of speech knows at the start, on the tables of all sound"
+    )
+    q.add_argument(
+        "--data", nargs="+", required=True, help="folders of sounds; those in one called speech are used"
+    )
+    q.add_argument("--out", default="runs/voice", help="folder of state and frozen tables")
+    q.add_argument("--base", default="8e04adbb", help="digest of the tables that it stands on")
+    q.add_argument("--passes", type=int, default=2, help="over all files, another piece of each")
+    q.add_argument("--seconds", type=float, default=8.0, help="of a file in a pass")
+    q.add_argument("--count-max", type=int, default=60, help="how firmly the frozen slots stand")
+    q.add_argument("--seed", type=int, default=0)
     q = sub.add_parser("video", help="what the video coder knows at the start")
     q.add_argument("--data", nargs="+", required=True, help="folders of training clips, with subfolders")
     q.add_argument("--out", default="runs/video", help="folder of state and frozen tables")
@@ -83,6 +96,8 @@ def main() -> None:
     args = parse()
     if args.codec == "audio":
         from training.audio import run
+    elif args.codec == "voice":
+        from training.voice import run
     elif args.codec == "video":
         from training.video import run
     elif args.codec == "speech":

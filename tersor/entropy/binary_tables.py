@@ -36,6 +36,10 @@ class AdaptiveTables:
     base_digest: bytes
     tensors: dict[str, NDArray[Any]]
 
+    def has(self, name: str) -> bool:
+        """Whether there is a model of that name."""
+        return f"{name}.probabilities" in self.tensors
+
     def model(self, name: str) -> Model:
         """A fresh model for one payload: (probabilities, counts, weights, stretch, squash, reciprocals); the
         first three change while it codes.

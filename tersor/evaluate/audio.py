@@ -237,7 +237,7 @@ def summarise(rows: list[Row], judges: Sequence[str]) -> tuple[dict[str, Compare
 def _bd(anchor: tuple[list[float], list[float]], own: Points) -> float | None:
     """None where the curves have no quality in common."""
     try:
-        return bd_rate(*_rising(anchor), *_rising(own))
+        return bd_rate(*rising(*anchor), *rising(*own))
     except ValueError:
         return None
 
@@ -246,10 +246,10 @@ def _for_json(v: object) -> object:
     return v if not isinstance(v, float) else round(v, 5) if math.isfinite(v) else None
 
 
-def _rising(points: Points) -> tuple[list[float], list[float]]:
-    """Without points that more rate does not improve."""
+def rising(rates: list[float], quality: list[float]) -> tuple[list[float], list[float]]:
+    """A curve without points that more rate does not improve."""
     kept: list[tuple[float, float]] = []
-    for r, q in sorted(zip(*points, strict=True)):
+    for r, q in sorted(zip(rates, quality, strict=True)):
         if not kept or q > kept[-1][1]:
             kept.append((r, q))
     return [r for r, _ in kept], [q for _, q in kept]

@@ -28,6 +28,7 @@ from tersor.files.coerce import video_of_rgb
 from tersor.signals import Audio
 from tersor.signals.timing import Timing
 from tersor.signals.video import Video, VideoFormat
+from tersor.testing import samples
 from tersor.testing.samples import clip, picture
 
 Asked = dict[str, Any]  # options, of any codec
@@ -162,6 +163,10 @@ def audio_cases() -> Cases:
     deep = np.round(stereo[:600] * 2**23).astype(np.int32) << 8
     sounds: dict[str, tuple[Audio, Asked]] = {
         "voice-8k": (Audio(samples=whole[:4000, :1], rate=8000), {"bitrate": 12}),
+        "speech-16k": (
+            Audio(samples=np.round(32000 * samples.voice(1.2)).astype(np.int16)[:, None], rate=16000),
+            {"bitrate": 10},
+        ),
         "stereo-q50": (Audio(samples=whole, rate=16000), {"quality": 50, "segment": 0.2}),
         "float-48k-q80": (Audio(samples=stereo[:6000].astype(np.float32), rate=48000), {"quality": 80}),
         "lossless-stereo": (Audio(samples=whole[:800], rate=44100), {"lossless": True}),

@@ -16,12 +16,12 @@ from tersor.arrays import Numbers
 from tersor.codecs.audio.bands import band_edges
 from tersor.codecs.audio.header import AudioHeader
 from tersor.codecs.audio.mdct import Floats, Folder
-from tersor.codecs.audio.noise_shaping import MUSIC, PROFILES, SPEECH
-from tersor.codecs.audio.options import Target
+from tersor.codecs.audio.noise_shaping import PROFILES
+from tersor.codecs.audio.options import CONTENTS, Target, content_of
 from tersor.codecs.audio.pcm import encode_pcm
 from tersor.codecs.audio.samples import to_floats, to_pcm
 from tersor.codecs.audio.segment import Frames, Shaping, encode_frames, estimated_bits, prepare
-from tersor.codecs.audio.transform import analysis, choose_splits, speech_power
+from tersor.codecs.audio.transform import SPLIT_REFERENCE, TOLERANCE, analysis, choose_splits, speech_power
 from tersor.codecs.parallel import Team
 from tersor.codecs.rate_control import narrow
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
@@ -30,6 +30,8 @@ from tersor.timing import stage
 T = TypeVar("T")
 # None of these is in a file: decoders follow whatever the encoder chose.
 ROUNDING = 0.34  # G: a coefficient is rounded up from 1 - this; below 0.5, zeros are cheap
+# The same, the tolerance of envelopes and the reference of splits where bands have shapes, tuned with them.
+SHAPED_ROUNDING, SHAPED_TOLERANCE, SHAPED_SPLITS = 0.43, 0.58, 1.28  # G
 SEARCH_STEPS = 8  # G: codings of a group at most, to meet a bit rate
 SEARCH_GAINS = (-160, 480)  # G: within GAIN_MIN to GAIN_MAX of a segment
 SEARCH_PRECISION = 0.007  # G: of the rate of a group; 3 % over 10 s is promised
@@ -66,12 +68,12 @@ class TransformEncoder:
         self._waiting: list[Frames] = []
         self._bias = 1.0
         self._saved = -8.0 * FRONT_OVERHEAD
-        self.profile = (
-            PROFILES.index(SPEECH if header.channels == 1 else MUSIC)
-            if target.profile is None
-            else target.profile
-        )
-        self._passes = target.passes if header.channels == 1 and PROFILES[self.profile].net else 0
+        self.profile = CONTENTS[content_of(target.content, header.channels)]
+        shaped = PROFILES[self.profile].shaped
+        self._rounding = SHAPED_ROUNDING if shaped else ROUNDING
+        self._tolerance = SHAPED_TOLERANCE if shaped else TOLERANCE
+        self._splits = SHAPED_SPLITS if shaped else SPLIT_REFERENCE
+        self._passes = target.passes if header.channels == 1 and shaped else 0
         self._power, self._segments, self._growth = 0.0, 0, GROWTH if self._passes else 1.0
 
     def push(self, x: Numbers) -> list[bytes]:
@@ -94,8 +96,9 @@ class TransformEncoder:
 
     def _analyse(self, y: Floats) -> Frames:
         with stage("analysis"):
-            splits = choose_splits(y, self._folder.block, band_edges(self._rate, self._folder.block))
-            return prepare(analysis(y, splits, self._folder.block), splits, self._rate)
+            edges = band_edges(self._rate, self._folder.block)
+            splits = choose_splits(y, self._folder.block, edges, self._splits)
+            return prepare(analysis(y, splits, self._folder.block), splits, self._rate, self._tolerance)
 
     def _code(self) -> list[bytes]:
         frames, self._waiting = self._waiting, []
@@ -113,7 +116,7 @@ class TransformEncoder:
 
     def _at(self, frames: list[Frames], gain: int) -> list[bytes]:
         return self._each(
-            lambda f: encode_frames(f, self._rate, self._shaping(gain), ROUNDING, self._tables), frames
+            lambda f: encode_frames(f, self._rate, self._shaping(gain), self._rounding, self._tables), frames
         )
 
     def _refined(self, frames: list[Frames], gain: int) -> list[Frames]:
@@ -126,9 +129,7 @@ class TransformEncoder:
 
         shaping, seeds = self._shaping(gain), range(self._segments, self._segments + len(frames))
         return self._each(
-            lambda f, seed: refine(
-                f, self._rate, shaping, ROUNDING, seed, self._power, self._passes, self._tables
-            ),
+            lambda f, seed: refine(f, self._rate, shaping, self._rounding, seed, self._power, self._passes),
             frames,
             seeds,
         )

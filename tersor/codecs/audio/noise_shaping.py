@@ -47,6 +47,8 @@ class Profile:
             band.
         fill_empty: the same in bands that are not coded.
         net: whether the decoder's net has the last word on the noise.
+        shaped: whether bands without coefficients have shapes (`shapes.py`).
+        cap: the most that noise among coded coefficients has, 1/64 step; where bands have shapes.
     """
 
     slope: int
@@ -58,6 +60,8 @@ class Profile:
     fill: tuple[int, ...]
     fill_empty: tuple[int, ...]
     net: bool = False
+    shaped: bool = False
+    cap: int = 0
 
 
 SPEECH = Profile(
@@ -72,7 +76,19 @@ SPEECH = Profile(
     fill_empty=(32, 34, 32, 34, 37, 37, 37, 37, 35, 32, 30, 27, 26, 26, 29, 30, 31, 31, 31, 31, 31, 31),
 )
 MUSIC = Profile(slope=20, time=36, rise=24, shrink=3, fill=(32,) * BANDS, fill_empty=(45,) * BANDS)
-PROFILES = (SPEECH, MUSIC)
+SHAPED_SPEECH = Profile(
+    shaped=True,
+    slope=28,
+    time=37,
+    rise=12,
+    fall=23,
+    shrink=0,
+    offsets=(-40, -16, -13, -7, 6, 12, 19, 25, 27, 16, 3, 7, 15, 24, 42, 45, 52, 52, 52, 52, 52, 52),
+    fill=(4, 0, 6, 10, 13, 15, 18, 20, 21, 37, 36, 38, 25, 25, 23, 21, 18, 18, 18, 18, 18, 18),
+    fill_empty=(40, 40, 56, 56, 48, 48, 48, 56, 56, 56, 64, 64, 56, 56, 56, 56, 56, 56, 56, 56, 56, 56),
+    cap=19,
+)
+PROFILES = (SPEECH, MUSIC, SHAPED_SPEECH)
 
 
 def tilt_at(gain: int) -> int:

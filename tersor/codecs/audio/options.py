@@ -14,8 +14,13 @@ STREAM_SECONDS = 0.5  # G
 QUALITY = 50.0  # G
 MAX_BITRATE = 2000.0  # G: more is a mistake
 DEFAULT_EFFORT, MAX_EFFORT = 3, 9  # G
-DEFAULT_PASSES = 6  # G
-CONTENTS = ("speech", "music")  # the order of noise_shaping.PROFILES
+LISTENING_EFFORT, LISTENING_PASSES = 4, 3  # G: from which the encoder of speech listens, and how often then
+CONTENTS = {"speech": 2, "music": 1}  # F: the profiles that encoders write, of noise_shaping.PROFILES
+
+
+def content_of(content: str | None, channels: int) -> str:
+    """What a sound is, if nobody said."""
+    return content or ("speech" if channels == 1 else "music")
 
 
 class AudioEncodeOptions(TypedDict, total=False):
@@ -42,7 +47,7 @@ class AudioEncodeOptions(TypedDict, total=False):
     effort: Annotated[
         int | None,
         Option(
-            "from 2, the encoder of speech listens to what it made, each step twice as often",
+            "from 4, the encoder of speech listens to what it made, each step twice as often",
             low=1,
             high=MAX_EFFORT,
             default=DEFAULT_EFFORT,
@@ -50,7 +55,7 @@ class AudioEncodeOptions(TypedDict, total=False):
     ]
     content: Annotated[
         str | None,
-        Option("what it is; if not given, speech for one channel, music for more", choices=CONTENTS),
+        Option("what it is; if not given, speech for one channel, music for more", choices=tuple(CONTENTS)),
     ]
     segment: Annotated[
         float | None,
@@ -72,25 +77,25 @@ DECODE = Options("audio", AudioDecodeOptions)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What the transform mode aims at: a quality 1..100, or a bit rate in kbit/s; how often the encoder of
-    speech listens to what it made; and the profile, if not that of speech for one channel and of music for
-    more."""
+    speech listens to what it made; and what the sound is, if not speech for one channel and music for more.
+    """
 
     quality: float | None = None
     bitrate: float | None = None
     passes: int = 0
-    profile: int | None = None
+    content: str | None = None
 
     @classmethod
     def of(cls, options: AudioEncodeOptions) -> Target:
         """Of options that were checked, and do not ask for lossless."""
         asked, value = ENCODE.asked(options, "target")
-        effort, content = options["effort"] or DEFAULT_EFFORT, options.get("content")
-        passes = 0 if effort == 1 else DEFAULT_PASSES * 2 ** (effort - 2) // 2 ** (DEFAULT_EFFORT - 2)
+        effort = options["effort"] or DEFAULT_EFFORT
+        passes = 0 if effort < LISTENING_EFFORT else LISTENING_PASSES * 2 ** (effort - LISTENING_EFFORT)
         return cls(
             quality=value if asked == "quality" else None,
             bitrate=value if asked == "bitrate" else None,
             passes=passes,
-            profile=None if content is None else CONTENTS.index(content),
+            content=options.get("content"),
         )
 
     def gain(self) -> int:

@@ -1,6 +1,7 @@
 """One segment of the transform mode: coefficients to a payload and back.
 
 payload = i16 gain | u8 profile | angles, u8 [pairs, bands] | adaptive code
+adaptive code = splits and envelopes | shapes, if the profile has them | coefficients
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tersor.codecs.audio.noise_shaping import (
     PROFILES,
     Exponents,
     Ints,
+    Profile,
     coded_bands,
     heights_of,
     rms_of,
@@ -24,9 +26,12 @@ from tersor.codecs.audio.noise_shaping import (
     steps_of,
 )
 from tersor.codecs.audio.segment_loops import code_coefficients, code_side
+from tersor.codecs.audio.shape_loops import code_shapes
+from tersor.codecs.audio.shapes import dequantise_shaped, open_parts, parts_of, shapes_of
 from tersor.codecs.audio.transform import (
     ANGLES,
     SYMBOL_MAX,
+    TOLERANCE,
     choose_angles,
     dequantise,
     envelope_of,
@@ -78,20 +83,26 @@ class Frames:
         splits: [T].
         angles: [pairs, bands].
         envelope: [C, T, bands].
+        shapes: [C, T, parts], of frames that were decoded with a profile that has them.
     """
 
     x: Floats
     splits: NDArray[np.uint8]
     angles: NDArray[np.uint8]
     envelope: Ints
+    shapes: Ints | None = None
 
 
-def prepare(x: Floats, splits: NDArray[np.uint8], rate: int) -> Frames:
-    """Rotate pairs of channels and measure the envelope; x is changed."""
+def prepare(x: Floats, splits: NDArray[np.uint8], rate: int, tolerance: float = TOLERANCE) -> Frames:
+    """Rotate pairs of channels and measure the envelope; x is changed.
+
+    Args:
+        tolerance: steps of 4.5 dB that an envelope may be off.
+    """
     edges = band_edges(rate, x.shape[2])
     angles = choose_angles(x, edges)
     rotate(x, angles, edges)
-    return Frames(x=x, splits=splits, angles=angles, envelope=envelope_of(x, edges))
+    return Frames(x=x, splits=splits, angles=angles, envelope=envelope_of(x, edges, tolerance))
 
 
 def encode_frames(
@@ -110,8 +121,14 @@ def encode_frames(
     io = new_io(False)
     buffer = np.empty(4 * q.size + 1024, np.uint8)
     with stage("entropy"):
-        model = tables.model("audio")
+        shaped = PROFILES[shaping.profile].shaped
+        model = tables.model("voice" if shaped else "audio")
         code_side(io, buffer, model, frames.splits.copy(), frames.envelope.copy())
+        if shaped:
+            parts = parts_of(rate, block)
+            is_open = open_parts(frames.envelope, exponents, parts)
+            shapes = shapes_of(frames.x, frames.envelope, exponents, parts)
+            code_shapes(io, buffer, tables.model("shape"), is_open, parts.bands, shapes)
         code_coefficients(
             io,
             buffer,
@@ -163,6 +180,9 @@ def read_symbols(
         shaping = Shaping(gain=gain, profile=profile)
     except BitstreamError as e:
         raise BitstreamError(f"{name}: {e}") from None
+    shaped = PROFILES[profile].shaped
+    if shaped and not tables.has("voice"):
+        raise BitstreamError(f"{name}: profile {profile} needs tables of speech; the file is damaged")
     angles = np.frombuffer(reader.take(channels // 2 * bands), np.uint8).reshape(channels // 2, bands)
     if angles.size and angles.max() >= ANGLES:
         raise BitstreamError(
@@ -177,9 +197,15 @@ def read_symbols(
     )
     with stage("entropy"):
         start_decoding(io, code, len(code))
-        model = tables.model("audio")
+        model = tables.model("voice" if shaped else "audio")
         code_side(io, code, model, splits, envelope)
         exponents = shaping.exponents(envelope, rate, block)
+        shapes = None
+        if shaped:
+            parts = parts_of(rate, block)
+            shapes = np.zeros((channels, frames, len(parts.bands)), np.int32)
+            is_open = open_parts(envelope, exponents, parts)
+            code_shapes(io, code, tables.model("shape"), is_open, parts.bands, shapes)
         code_coefficients(
             io, code, model, loop_tables(tables), exponents, heights_of(envelope, exponents), splits, q, edges
         )
@@ -190,7 +216,9 @@ def read_symbols(
         )
     return (
         shaping,
-        Frames(x=np.zeros((channels, 0, block)), splits=splits, angles=angles, envelope=envelope),
+        Frames(
+            x=np.zeros((channels, 0, block)), splits=splits, angles=angles, envelope=envelope, shapes=shapes
+        ),
         q,
     )
 
@@ -212,10 +240,8 @@ def reconstruct(
     """Coefficients [C, T, block] from what was coded, channel pairs still rotated; those of speech as the net
     in the tables will have them.
     """
-    block = q.shape[2]
-    edges, profile = band_edges(rate, block), PROFILES[shaping.profile]
-    exponents = shaping.exponents(frames.envelope, rate, block)
-    x = dequantise(q, frames.envelope, exponents, edges, profile, seed)
+    profile, exponents = PROFILES[shaping.profile], shaping.exponents(frames.envelope, rate, q.shape[2])
+    x = with_noise(q, frames, rate, exponents, profile, seed)
     if profile.net:
         # torch takes long to import, and music does without it
         from tersor.codecs.audio.speech_decode import (
@@ -226,8 +252,23 @@ def reconstruct(
         from tersor.models.speech import speech_net
 
         with stage("net"):
+            edges = band_edges(rate, q.shape[2])
             features = features_of(
                 q, frames.envelope, heights_of(frames.envelope, exponents), frames.splits, edges
             )
             grow(x, q, octaves_of(speech_net(tables), features))
     return x
+
+
+def with_noise(
+    q: Ints, frames: Frames, rate: int, exponents: Exponents, profile: Profile, seed: int
+) -> Floats:
+    """Coefficients [C, T, block] before any net."""
+    block = q.shape[2]
+    if not profile.shaped:
+        return dequantise(q, frames.envelope, exponents, band_edges(rate, block), profile, seed)
+    parts = parts_of(rate, block)
+    shapes = frames.shapes
+    if shapes is None:
+        shapes = shapes_of(frames.x, frames.envelope, exponents, parts)
+    return dequantise_shaped(q, frames.envelope, exponents, shapes, parts, profile, seed)

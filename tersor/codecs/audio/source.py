@@ -11,7 +11,7 @@ import numpy as np
 from tersor.arrays import Numbers
 from tersor.codecs.audio.bands import block_length
 from tersor.codecs.audio.header import MAX_SEGMENT, AudioHeader
-from tersor.codecs.audio.options import ENCODE, SEGMENT_SECONDS, AudioEncodeOptions
+from tersor.codecs.audio.options import ENCODE, SEGMENT_SECONDS, AudioEncodeOptions, content_of
 from tersor.codecs.audio.pcm import MAX_BITS
 from tersor.codecs.tags import pack_tags
 from tersor.entropy.binary_tables import adaptive_tables
@@ -47,8 +47,9 @@ def header_of(source: Audio | AudioSource, options: AudioEncodeOptions) -> Audio
                 "give a quality or bitrate"
             )
     tables = adaptive_tables()
+    speech = not lossless and content_of(options.get("content"), whole.shape[1]) == "speech"
     return AudioHeader(
-        digest=tables.base_digest if lossless else tables.digest,
+        digest=tables.digest if speech else tables.base_digest,
         mode="lossless" if lossless else "transform",
         rate=source.rate,
         channels=whole.shape[1],

@@ -19,18 +19,15 @@ from tersor.codecs.audio.bands import band_edges
 from tersor.codecs.audio.loudness import SPEECH_POWER, Loudness
 from tersor.codecs.audio.mdct import Floats
 from tersor.codecs.audio.noise_shaping import PROFILES, heights_of, steps_of
-from tersor.codecs.audio.segment import Frames, Shaping
+from tersor.codecs.audio.segment import Frames, Shaping, with_noise
 from tersor.codecs.audio.segment_loops import NOT_CODED
-from tersor.codecs.audio.speech_decode import features_of, grow, octaves_of
-from tersor.codecs.audio.transform import FULL_SCALE, analysis, dequantise, quantise, synthesis
-from tersor.entropy.binary_tables import AdaptiveTables
-from tersor.models.speech import speech_net
+from tersor.codecs.audio.shapes import parts_of, shapes_of
+from tersor.codecs.audio.transform import FULL_SCALE, analysis, quantise, synthesis
 from tersor.timing import stage
 
 # G, all of them, and of the encoder alone.
 STEP, GROWTH, CAUTION = 0.08, 1.2, 0.5
 SLOPE_MAX = 3.0
-NET_EVERY = 3
 REACH_SECONDS = 0.036
 
 
@@ -42,7 +39,6 @@ def refine(
     seed: int,
     power: float,
     passes: int,
-    tables: AdaptiveTables,
 ) -> Frames:
     """Frames of one channel whose quantised coefficients sound more like them.
 
@@ -54,7 +50,7 @@ def refine(
     if not passes or power <= 0:
         return frames
     with stage("refine"), torch.inference_mode(False), torch.enable_grad():
-        return replace(frames, x=_refined(frames, rate, shaping, rounding, seed, power, passes, tables))
+        return replace(frames, x=_refined(frames, rate, shaping, rounding, seed, power, passes))
 
 
 def _refined(
@@ -65,7 +61,6 @@ def _refined(
     seed: int,
     power: float,
     passes: int,
-    tables: AdaptiveTables,
 ) -> Floats:
     block, profile = frames.x.shape[2], PROFILES[shaping.profile]
     edges = band_edges(rate, block)
@@ -75,17 +70,17 @@ def _refined(
     coded = np.maximum((steps > 0).sum(2, keepdims=True), 1)
     ear = Loudness(_tensor(synthesis(frames.x.copy(), frames.splits)[0]), rate, (SPEECH_POWER / power) ** 0.5)
     nearness = _nearness(frames.x.shape[1], block, -(-frames.x[0].size // ear.hop) + 2, ear.hop, rate)
-    net = speech_net(tables)
+    shapes = (
+        shapes_of(frames.x, frames.envelope, exponents, parts_of(rate, block)) if profile.shaped else None
+    )
+    coded_as = replace(frames, shapes=shapes)
     best = frames.x.copy()
     x = best
     speed = np.full((1, len(frames.splits), 1), STEP)
     least: NDArray[np.float64] | None = None
     for i in range(passes + 1):
         q = quantise(x, frames.envelope, exponents, edges, rounding)
-        if i % NET_EVERY == 0:
-            octaves = octaves_of(net, features_of(q, frames.envelope, heights, frames.splits, edges))
-        decoded = dequantise(q, frames.envelope, exponents, edges, profile, seed)
-        grow(decoded, q, octaves)
+        decoded = with_noise(q, coded_as, rate, exponents, profile, seed)
         y = _tensor(synthesis(decoded, frames.splits)[0]).requires_grad_()
         heard = ear.disturbance(y) ** 2
         local = nearness[:, : len(heard)] @ heard.detach().numpy()

@@ -18,7 +18,8 @@ from tersor.entropy.binary_tables import adaptive_tables
 
 def symbols(file: bytes | Reader) -> Iterator[list[Integers]]:
     """The arrays of each segment, in order: samples [n, C] of the lossless mode; of the transform mode splits
-    [T], envelope [C, T, bands] and quantised coefficients [C, T, block].
+    [T], envelope [C, T, bands], shapes [C, T, parts] if its profile has them, and quantised coefficients
+    [C, T, block].
 
     Raises:
         BitstreamError: a damaged file. WeightsError: its tables are not installed.
@@ -34,4 +35,5 @@ def symbols(file: bytes | Reader) -> Iterator[list[Integers]]:
         else:
             frames = -(-header.length(i) // block_length(header.rate))
             _, coded, q = read_symbols(payload, header.rate, header.channels, frames, tables, name)
-            yield [coded.splits, coded.envelope, q]
+            shapes = [] if coded.shapes is None else [coded.shapes]
+            yield [coded.splits, coded.envelope, *shapes, q]

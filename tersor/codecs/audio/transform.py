@@ -71,9 +71,14 @@ def synthesis(x: Floats, splits: NDArray[np.uint8]) -> Floats:
     return y
 
 
-def choose_splits(y: Floats, block: int, edges: NDArray[np.int64]) -> NDArray[np.uint8]:
+def choose_splits(
+    y: Floats, block: int, edges: NDArray[np.int64], level: float = SPLIT_REFERENCE
+) -> NDArray[np.uint8]:
     """The split of each frame whose coefficients are cheapest against a noise half as shaped as the envelope;
     y as for `analysis`, kept.
+
+    Args:
+        level: of the noise, of the geometric mean of the band's and the frame's root mean square.
     """
     frames = y.shape[1] // block
     costs = []
@@ -83,16 +88,13 @@ def choose_splits(y: Floats, block: int, edges: NDArray[np.int64]) -> NDArray[np
         if reference is None:
             widths = np.diff(edges)
             rms = np.sqrt(np.add.reduceat(x**2, edges[:-1], 2) / widths)
-            reference = (
-                np.repeat(SPLIT_REFERENCE * np.sqrt(rms * rms.mean(2, keepdims=True)), widths, 2)
-                + SPLIT_FLOOR
-            )
+            reference = np.repeat(level * np.sqrt(rms * rms.mean(2, keepdims=True)), widths, 2) + SPLIT_FLOOR
         costs.append(np.log1p(np.abs(x) / reference).sum((0, 2)))
     return np.argmin(costs, 0).astype(np.uint8)
 
 
-def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
-    """Root mean square of each band in three quarters of an octave (4.5 dB), within `TOLERANCE` of them what
+def envelope_of(x: Floats, edges: NDArray[np.int64], tolerance: float = TOLERANCE) -> Ints:
+    """Root mean square of each band in three quarters of an octave (4.5 dB), within a tolerance of them what
     is cheapest to code, [C, T, bands].
     """
     power = np.add.reduceat(x**2, edges[:-1], 2) / np.diff(edges)
@@ -100,7 +102,7 @@ def envelope_of(x: Floats, edges: NDArray[np.int64]) -> Ints:
         EXPONENTS_PER_OCTAVE / ENVELOPE_EXPONENTS
     )
     out = np.zeros(levels.shape, np.int32)
-    choose_envelope(levels, TOLERANCE, out)
+    choose_envelope(levels, tolerance, out)
     return out
 
 
