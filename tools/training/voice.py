@@ -38,6 +38,7 @@ LEVELS = (-2.0, 1.0)
 RATES = 2
 PIECE_SECONDS = 5
 SAVE_EVERY = 50  # files
+SHAPE_COUNT_MAX = 12  # shapes differ more between sounds than coefficients do
 OWN = ("voice.", "shape.")
 
 
@@ -118,7 +119,8 @@ def run(args: argparse.Namespace) -> None:
     own = {k: v for k, v in state.items() if k.startswith(OWN)}
     for k in own:
         if k.endswith(".counts"):
-            own[k] = np.minimum(own[k], args.count_max).astype(np.uint8)
+            firm = args.count_max if k.startswith("voice.") else SHAPE_COUNT_MAX
+            own[k] = np.minimum(own[k], firm).astype(np.uint8)
     card = {"trained_on": f"{len(files)} sounds of speech", "passes": args.passes, "licence": "Apache-2.0"}
     out = here.folder / "voice.safetensors"
     save_file(own, out, {"card": json.dumps(card), "base": base.digest.hex()})

@@ -32,6 +32,7 @@ from tersor.codecs.audio.transform import (
     ANGLES,
     SYMBOL_MAX,
     TOLERANCE,
+    Tolerance,
     choose_angles,
     dequantise,
     envelope_of,
@@ -93,11 +94,11 @@ class Frames:
     shapes: Ints | None = None
 
 
-def prepare(x: Floats, splits: NDArray[np.uint8], rate: int, tolerance: float = TOLERANCE) -> Frames:
+def prepare(x: Floats, splits: NDArray[np.uint8], rate: int, tolerance: Tolerance = TOLERANCE) -> Frames:
     """Rotate pairs of channels and measure the envelope; x is changed.
 
     Args:
-        tolerance: steps of 4.5 dB that an envelope may be off.
+        tolerance: steps of 4.5 dB that an envelope may be off; one, or one for each band.
     """
     edges = band_edges(rate, x.shape[2])
     angles = choose_angles(x, edges)

@@ -63,15 +63,15 @@ def predict_envelope(envelope, c, t, b):  # pragma: no cover
 
 @compiled
 def choose_envelope(levels, tolerance, envelope):  # pragma: no cover
-    """Round levels, float64 [C, T, B], to what is predicted where that is within the tolerance, and towards
-    it; encoders only.
+    """Round levels, float64 [C, T, B], to what is predicted where that is within the tolerance of the band,
+    float64 [B], and towards it; encoders only.
     """
     channels, frames, bands = levels.shape
     for c in range(channels):
         for t in range(frames):
             for b in range(bands):
                 level = levels[c, t, b]
-                low, high = int(np.ceil(level - tolerance)), int(np.floor(level + tolerance))
+                low, high = int(np.ceil(level - tolerance[b])), int(np.floor(level + tolerance[b]))
                 envelope[c, t, b] = clip(
                     clip(predict_envelope(envelope, c, t, b), low, high), 0, ENVELOPE_MAX
                 )

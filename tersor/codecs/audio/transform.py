@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tersor.codecs.audio.mdct import Floats, dct4, fold
 from tersor.codecs.audio.noise_shaping import (
+    BANDS,
     ENVELOPE_EXPONENTS,
     EXPONENTS_PER_OCTAVE,
     OFFSET_EXPONENT,
@@ -34,6 +35,7 @@ SPLIT_FLOOR = 2.0  # G: encoder
 TOLERANCE = 0.65  # G: encoder; steps of 4.5 dB that an envelope may be off
 SYMBOL_MAX = 1 << 20  # F
 NOISE_CAP = 0.4  # F
+Tolerance = float | tuple[float, ...]
 
 
 def fold_all(y: Floats, splits: NDArray[np.uint8], block: int, inverse: bool = False) -> None:
@@ -93,16 +95,20 @@ def choose_splits(
     return np.argmin(costs, 0).astype(np.uint8)
 
 
-def envelope_of(x: Floats, edges: NDArray[np.int64], tolerance: float = TOLERANCE) -> Ints:
+def envelope_of(x: Floats, edges: NDArray[np.int64], tolerance: Tolerance = TOLERANCE) -> Ints:
     """Root mean square of each band in three quarters of an octave (4.5 dB), within a tolerance of them what
     is cheapest to code, [C, T, bands].
+
+    Args:
+        tolerance: in steps; one, or one for each band that there can be.
     """
     power = np.add.reduceat(x**2, edges[:-1], 2) / np.diff(edges)
     levels = (np.log2(np.maximum(power, 1e-9)) / 2 + OFFSET_EXPONENT) * (
         EXPONENTS_PER_OCTAVE / ENVELOPE_EXPONENTS
     )
     out = np.zeros(levels.shape, np.int32)
-    choose_envelope(levels, tolerance, out)
+    by_band = np.broadcast_to(np.asarray(tolerance, np.float64), BANDS)[: levels.shape[2]]
+    choose_envelope(levels, by_band.copy(), out)
     return out
 
 
