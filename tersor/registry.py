@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from tersor.errors import SignalError, TersorError, UnknownCodecError
+from tersor.errors import MissingDependencyError, SignalError, TersorError, UnknownCodecError
 
 GROUP = "tersor.codecs"
 FIRST_FOREIGN_ID = 1000  # F
@@ -86,8 +86,7 @@ BUILT_IN = (
     CodecEntry(
         name="field",
         wire_id=3,
-        summary="arrays of numbers with a guaranteed error bound, "
-        "or without loss (pip install tersor[fields])",
+        summary="arrays of numbers with a guaranteed error bound, or without loss",
         codec="tersor.codecs.field.codec:FieldCodec",
         describe="tersor.codecs.field.header:describe",
         options="tersor.codecs.field.options",
@@ -96,7 +95,7 @@ BUILT_IN = (
     CodecEntry(
         name="audio",
         wire_id=4,
-        summary="speech and music at any bit rate, or without loss (pip install tersor[audio])",
+        summary="speech and music at any bit rate, or without loss",
         codec="tersor.codecs.audio.codec:AudioCodec",
         describe="tersor.codecs.audio.header:describe",
         options="tersor.codecs.audio.options",
@@ -122,8 +121,7 @@ BUILT_IN = (
     CodecEntry(
         name="tensor",
         wire_id=8,
-        summary="weights, caches and embeddings of networks, bit by bit or with a bound "
-        "(pip install tersor[fields])",
+        summary="weights, caches and embeddings of networks, bit by bit or with a bound",
         codec="tersor.codecs.tensor.codec:TensorCodec",
         describe="tersor.codecs.tensor.header:describe",
         options="tersor.codecs.tensor.options",
@@ -132,9 +130,7 @@ BUILT_IN = (
     CodecEntry(
         name="video",
         wire_id=6,
-        summary=(
-            "moving pictures and their sound, the same planes on every machine (pip install tersor[video])"
-        ),
+        summary="moving pictures and their sound, the same planes on every machine",
         codec="tersor.codecs.video.codec:VideoCodec",
         describe="tersor.codecs.video.header:describe",
         options="tersor.codecs.video.options",
@@ -195,6 +191,18 @@ def by_wire_id(wire_id: int) -> CodecEntry:
 
 
 def resolve(path: str) -> Any:
-    """ "module:name" -> the object."""
+    """ "module:name" -> the object.
+
+    Raises:
+        MissingDependencyError: it runs in torch, which is not installed.
+    """
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as e:
+        if isinstance(e, TersorError) or "torch" not in (e.name or str(e)):
+            raise
+        raise MissingDependencyError(
+            f"{module} needs torch: pip install torch, which tersor brings along and tersor-core does not; "
+            "without it the codecs lossless and image-overfit code pictures"
+        ) from e

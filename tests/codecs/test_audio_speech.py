@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from tersor.codecs.audio import speech_decode, speech_features, speech_plain
 from tersor.codecs.audio.bands import EDGES_HZ, band_edges, block_length
 from tersor.codecs.audio.codec import AudioCodec
 from tersor.codecs.audio.loudness import CRITICAL_BANDS, FINE_BANDS, SPEECH_POWER, Loudness
 from tersor.codecs.audio.noise_shaping import MUSIC, PROFILES, SPEECH, heights_of, step_exponents
 from tersor.codecs.audio.segment import Frames, Shaping, prepare, reconstruct
 from tersor.codecs.audio.segment_loops import NOT_CODED
-from tersor.codecs.audio.speech_decode import BINS, features_of, grow, octaves_of
+from tersor.codecs.audio.speech_decode import grow, octaves_of
 from tersor.codecs.audio.speech_encode import refine
+from tersor.codecs.audio.speech_features import BINS, features_of
 from tersor.codecs.audio.transform import (
     FULL_SCALE,
     analysis,
@@ -30,7 +32,7 @@ from tersor.codecs.audio.transform import (
 )
 from tersor.entropy.binary_tables import adaptive_tables, arithmetic_tables, tables_from
 from tersor.errors import BitstreamError, SignalError, WeightsError
-from tersor.models.speech import NOISE_OCTAVES, SpeechNet, speech_net
+from tersor.models.speech import FEATURES, NOISE_OCTAVES, SpeechNet, speech_net
 from tersor.signals import Audio
 from tersor.testing.samples import voice
 
@@ -140,7 +142,8 @@ def test_the_net_changes_noise_within_bounds() -> None:
     heights = heights_of(frames.envelope, exponents)
     assert (heights == NOT_CODED).any()
     q = quantise(frames.x, frames.envelope, exponents, EDGES, ROUNDING)
-    features = features_of(q, frames.envelope, heights, frames.splits, EDGES)
+    seen = features_of(q, frames.envelope, heights, frames.splits, EDGES)
+    features = torch.from_numpy(seen)
     assert features.shape == (1, 10, frames.x.shape[1], min(BINS, BLOCK))
     assert torch.isfinite(features).all()
     x = np.random.default_rng(0).normal(size=frames.x.shape)
@@ -153,11 +156,20 @@ def test_the_net_changes_noise_within_bounds() -> None:
     assert np.abs(octaves[q == 0]).max() <= NOISE_OCTAVES + 1e-5
     assert np.abs(octaves[q != 0]).max() < 1e-5
     assert np.abs(octaves).max() > 0.1
+    plain, torchs = x.copy(), x.copy()
+    speech_plain.fill(plain, q, seen, adaptive_tables())
+    speech_decode.fill(torchs, q, seen, adaptive_tables())
+    assert np.array_equal(torchs, other)
+    assert np.abs(plain / torchs - 1).max() < 1e-5  # without torch, but for rounding the same
+    assert speech_features.FEATURES == FEATURES
 
 
 def test_tables_without_a_net_are_an_error() -> None:
     with pytest.raises(WeightsError, match="net of speech"):
         speech_net(tables_from(dict(arithmetic_tables())))
+    with pytest.raises(WeightsError, match="net of speech"):
+        nothing = np.zeros((1, 10, 1, 1))
+        speech_plain.fill(nothing[0], nothing[0], nothing, tables_from(dict(arithmetic_tables())))
 
 
 def test_effort_and_content() -> None:

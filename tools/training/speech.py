@@ -28,7 +28,7 @@ from tersor.codecs.audio.encode import ROUNDING
 from tersor.codecs.audio.loudness import CRITICAL_BANDS, SPEECH_POWER, Loudness
 from tersor.codecs.audio.noise_shaping import SPEECH, heights_of, step_exponents
 from tersor.codecs.audio.samples import to_floats
-from tersor.codecs.audio.speech_decode import features_of
+from tersor.codecs.audio.speech_features import features_of
 from tersor.codecs.audio.transform import (
     FULL_SCALE,
     analysis,
@@ -103,7 +103,9 @@ def loss_of(net: SpeechNet, piece: Piece, gain: int, seed: int, octaves: float) 
     envelope = envelope_of(x, edges)
     exponents = step_exponents(envelope, gain, SPEECH, piece.rate, block)
     q = quantise(x, envelope, exponents, edges, ROUNDING)
-    features = features_of(q, envelope, heights_of(envelope, exponents), piece.splits, edges)
+    features = torch.from_numpy(
+        features_of(q, envelope, heights_of(envelope, exponents), piece.splits, edges)
+    )
     bins = features.shape[3]
     decoded = torch.from_numpy(dequantise(q, envelope, exponents, edges, SPEECH, seed)[0].astype(np.float32))
     head = grown(decoded[None, :, :bins], torch.from_numpy(q[:, :, :bins] == 0), net(features))[0]

@@ -13,6 +13,7 @@ lossy reconstruction is floating point.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -105,7 +106,8 @@ class AudioCodec(ChunkCodec[Audio, AudioAssembly, AudioEncodeOptions, AudioDecod
         threads that was asked for binds it only if it is there before.
         """
         if self.threads and channels == 1:
-            importlib.import_module("torch")
+            with contextlib.suppress(ImportError):
+                importlib.import_module("torch")
 
     def stream(
         self, *, rate: int, channels: int = 1, dtype: Any = np.int16, keep: bool = True, **options: object

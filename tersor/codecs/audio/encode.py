@@ -6,8 +6,11 @@ samples --regroup--> segments --fold borders, choose splits--> Frames --search t
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +29,8 @@ from tersor.codecs.parallel import Team
 from tersor.codecs.rate_control import narrow
 from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
 from tersor.timing import stage
+
+log = logging.getLogger("tersor.audio")
 
 T = TypeVar("T")
 # None of these is in a file: decoders follow whatever the encoder chose.
@@ -74,6 +79,9 @@ class TransformEncoder:
         self._tolerance = SHAPED_TOLERANCE if shaped else TOLERANCE
         self._splits = SHAPED_SPLITS if shaped else SPLIT_REFERENCE
         self._passes = target.passes if header.channels == 1 and shaped else 0
+        if self._passes and not _has_torch():
+            log.warning("speech is not refined, which needs torch (pip install torch): a little worse")
+            self._passes = 0
         self._power, self._segments, self._growth = 0.0, 0, GROWTH if self._passes else 1.0
 
     def push(self, x: Numbers) -> list[bytes]:
@@ -192,6 +200,12 @@ class TransformEncoder:
                 (low, middle) if self._estimate(frames, middle) * self._bias <= wanted else (middle + 1, high)
             )
         return low
+
+
+def _has_torch() -> bool:
+    with contextlib.suppress(ImportError):
+        return find_spec("torch") is not None
+    return False
 
 
 def _bits(payloads: list[bytes]) -> float:

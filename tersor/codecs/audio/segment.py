@@ -28,6 +28,7 @@ from tersor.codecs.audio.noise_shaping import (
 from tersor.codecs.audio.segment_loops import code_coefficients, code_side
 from tersor.codecs.audio.shape_loops import code_shapes
 from tersor.codecs.audio.shapes import dequantise_shaped, open_parts, parts_of, shapes_of
+from tersor.codecs.audio.speech_features import features_of
 from tersor.codecs.audio.transform import (
     ANGLES,
     SYMBOL_MAX,
@@ -244,21 +245,21 @@ def reconstruct(
     profile, exponents = PROFILES[shaping.profile], shaping.exponents(frames.envelope, rate, q.shape[2])
     x = with_noise(q, frames, rate, exponents, profile, seed)
     if profile.net:
-        # torch takes long to import, and music does without it
-        from tersor.codecs.audio.speech_decode import (
-            features_of,
-            grow,
-            octaves_of,
-        )
-        from tersor.models.speech import speech_net
-
         with stage("net"):
             edges = band_edges(rate, q.shape[2])
-            features = features_of(
-                q, frames.envelope, heights_of(frames.envelope, exponents), frames.splits, edges
-            )
-            grow(x, q, octaves_of(speech_net(tables), features))
+            heights = heights_of(frames.envelope, exponents)
+            features = features_of(q, frames.envelope, heights, frames.splits, edges)
+            _fill_noise(x, q, features, tables)
     return x
+
+
+def _fill_noise(x: Floats, q: Ints, features: NDArray[np.float32], tables: AdaptiveTables) -> None:
+    """In torch where it is there, which is loaded only now: it takes long, and music does without it."""
+    try:
+        from tersor.codecs.audio.speech_decode import fill
+    except ImportError:
+        from tersor.codecs.audio.speech_plain import fill
+    fill(x, q, features, tables)
 
 
 def with_noise(
