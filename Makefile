@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
-.PHONY: demo test slow check lint types bare results docs picture
+.PHONY: demo test slow check lint types bare results docs picture machine-code
 
 demo: $(SETUP)
 	$(BIN)/python tools/demo.py
@@ -31,14 +31,17 @@ docs: $(SETUP)  # the site, into build/site; any warning is an error
 picture:  # of the rooms, from the imports, into docs/architecture.md
 	$(PYTHON) tools/draw_rooms.py
 
-# The core alone: no extras, the newest torch and numpy 2, the wheel from another folder.
+machine-code: $(SETUP)  # of the loops, into tersor/machine_code: after a change of theirs, so that nothing waits for it
+	$(BIN)/python tools/compile_loops.py
+
+# The wheels alone, from another folder: tersor-core, which has no torch; tersor with the newest torch and numpy 2.
 bare: $(SETUP)
 	sh tools/test_bare.sh $(PYTHON) $(BIN)/python
 
 results: $(SETUP)  # make results KODAK=folder FIELDS=folder SOUNDS=folder
 	sh results/v0.1/make.sh $(KODAK) "$(REFERENCE)" $(BIN)/python "$(FIELDS)" $(SOUNDS)
 
-$(SETUP): pyproject.toml constraints.txt
+$(SETUP): pyproject.toml constraints.txt  # compiles the loops, see hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' build 'hatchling>=1.24'
 	touch $(SETUP)

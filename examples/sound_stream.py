@@ -1,5 +1,5 @@
 """Sound that comes in blocks, as from a microphone: packets out of an encoder, sound out of a decoder, half a
-second later (pip install 'tersor[audio]').
+second later.
 
     python examples/sound_stream.py OUT.tsr
 """

@@ -59,7 +59,7 @@ signal, options = {
     "lossless": (small, {}),
     "audio": (tersor.Audio(samples=voice(0.3)[:, None].astype(np.float32), rate=16000), {"bitrate": 16}),
     "tensor": ({"x": np.arange(64.0)}, {}),
-    "video": (clip(24, 16, 2), {}),
+    "video": (clip(24, 16, 2), {"fps": 25}),
     "image-overfit": (small, {"iterations": 20, "preset": "fast"}),
 }[sys.argv[1]]
 decoded = tersor.decode(tersor.encode(signal, codec=sys.argv[1], **options))

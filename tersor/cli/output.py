@@ -55,7 +55,8 @@ class CompilingLine(logging.Handler):
         if not self.said:
             self.said = True
             print(
-                "tersor: compiling for this processor, once; of video it takes a minute, else some seconds",
+                "tersor: compiling for this processor, once; of video it takes a minute, else some seconds "
+                "(tersor warm-up does it beforehand)",
                 file=sys.stderr,
             )
 

@@ -11,6 +11,7 @@ from tersor.cli.decode import decode
 from tersor.cli.encode import encode
 from tersor.cli.evaluate import bench, evaluate
 from tersor.cli.inspect import info, list_codecs, verify
+from tersor.cli.warm_up import warm_up
 
 
 def efforts(text: str) -> int | list[int]:
@@ -91,6 +92,16 @@ def parser() -> argparse.ArgumentParser:
     q = sub.add_parser("list", help="list the codecs", description="List the codecs.")
     q.add_argument("--json", action="store_true", help="one JSON object a line")
     q.set_defaults(run=list_codecs)
+
+    q = sub.add_parser(
+        "warm-up",
+        help="compile the loops of codecs now, for this processor, and keep them",
+        description="Compile the loops of codecs now and keep them, so that no first call waits. "
+        "Nothing is left to do where machine code came with tersor.",
+    )
+    q.add_argument("codecs", nargs="*", metavar="CODEC", help="default: all that have compiled loops")
+    q.add_argument("--json", action="store_true", help="one JSON object a line")
+    q.set_defaults(run=warm_up)
 
     q = sub.add_parser(
         "eval",

@@ -1,16 +1,16 @@
 """How loops are compiled: by numba without fast-math, so that floats are what IEEE 754 says.
 NUMBA_DISABLE_JIT=1 runs them as Python, which the tests compare.
 
-Machine code is kept on disk where there is a place for it: beside the package, in the user's cache, or else
-in a folder of the user's own among the temporary files. A damaged, full or read-only cache costs time,
-never a result: what cannot be read is compiled again.
+Machine code comes with the package (shipped.py). What it lacks is compiled at first use and kept on disk
+where there is a place for it: beside the package, in the user's cache, or else in a folder of the user's own
+among the temporary files. A damaged, full or read-only cache costs time, never a result: what cannot be read
+is compiled again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
 import os
 import stat
@@ -21,13 +21,47 @@ from tersor.errors import MissingDependencyError
 
 try:
     from numba import config, njit
-    from numba.core.caching import FunctionCache
+    from numba.core.caching import FunctionCache, _Cache
+
+    from tersor.entropy import shipped
 except ImportError as e:
-    raise MissingDependencyError(
-        "this codec needs numba: pip install 'tersor[fields]' for arrays, 'tersor[audio]' for sound"
-    ) from e
+    raise MissingDependencyError("this codec needs numba: pip install numba") from e
 
 log = logging.getLogger("tersor.compiled")
+
+
+class Code(_Cache):
+    """Where numba finds the machine code of a loop: with the package, or kept on disk."""
+
+    def __init__(self, loop):
+        self.loop = loop
+
+    @functools.cached_property
+    def _kept(self):
+        """Made when it is needed, since it looks for a folder that can be written."""
+        with contextlib.suppress(RuntimeError):  # no place at all
+            return _kept_code(self.loop)
+
+    @property
+    def cache_path(self):
+        return self._kept and self._kept.cache_path
+
+    def load_overload(self, sig, target_context):
+        found = shipped.load(self.loop, sig, target_context)
+        if found is None and self._kept:
+            found = self._kept.load_overload(sig, target_context)
+        if found is None:
+            log.info("compiling %s", self.loop.__qualname__)
+        return found
+
+    def save_overload(self, sig, data):
+        if self._kept:
+            self._kept.save_overload(sig, data)
+
+    def enable(self):
+        """It always is."""
+
+    disable = flush = enable
 
 
 class KeptCode(FunctionCache):
@@ -35,19 +69,17 @@ class KeptCode(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            found = super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)
         except Exception as e:  # whatever a damaged index or file makes of unpickling
             log.debug("%s: the kept machine code cannot be read (%r)", self._name, e)
             with contextlib.suppress(Exception):
                 self.flush()
-            found = None
-        if found is None:
-            log.info("compiling %s", self._name)
-        return found
+            return None
 
     def _index_key(self, sig, codegen):
         """numba knows a loop by its own file; here also by what it calls and the constants that it takes."""
-        return (*super()._index_key(sig, codegen), _sources(Path(self._py_func.__code__.co_filename).parent))
+        sources = shipped.sources(Path(self._py_func.__code__.co_filename).parent)
+        return (*super()._index_key(sig, codegen), sources)
 
     def save_overload(self, sig, data):
         with contextlib.suppress(Exception):  # a full disk, a folder taken away
@@ -55,11 +87,12 @@ class KeptCode(FunctionCache):
 
 
 def compiled(loop, **options):
-    """Compile without the global lock, with numba's options; keep the machine code on disk."""
+    """Compile without the global lock, with numba's options; keep the machine code on disk, unless only other
+    loops can call it, whose own holds it.
+    """
     dispatcher = njit(nogil=True, **options)(loop)
-    if not config.DISABLE_JIT:
-        with contextlib.suppress(RuntimeError):  # no place at all
-            dispatcher._cache = _cache_of(loop)
+    if not config.DISABLE_JIT and not options.get("no_cpython_wrapper"):
+        dispatcher._cache = Code(loop)
     return dispatcher
 
 
@@ -68,17 +101,7 @@ def inlined(loop):
     return njit(nogil=True, inline="always")(loop)
 
 
-@functools.cache
-def _sources(folder: Path) -> str:
-    """Of all modules beside a loop and in this room: what its machine code may be made of."""
-    digest = hashlib.sha256()
-    for path in sorted({*folder.glob("*.py"), *Path(__file__).parent.glob("*.py")}):
-        with contextlib.suppress(OSError):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _cache_of(loop):
+def _kept_code(loop):
     try:
         return KeptCode(loop)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written

@@ -7,19 +7,17 @@ float.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tersor.entropy.compiled import compiled
 
 f = np.float32
 
 
 def fast(loop):
     """Compile an encoder's loop: sums may be reordered, which the vector units need."""
-    return njit(
-        cache=True,
-        nogil=True,
-        fastmath={"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
-        error_model="numpy",
-    )(loop)
+    return compiled(
+        loop, fastmath={"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}, error_model="numpy"
+    )
 
 
 @fast
