@@ -5,6 +5,9 @@ codecs/video/rate.py
 python tools/studies_video.py memory                peak memory and speed of two lengths, through the command
 line
 python tools/studies_video.py seek                  time to one frame in the middle of a long file
+python tools/studies_video.py structures --data CLIPS   what a chain and pyramids of each distance cost, and
+which the encoder's trial takes
+python tools/studies_video.py filter --data CLIPS   what the filter of frames saves
 """
 
 from __future__ import annotations
@@ -15,13 +18,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from tersor.arrays import Samples
 from tersor.codecs.video.codec import VideoCodec
-from tersor.codecs.video.rate import psnr_611
+from tersor.codecs.video.group import GroupSettings, encode_and_rebuild
+from tersor.codecs.video.model import Tables, start_tables
+from tersor.codecs.video.options import MAX_EFFORT
+from tersor.codecs.video.rate import BYTES_SLOPE, PSNR_SLOPE, psnr_611
+from tersor.codecs.video.trial import TRIED, USUAL, distance_for
 from tersor.container import Reader
 from tersor.evaluate.lab import find
 from tersor.files.video import SUFFIXES, read_video
@@ -31,8 +40,10 @@ from tersor.testing.samples import picture
 
 QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 FRAMES = 16
-LENGTHS = (250, 1000)
-SIZE = (640, 360)
+LENGTHS = (256, 1024)  # some groups, so that all threads have one, and more
+SMALL, LARGE = (416, 240), (1280, 720)
+HOUR = 25 * 3600
+SEEK = 160  # frames
 RUN = """
 import resource, sys, time
 from tersor.cli import main
@@ -71,9 +82,9 @@ def rate(a: argparse.Namespace) -> None:
     print(f"dB a step: {(np.diff(quality_db) / steps).mean():.3f}")
 
 
-def made(path: Path, frames: int) -> None:
-    """A .y4m file of a picture that is panned, 640x360."""
-    width, height = SIZE
+def made(path: Path, frames: int, size: tuple[int, int]) -> None:
+    """A .y4m file of a picture that is panned."""
+    width, height = size
     wide = picture(width + 512, height)
     form = VideoFormat(width=width, height=height)
     with path.open("wb") as file:
@@ -84,29 +95,38 @@ def made(path: Path, frames: int) -> None:
 
 
 def memory(_: argparse.Namespace) -> None:
+    """Of two lengths of a small picture, whose difference is what length costs, and of a large one."""
+    peaks: dict[str, list[int]] = {"encode": [], "decode": []}
     with tempfile.TemporaryDirectory() as folder:
         clip, file, back = (str(Path(folder) / name) for name in ("a.y4m", "a.tsr", "b.mkv"))
-        for frames in LENGTHS:
-            made(Path(clip), frames)
-            for what in (["encode", clip, "-o", file], ["decode", file, "-o", back]):
+        for (width, height), frames in ((SMALL, LENGTHS[0]), (SMALL, LENGTHS[1]), (LARGE, LENGTHS[0])):
+            made(Path(clip), frames, (width, height))
+            for what in (["encode", clip, "-o", file, "--effort", "1"], ["decode", file, "-o", back]):
                 command = [sys.executable, "-c", RUN, *what, "-f", "-q"]
                 out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
                 speed = frames / float(out[0])
                 print(
-                    f"{what[0]} {frames} frames of {SIZE[0]}x{SIZE[1]}: {speed:.1f} frames/s, peak "
-                    f"{out[1]} MB"
+                    f"{what[0]} {frames} frames of {width}x{height}: {speed:.1f} frames/s, peak {out[1]} MB",
+                    flush=True,
                 )
+                peaks[what[0]].append(int(out[1]))
+    for way, (short, long, large) in peaks.items():
+        growth = (long - short) / (LENGTHS[1] - LENGTHS[0])
+        hour = large + growth * HOUR
+        print(
+            f"{way}: {growth:+.3f} MB a frame more; an hour of {LARGE[0]}x{LARGE[1]} by that: {hour:.0f} MB"
+        )
 
 
 def seek(_: argparse.Namespace) -> None:
     codec = VideoCodec()
     with tempfile.TemporaryDirectory() as folder:
         clip, file = Path(folder) / "a.y4m", Path(folder) / "a.tsr"
-        made(clip, LENGTHS[0])
+        made(clip, SEEK, SMALL)
         with file.open("w+b") as out:
             codec.encode_to(out, clip)
         times = []
-        for middle in np.linspace(10, LENGTHS[0] - 10, 8).astype(int).tolist() * 2:
+        for middle in np.linspace(10, SEEK - 10, 8).astype(int).tolist() * 2:
             began = time.perf_counter()
             with file.open("rb") as source:
                 codec.decode_batch([Reader(source)], frames=slice(middle, middle + 1))
@@ -115,22 +135,74 @@ def seek(_: argparse.Namespace) -> None:
         with file.open("rb") as source:
             codec.decode_batch([Reader(source)])
         print(
-            f"one frame of {LENGTHS[0]}: median {np.median(times[8:]):.3f} s; all: "
+            f"one frame of {SEEK} of {SMALL[0]}x{SMALL[1]}: median {np.median(times[8:]):.3f} s; all: "
             f"{time.perf_counter() - began:.3f} s"
         )
+
+
+def cost_at(planes: list[Samples], settings: GroupSettings, tables: Tables | None = None) -> float:
+    """Logarithm of bytes, those that the PSNR is worth taken off."""
+    payload, rebuilt = encode_and_rebuild(planes, depth=8, settings=settings, tables=tables)
+    total, frames = psnr_611(planes, rebuilt, 8)
+    return math.log(len(payload)) - total / frames * BYTES_SLOPE / PSNR_SLOPE
+
+
+def groups(a: argparse.Namespace) -> Iterator[tuple[str, list[Samples]]]:
+    """The first frames of clips of 8 bits."""
+    for path in find(a.data, SUFFIXES, a.limit, "videos"):
+        video = read_video(path, audio=False)[: a.frames]
+        if video.format.depth == 8:
+            yield path.stem, list(video.planes)
+
+
+def said(a: argparse.Namespace) -> str:
+    return f"{a.frames} frames, quality {a.quality:g}, effort {a.effort}: percent of bytes at equal PSNR"
+
+
+def structures(a: argparse.Namespace) -> None:
+    ways = {"chain": {"low_delay": True}} | {str(d): {"distance": d} for d in (2, *TRIED)}
+    print(f"{said(a)}, above a pyramid of {USUAL}")
+    print(" " * 22 + "".join(f"{way:>8}" for way in ways) + "   taken")
+    saved = []
+    for name, planes in groups(a):
+        costs = {
+            way: cost_at(planes, GroupSettings(quality=a.quality, effort=a.effort, **more))
+            for way, more in ways.items()
+        }
+        off = {way: 100 * math.expm1(c - costs[str(USUAL)]) for way, c in costs.items()}
+        taken = str(distance_for(planes[0], 8, a.quality, MAX_EFFORT))
+        saved.append(off[taken])
+        print(f"{name:<22}" + "".join(f"{v:>+8.1f}" for v in off.values()) + f"{taken:>8}", flush=True)
+    print(f"mean of what is taken: {np.mean(saved):+.1f} %")
+
+
+def filter_(a: argparse.Namespace) -> None:
+    print(f"{said(a)}, with the filter")
+    saved = []
+    for name, planes in groups(a):
+        row = []
+        for low_delay in (True, False):
+            settings = GroupSettings(quality=a.quality, effort=a.effort, low_delay=low_delay)
+            none = start_tables()
+            none.filters[:] = 0
+            row.append(100 * math.expm1(cost_at(planes, settings) - cost_at(planes, settings, none)))
+        saved.append(row)
+        print(f"{name:<22} low delay {row[0]:+.1f}, random access {row[1]:+.1f}", flush=True)
+    print("mean: low delay {:+.1f}, random access {:+.1f}".format(*np.mean(saved, 0)))
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (rate, memory, seek):
-        q = sub.add_parser(run.__name__)
+    for run in (rate, memory, seek, structures, filter_):
+        q = sub.add_parser(run.__name__.strip("_"))
         q.set_defaults(run=run)
-        if run is rate:
+        if run not in (memory, seek):
             q.add_argument("--data", required=True)
             q.add_argument("--limit", type=int)
-            q.add_argument("--effort", type=int)
+            q.add_argument("--effort", type=int, default=None if run is rate else 2)
             q.add_argument("--frames", type=int, default=FRAMES)
+            q.add_argument("--quality", type=float, default=50)
     a = p.parse_args()
     a.run(a)
 

@@ -81,9 +81,9 @@ def test_a_file_has_the_bit_rate_asked_for(monkeypatch: pytest.MonkeyPatch, grou
         assert times < 5
 
 
-def test_one_group_is_as_close_as_a_step_of_quality(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_group_is_as_close_as_a_quarter_of_a_step_of_quality(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(6):
-        assert abs(coded_share(monkeypatch, seed, Counted(64), 200)[0] - 1) < 0.05
+        assert abs(coded_share(monkeypatch, seed, Counted(64), 200)[0] - 1) < 0.02
 
 
 def test_a_stream_evens_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,10 @@
 its adaptive coder knows at the end is frozen.
 
 Coding is learning here: every slot and weight moves toward what it sees. So training is coding the training
-set at many qualities with one model that is never reset;
-what is saved is its state, with the counts cut so that a new clip can still move it. The state is saved after
-every clip and picked up again.
+set at many qualities with one model that is never reset; what is saved is its state, with the counts cut so
+that a new clip can still move it. The filters of frames are the least squares of what a pass decoded and what
+it should have been; the next pass has them in its loop. The state is saved after every clip and picked up
+again.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from tersor.codecs.video.filter_loops import WEIGHT_BITS, gather_products
 from tersor.codecs.video.group import GroupSettings, encode_and_rebuild
-from tersor.codecs.video.model import fresh_state, model_of
+from tersor.codecs.video.model import fresh_state, tables_of
+from tersor.codecs.video.state import Codec
+from tersor.codecs.video.structure import DISTANCES
+from tersor.codecs.video.tables import TAPS
 from tersor.entropy.binary_tables import arithmetic_tables
 
 SUFFIXES = (".mkv", ".mp4", ".y4m")
-QUALITIES = (25, 72)
+QUALITIES = (15, 85)
+SUMS = ("products", "targets")  # of a pass, for its filters
+RIDGE, FLOOR = 1e-3, 1000.0  # of the mean square of a tap; squares of 8-bit differences
 
 
 def read_planes(path: Path, first: int, count: int) -> list[NDArray[np.uint8]]:
@@ -58,13 +65,36 @@ def learn(
         np.ascontiguousarray(p[:, y >> s : (y + side) >> s, x >> s : (x + side) >> s])
         for p, s in zip(planes, (0, 1, 1), strict=True)
     ]
-    settings = GroupSettings(quality=rng.randint(*QUALITIES), effort=effort, low_delay=rng.random() < 0.5)
-    payload, _ = encode_and_rebuild(planes, depth=8, settings=settings, model=model_of(state))
+    settings = GroupSettings(
+        quality=rng.randint(*QUALITIES),
+        effort=effort,
+        low_delay=rng.random() < 0.5,
+        distance=rng.choice(DISTANCES[2:5]),
+    )
+
+    def watch(c: Codec, original: NDArray[np.int16]) -> None:
+        gather_products(c, original, *(state[name] for name in SUMS))
+
+    payload, _ = encode_and_rebuild(planes, depth=8, settings=settings, tables=tables_of(state), watch=watch)
     return planes[0].size, len(payload)
 
 
+def no_sums(filters: NDArray[np.int8]) -> dict[str, NDArray]:
+    """Nothing seen yet."""
+    return {"products": np.zeros((*filters.shape, TAPS)), "targets": np.zeros(filters.shape)}
+
+
+def solved(products: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Filters of the least squares of what was seen, [..., TAPS]."""
+    whole = products + np.swapaxes(np.tril(products, -1), -1, -2)
+    mean = np.trace(products, axis1=-2, axis2=-1)[..., None, None] / TAPS
+    best = np.linalg.solve(whole + np.eye(TAPS) * (RIDGE * mean + FLOOR), targets[..., None])[..., 0]
+    return np.clip(np.round(best * (1 << WEIGHT_BITS)), -127, 127).astype(np.int8)
+
+
 def frozen(state: dict[str, NDArray], count_max: int) -> dict[str, NDArray]:
-    return state | {"counts": np.minimum(state["counts"], count_max).astype(np.uint8)}
+    kept = {name: t for name, t in state.items() if name not in SUMS}
+    return kept | {"counts": np.minimum(state["counts"], count_max).astype(np.uint8)}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -76,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
     plan = [p for n in range(args.passes) for p in random.Random(args.seed + n).sample(files, len(files))]
     checkpoint = folder / "state.safetensors"
     first, state = 0, fresh_state(arithmetic_tables())
+    state |= no_sums(state["filters"])
     if checkpoint.exists():
         state = dict(load_file(checkpoint))
         with safe_open(checkpoint, "np") as f:
@@ -83,6 +114,9 @@ def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
     for i, path in enumerate(plan[first:], first):
         n, size = learn(state, path, args.frames, args.side, args.effort, random.Random(f"{args.seed} {i}"))
+        if (i + 1) % len(files) == 0 and i + 1 < len(plan):
+            state["filters"] = solved(state["products"], state["targets"])
+            state |= no_sums(state["filters"])
         save_file(state, checkpoint, {"clips": str(i + 1)})
         seconds = time.monotonic() - began
         print(
@@ -92,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
     target = folder / "video.safetensors"
     save_file(frozen(state, args.count_max), target)
     card = {
-        "what": "initial state of the adaptive coder of the video codec, and its arithmetic tables",
+        "what": "initial state of the coder of video, its arithmetic tables, filters of frames",
         "trained_by": f"python tools/train.py video --passes {args.passes} --frames {args.frames} "
         f"--side {args.side} --effort {args.effort} --count-max {args.count_max} --seed {args.seed}",
         "data": f"{len(files)} clips",

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.arrays import Samples, sample_type
-from tersor.codecs.video.block_loops import code_blocks, start_frame
-from tersor.codecs.video.group import STRUCTURES, Group, GroupSettings, check_planes
-from tersor.codecs.video.model import start_model
-from tersor.codecs.video.state import blocks_of
+from tersor.codecs.video.group import HEAD, Group, GroupSettings, check_head, check_planes, decode_frame
+from tersor.codecs.video.model import start_tables
+from tersor.codecs.video.structure import CHAIN
 from tersor.entropy.binary import AT, CODE, LOW, finish_encoding, start_decoding
 from tersor.errors import BitstreamError
 from tersor.signals.colour import Planes
@@ -32,6 +31,9 @@ Shapes = Sequence[tuple[int, int]]
 
 class FrameEncoder:
     """A group that is coded frame by frame.
+
+    Attributes:
+        head: of its payload.
 
     Args:
         shapes: (H, W) of each plane.
@@ -44,11 +46,12 @@ class FrameEncoder:
         from tersor.codecs.video.effort import new_encoder  # only encoders load the search
 
         check_planes([(frames, *s) for s in shapes], depth)
-        self._group = Group([(frames, *s) for s in shapes], depth, settings.quality, True, start_model())
+        self._group = Group([(frames, *s) for s in shapes], depth, settings.head, start_tables())
         self._code = room_for(shapes)
         self._codec = self._group.start(self._code, decoding=False)
         self._search = new_encoder(self._codec, self._group, settings.effort)
-        self._index, self._settled = 0, bytes([settings.quality, STRUCTURES.index("chain")])
+        self.head = settings.head
+        self._index, self._settled = 0, self.head
 
     def push(self, planes: Planes) -> bytes:
         """The next frame's piece.
@@ -82,13 +85,13 @@ class FrameDecoder:
         shapes: (H, W) of each plane.
         frames: most of the group.
         depth: bits of a sample.
-        quality: of the group.
+        head: of the group's payload, checked.
         digest: of the tables it is coded with.
     """
 
-    def __init__(self, shapes: Shapes, frames: int, *, depth: int, quality: int, digest: bytes) -> None:
+    def __init__(self, shapes: Shapes, frames: int, *, depth: int, head: bytes, digest: bytes) -> None:
         self._shapes, self._depth = shapes, depth
-        self._group = Group([(frames, *s) for s in shapes], depth, quality, True, start_model(digest))
+        self._group = Group([(frames, *s) for s in shapes], depth, head, start_tables(digest))
         self._code = room_for(shapes)
         self._codec = self._group.start(self._code, decoding=True)
         self._index = 0
@@ -106,14 +109,20 @@ class FrameDecoder:
         io[AT] = io[CODE] = 0
         start_decoding(io, self._code, len(piece))
         group.begin(i)
-        start_frame(self._codec)
-        code_blocks(self._codec, 0, blocks_of(self._codec))
+        decode_frame(self._codec)
         out = [np.empty(s, sample_type(self._depth)) for s in self._shapes]
         group.finish(i, [_alone(o, i) for o in out])
         if io[AT] != len(piece):
             raise BitstreamError(f"{name}: the symbols end at byte {io[AT]} of {len(piece)}; it is damaged")
         self._index += 1
         return tuple(out)
+
+
+def check_chain(head: bytes, name: str) -> None:
+    """Raises BitstreamError for the head of a payload that is not a chain's."""
+    check_head(head, name)
+    if HEAD.unpack(head)[1] != CHAIN:
+        raise BitstreamError(f"{name}: a single frame of a pyramid is not possible; leave it out")
 
 
 def _alone(plane: Samples, index: int) -> Samples:

@@ -9,6 +9,7 @@ from tersor.codecs.video.group import GroupSettings, encode_and_rebuild, encode_
 from tersor.codecs.video.groups import Group
 from tersor.codecs.video.options import DEFAULT_EFFORT, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, guess, quality_for
+from tersor.codecs.video.trial import distance_for
 from tersor.signals.video import VideoFormat
 
 OFF = 0.1  # G: a group whose bytes are further off what it was given is coded again
@@ -29,29 +30,32 @@ class GroupCoder:
         self._depth, self._effort = depth, options["effort"] or DEFAULT_EFFORT
         self._low_delay = bool(options["low_delay"])
 
-    def code(self, group: Group, quality: int) -> bytes:
+    def code(self, group: Group, quality: float) -> bytes:
         """A group at a quality, 1 to 100."""
-        return encode_group(group, depth=self._depth, settings=self._settings(quality))
+        return encode_group(group, depth=self._depth, settings=self._settings(group, quality))
 
-    def rebuilt(self, group: Group, quality: int) -> Group:
+    def rebuilt(self, group: Group, quality: float) -> Group:
         """What a group decodes to."""
-        return encode_and_rebuild(group, depth=self._depth, settings=self._settings(quality))[1]
+        return encode_and_rebuild(group, depth=self._depth, settings=self._settings(group, quality))[1]
 
-    def _settings(self, quality: int) -> GroupSettings:
-        return GroupSettings(quality=quality, effort=self._effort, low_delay=self._low_delay)
+    def _settings(self, group: Group, quality: float) -> GroupSettings:
+        if self._low_delay:
+            return GroupSettings(quality=quality, effort=self._effort, low_delay=True)
+        distance = distance_for(group[0], self._depth, quality, self._effort)
+        return GroupSettings(quality=quality, effort=self._effort, distance=distance)
 
-    def chain(self, shapes: Shapes, frames: int, quality: int) -> FrameEncoder:
+    def chain(self, shapes: Shapes, frames: int, quality: float) -> FrameEncoder:
         """A group of at most so many frames that is coded frame by frame."""
         settings = GroupSettings(quality=quality, effort=self._effort, low_delay=True)
         return FrameEncoder(shapes, frames, depth=self._depth, settings=settings)
 
     def of_size(
-        self, group: Group, size: float, sizes: Sizes, off: float, quality: int | None = None
+        self, group: Group, size: float, sizes: Sizes, off: float, quality: float | None = None
     ) -> bytes:
         """A group at the quality whose bytes are nearest to `size`, of a few that are tried until one is not
         further off than a share; `sizes` are known before, and grow.
         """
-        tried: dict[int, bytes] = {}
+        tried: dict[float, bytes] = {}
         while len(tried) < TRIES:
             quality = clipped(quality_for([sizes], size)) if sizes or quality is None else quality
             if quality in tried:
@@ -77,7 +81,7 @@ class OnePass:
         self._coder, self._a_frame = coder, bytes_a_second / float(rate)
         self._buffer = BUFFER_SECONDS * bytes_a_second
         self._quality = guess(bits_a_pixel(form, rate, bytes_a_second))
-        self._left, self._last = 0.0, dict[int, float]()
+        self._left, self._last = 0.0, dict[float, float]()
 
     def code(self, group: Group) -> bytes:
         """The next group; what the ones before left over, or took too much, is spread over the buffer."""
@@ -86,14 +90,14 @@ class OnePass:
         self.took(frames, min(sizes, key=lambda q: abs(sizes[q] - len(payload))), len(payload))
         return payload
 
-    def quality(self, frames: int) -> int:
+    def quality(self, frames: int) -> float:
         """For a group that is coded once, by what the one before took."""
         if self._last:
             known = {q: round(size * frames) for q, size in self._last.items()}
             self._quality = clipped(quality_for([known], self._share(frames)))
         return self._quality
 
-    def took(self, frames: int, quality: int, size: int) -> None:
+    def took(self, frames: int, quality: float, size: int) -> None:
         """What the next group was coded with, and its bytes."""
         self._quality, self._last = quality, {quality: size / frames}
         self._left += self._a_frame * frames - size

@@ -35,7 +35,7 @@ from tersor.codecs.video.state import (
     SLOT_FIRST,
     UNARY,
 )
-from tersor.codecs.video.tables import DIAGONALS, SCAN_X, SCAN_Y, STEPS
+from tersor.codecs.video.tables import DIAGONALS, SCAN_X, SCAN_Y, STEP_BITS, STEPS
 from tersor.entropy.binary import DECODING, PROBABILITY_BITS, STRETCH_MAX, code_bit, code_mixed
 
 
@@ -177,7 +177,7 @@ def code_levels(k, q, qy, qx, sizes, bits, plane, intra, energy, level):  # prag
     n = 1 << bits
     size = bits - 2
     place = 4 * min(plane, 1) + size
-    step = min(level >> 3, 15)
+    step = min(level >> 5, 15)
     end = 0
     for y in range(n + 2):
         for x in range(n + 2):
@@ -235,8 +235,8 @@ def choose_levels(k, d, q, at, sizes, bits, plane, intra, energy, scale, weight,
     n = 1 << bits
     size = bits - 2
     place = 4 * min(plane, 1) + size
-    step = min(level >> 3, 15)
-    width = np.float64(STEPS[level]) / (1 << (bits - 1))
+    step = min(level >> 5, 15)
+    width = np.float64(STEPS[level]) / (1 << (bits + STEP_BITS - 7))
     unit = 4.0 ** (bits + depth - 15)
     weight = weight / unit
     losses, gains = work[0], work[1]

@@ -11,11 +11,13 @@ from tersor.arrays import Samples
 from tersor.codecs.video import search_loops, state
 from tersor.codecs.video.block_loops import code_blocks, start_frame
 from tersor.codecs.video.decide_loops import decide
+from tersor.codecs.video.filter_loops import choose_filtered
+from tersor.codecs.video.frame_loops import smooth_frame
 from tersor.codecs.video.search_loops import Encoder, interpolate_planes
 from tersor.codecs.video.state import Codec, blocks_of
 
 if TYPE_CHECKING:
-    from tersor.codecs.video.group import Group
+    from tersor.codecs.video.group import Group, Watch
 
 # by effort 1..9: motions of neighbours tried, intra modes tried, split transforms, first step of the search,
 # all intra modes ranked,
@@ -59,12 +61,15 @@ def new_encoder(c: Codec, group: Group, effort: int) -> Encoder:
     )
 
 
-def encode_frame(c: Codec, e: Encoder, planes: Sequence[Samples], weight: float) -> None:
-    """Decide and code the frame whose parameters are set.
+def encode_frame(
+    c: Codec, e: Encoder, planes: Sequence[Samples], weight: float, watch: Watch | None = None
+) -> None:
+    """Decide and code the frame whose parameters are set, and choose where it is filtered.
 
     Args:
         planes: [H, W] each.
         weight: squared error that a bit is worth.
+        watch: sees the frame, and what it should be, before it is filtered.
     """
     par = c.par
     depth = int(par[state.DEPTH])
@@ -84,6 +89,10 @@ def encode_frame(c: Codec, e: Encoder, planes: Sequence[Samples], weight: float)
     for block in range(blocks_of(c)):
         decide(c, e, block)
         code_blocks(c, block, block + 1)
+    smooth_frame(c)
+    if watch:
+        watch(c, e.original)
+    choose_filtered(c, e.original, weight)
 
 
 def _interpolate(c: Codec, e: Encoder, slot: int) -> None:

@@ -107,15 +107,15 @@ class Encoding:
             lambda g: (len(g[0]), self.coder.code(g, quality)), self._groups(self.source)
         )
 
-    def _pass(self, source: VideoSource, quality: int, measure: Callable[[Group, int], B]) -> list[B]:
+    def _pass(self, source: VideoSource, quality: float, measure: Callable[[Group, float], B]) -> list[B]:
         """What is measured of every group at a quality, in a pass that keeps no bytes."""
         self._passes += 1
         return list(self.team.ahead(lambda g: measure(g, quality), self._groups(source)))
 
-    def _size(self, group: Group, quality: int) -> tuple[int, int]:
+    def _size(self, group: Group, quality: float) -> tuple[int, int]:
         return len(group[0]), len(self.coder.code(group, quality))
 
-    def _distortion(self, group: Group, quality: int) -> tuple[float, int]:
+    def _distortion(self, group: Group, quality: float) -> tuple[float, int]:
         return psnr_611(group, self.coder.rebuilt(group, quality), self.source.format.depth)
 
     def _at_bitrate(self) -> Iterator[tuple[int, bytes]]:

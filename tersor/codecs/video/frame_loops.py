@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.video.compiled import compiled, entry, inlined
+from tersor.codecs.video.filter_loops import filter_frame
 from tersor.codecs.video.inter_loops import NO_TIME
 from tersor.codecs.video.state import (
     CODED,
@@ -148,7 +149,7 @@ def deblock(c):  # pragma: no cover
     rows, columns = par[HEIGHT] // UNIT, par[WIDTH] // UNIT
     depth = par[DEPTH]
     top = (1 << depth) - 1
-    index = (par[LEVEL] >> 1) + 4
+    index = (par[LEVEL] >> 3) + 4
     beta = np.int64(BETAS[min(index, 51)]) << (depth - 8)
     for across in range(2):
         dy, dx = (0, 1) if across == 0 else (1, 0)
@@ -206,10 +207,17 @@ def extend_planes(c):  # pragma: no cover
 
 
 @entry
-def finish_frame(c):  # pragma: no cover
-    """Deblock, repeat the borders, and keep the motion with times instead of references."""
-    par = c.par
+def smooth_frame(c):  # pragma: no cover
+    """Deblock a frame whose blocks are done, and repeat its borders."""
     deblock(c)
+    extend_planes(c)
+
+
+@entry
+def finish_frame(c):  # pragma: no cover
+    """Filter a smoothed frame, repeat its borders, and keep the motion with times instead of references."""
+    par = c.par
+    filter_frame(c)
     extend_planes(c)
     past = c.motions[par[CURRENT]]
     for gy in range(c.grid.shape[0]):

@@ -1,13 +1,15 @@
 """A group of frames to bytes and back: what one chunk of a video file holds. A group is decodable alone; its
 first frame needs no other.
 
-payload = u8 quality | u8 structure | adaptive code of all frames in coding order
+payload = u16 quality, in quarters | u8 distance of a pyramid, 0: a chain | adaptive code of all frames in
+    coding order
 
     planes --pad to units--> frame by frame: decide, code, rebuild --> filter, keep as reference --> payload
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,23 +19,25 @@ from numpy.typing import NDArray
 from tersor.arrays import Samples, sample_type
 from tersor.codecs.video import state
 from tersor.codecs.video.block_loops import code_blocks, start_frame
-from tersor.codecs.video.frame_loops import finish_frame
-from tersor.codecs.video.model import costs, start_model
+from tersor.codecs.video.filter_loops import AREA, SQUARE
+from tersor.codecs.video.frame_loops import finish_frame, smooth_frame
+from tersor.codecs.video.model import Tables, costs, start_tables
+from tersor.codecs.video.rate import LEAST, MOST, QUARTERS
 from tersor.codecs.video.state import Codec, Coder, blocks_of
-from tersor.codecs.video.structure import Step, last_uses, steps_of
-from tersor.codecs.video.tables import LEVELS, STEPS
+from tersor.codecs.video.structure import CHAIN, DISTANCES, Step, last_uses, steps_of
+from tersor.codecs.video.tables import LEVELS, STEP_BITS, STEPS
 from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
-from tersor.entropy.binary_tables import Model
 from tersor.errors import BitstreamError, SignalError
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[Codec, NDArray[np.int16]], None]
 DEPTHS = range(8, 13)  # F
 SIDE_MAX = 16384  # F
-LAYER_LEVELS = (-4, 0, 3, 5, 7)  # F: added to the level of quantisation, by layer; twelfths of an octave
+LAYER_LEVELS = (-16, 0, 12, 20, 28)  # F: added to the level of quantisation, by layer; 48ths of an octave
 # M (tersor eval --codec video on three training clips, five scales): squared steps a bit is worth, by layer
 BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)
-CHROMA_LEVELS = -2  # F: of chroma against luma
-STRUCTURES = ("pyramid", "chain")
+CHROMA_LEVELS = -8  # F: of chroma against luma
+HEAD = struct.Struct("<HB")  # F: quarters of quality, distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +45,30 @@ class GroupSettings:
     """How a group is coded.
 
     Attributes:
-        quality: 1 to 100; stored in the payload.
+        quality: 1 to 100, in quarters; stored in the payload.
         effort: 1 (fast) to 9 (small); the encoder's affair, decoders do not know it.
         low_delay: frames are coded in the order they are shown, so that each can be decoded as soon as it
             is there.
+        distance: of the pyramid without low_delay.
     """
 
-    quality: int = 50
+    quality: float = 50
     effort: int = 5
     low_delay: bool = False
+    distance: int = 8
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise SignalError(f"quality is {self.quality}; allowed are 1 to 100")
+        if not LEAST <= self.quality <= MOST or self.quality * QUARTERS % 1:
+            raise SignalError(f"quality is {self.quality}; allowed are {LEAST} to {MOST}, in quarters")
         if not 1 <= self.effort <= 9:
             raise SignalError(f"effort is {self.effort}; allowed are 1 to 9")
+        if self.distance not in DISTANCES:
+            raise SignalError(f"distance is {self.distance}; allowed are {', '.join(map(str, DISTANCES))}")
+
+    @property
+    def head(self) -> bytes:
+        """Of the payload."""
+        return HEAD.pack(round(self.quality * QUARTERS), CHAIN if self.low_delay else self.distance)
 
 
 def encode_group(
@@ -74,7 +87,7 @@ def encode_group(
     Raises:
         SignalError: planes that do not fit together, or a depth out of range.
     """
-    return encode_and_rebuild(planes, depth=depth, settings=settings, progress=progress)[0]
+    return encode_and_rebuild(planes, depth=depth, settings=settings, progress=progress, rebuild=False)[0]
 
 
 def encode_and_rebuild(
@@ -83,9 +96,13 @@ def encode_and_rebuild(
     depth: int,
     settings: GroupSettings,
     progress: Progress | None = None,
-    model: Model | None = None,
+    tables: Tables | None = None,
+    watch: Watch | None = None,
+    rebuild: bool = True,
 ) -> tuple[bytes, list[Samples]]:
-    """`encode_group`, and the planes that a decoder will give. A model that is given learns on."""
+    """`encode_group`, and the planes that a decoder will give, unless nobody wants them. Tables that are
+    given learn on; `watch` sees every frame before it is filtered.
+    """
     from tersor.codecs.video.effort import encode_frame, new_encoder  # only encoders load the search
 
     shapes = [p.shape for p in planes]
@@ -94,22 +111,20 @@ def encode_and_rebuild(
         raise SignalError(
             f"samples reach {max(int(p.max()) for p in planes)}; {depth} bits allow {(1 << depth) - 1}"
         )
-    coder = Group(shapes, depth, settings.quality, settings.low_delay, model or start_model())
+    coder = Group(shapes, depth, settings.head, tables or start_tables())
     code = np.zeros(4096 + 4 * sum(p.size for p in planes), np.uint8)
     c = coder.start(code, decoding=False)
     e = new_encoder(c, coder, settings.effort)
-    out = [np.empty(s, sample_type(depth)) for s in shapes]
+    out = [np.empty(s, sample_type(depth)) for s in shapes] if rebuild else []
     for i, step in enumerate(coder.steps):
         coder.begin(i)
-        encode_frame(c, e, [p[step.time] for p in planes], coder.weight(step))
+        encode_frame(c, e, [p[step.time] for p in planes], coder.weight(step), watch)
         coder.finish(i, out)
         if progress:
             progress(i + 1, len(coder.steps))
     finish_encoding(c.k.io, code)
     assert c.k.io[AT] <= len(code)
-    return bytes([settings.quality, STRUCTURES.index("chain" if settings.low_delay else "pyramid")]) + code[
-        : c.k.io[AT]
-    ].tobytes(), out
+    return settings.head + code[: c.k.io[AT]].tobytes(), out
 
 
 def decode_group(
@@ -140,24 +155,22 @@ def decode_group(
             right shape.
     """
     check_planes(shapes, depth)
-    if len(payload) < 3:
-        raise BitstreamError(f"{name}: {len(payload)} bytes; at least 3 are needed; the file is cut short")
-    quality, structure = payload[0], payload[1]
-    if not 1 <= quality <= 100 or structure >= len(STRUCTURES):
+    if len(payload) <= HEAD.size:
         raise BitstreamError(
-            f"{name}: quality {quality} and structure {structure} are not possible; the file is damaged"
+            f"{name}: {len(payload)} bytes; at least {HEAD.size + 1} are needed; the file is cut short"
         )
+    head = payload[: HEAD.size]
+    check_head(head, name)
     wanted = set(range(*(frames or slice(None)).indices(shapes[0][0])))
-    coder = Group(shapes, depth, quality, STRUCTURES[structure] == "chain", start_model(digest))
-    code = np.frombuffer(payload, np.uint8)[2:].copy()
+    coder = Group(shapes, depth, head, start_tables(digest))
+    code = np.frombuffer(payload, np.uint8)[HEAD.size :].copy()
     c = coder.start(code, decoding=True)
     out = [np.empty(s, sample_type(depth)) for s in shapes]
     for i, step in enumerate(coder.steps):
         if not wanted:
             break
         coder.begin(i)
-        start_frame(c)
-        code_blocks(c, 0, blocks_of(c))
+        decode_frame(c)
         coder.finish(i, out)
         wanted.discard(step.time)
     else:
@@ -168,25 +181,41 @@ def decode_group(
     return [p[frames or slice(None)] for p in out]
 
 
+def check_head(head: bytes, name: str) -> None:
+    """Raises BitstreamError for a quality or distance that is not possible."""
+    quarters, distance = HEAD.unpack(head)
+    if not LEAST * QUARTERS <= quarters <= MOST * QUARTERS or distance not in (CHAIN, *DISTANCES):
+        raise BitstreamError(
+            f"{name}: quality {quarters / QUARTERS:g} and distance {distance} are not possible; the file is "
+            "damaged"
+        )
+
+
+def decode_frame(c: Codec) -> None:
+    """The blocks of the frame whose parameters are set, and its edges smoothed."""
+    start_frame(c)
+    code_blocks(c, 0, blocks_of(c))
+    smooth_frame(c)
+
+
 class Group:
     """The state of a group in coding: the arrays of the loops, and which frame lies where in the pool.
 
     Args:
         shapes: (T, H, W) of each plane.
-        low_delay: a chain, not a pyramid.
-        model: changes while it codes.
+        head: of the payload, checked.
+        tables: their model changes while it codes.
     """
 
-    def __init__(
-        self, shapes: Sequence[tuple[int, ...]], depth: int, quality: int, low_delay: bool, model: Model
-    ) -> None:
-        self.shapes, self.depth, self.model = shapes, depth, model
+    def __init__(self, shapes: Sequence[tuple[int, ...]], depth: int, head: bytes, tables: Tables) -> None:
+        self.shapes, self.depth, self._tables = shapes, depth, tables
         frames, height, width = shapes[0]
-        self.steps = steps_of(frames, low_delay)
+        quarters, distance = HEAD.unpack(head)
+        self.steps = steps_of(frames, distance)
         self._uses = last_uses(self.steps)
         self.pool = pool_size(self.steps, self._uses)
         self.height, self.width = (-(-n // state.UNIT) * state.UNIT for n in (height, width))
-        self._base = 100 - quality
+        self._base = MOST * QUARTERS - quarters
         self._slots: dict[int, int] = {}
         self._shifts = (
             (0, 0) if len(shapes) == 1 else (int(shapes[1][1] != height), int(shapes[1][2] != width))
@@ -198,7 +227,7 @@ class Group:
         io[: len(new_io(False))] = new_io(decoding)
         if decoding:
             start_decoding(io, code, len(code))
-        k = Coder(io, code, np.zeros(8, np.int64), self.model, costs())
+        k = Coder(io, code, np.zeros(8, np.int64), self._tables.model, costs())
         gh, gw = self.height // state.UNIT + 2, self.width // state.UNIT + 2
         margins = 2 * state.MARGIN
         self.codec = Codec(
@@ -213,6 +242,10 @@ class Group:
             predictors=np.zeros((2, 2), np.int64),
             scratch=np.zeros((4, 48, 48), np.int32),
             edge=np.zeros((4, 160), np.int32),
+            filters=self._tables.filters,
+            filtered=np.zeros((2, *(n // AREA + 2 for n in (self.height, self.width))), np.int64),
+            classes=np.zeros((3, *(n // SQUARE for n in (self.height, self.width))), np.int64),
+            clean=np.zeros((3, self.height + margins, self.width + margins), np.int16),
         )
         return self.codec
 
@@ -222,7 +255,7 @@ class Group:
 
     def weight(self, step: Step) -> float:
         """Squared error that a bit is worth: of step sizes squared; encoders only."""
-        size = float(STEPS[self.level(step)]) / 64 * (1 << (self.depth - 8))
+        size = float(STEPS[self.level(step)]) / (1 << STEP_BITS) * (1 << (self.depth - 8))
         return size * size * BIT_WEIGHTS[min(step.layer, len(BIT_WEIGHTS) - 1)]
 
     def begin(self, i: int) -> None:

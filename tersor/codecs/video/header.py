@@ -25,7 +25,7 @@ from tersor.signals.video import MAX_SIDE, ROTATIONS, SUBSAMPLINGS, VideoFormat
 from tersor.weights import DIGEST_BYTES
 
 WIRE_ID = 6  # F
-VERSION = 0  # F: of the groups' bytes; 0 is not frozen yet
+VERSION = 1  # F: of the groups' bytes; 0 was a draft
 ASKED = ("quality", "bitrate", "target_psnr")  # F
 SAMPLINGS = tuple(SUBSAMPLINGS)  # F: 400, 420, 422, 444
 MAX_GROUP = 1 << 8  # F: frames

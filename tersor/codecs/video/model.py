@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,17 @@ from numpy.typing import NDArray
 from tersor import weights
 from tersor.arrays import Numbers
 from tersor.codecs.video.state import COST_BITS, FLAG_INPUTS, INPUTS, KINDS, ROWS, SLOTS
+from tersor.codecs.video.tables import BANDS, CLASSES, TAPS
 from tersor.entropy.binary_tables import ARITHMETIC, Model
 from tersor.errors import WeightsError
 
 KIND = "video"
+_SHAPES = {
+    "probabilities": (SLOTS,),
+    "counts": (SLOTS,),
+    "weights": (ROWS, INPUTS),
+    "filters": (2, BANDS, CLASSES, TAPS),
+}
 
 
 def fresh_state(arithmetic: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -28,16 +36,30 @@ def fresh_state(arithmetic: Mapping[str, Numbers]) -> dict[str, Numbers]:
         "probabilities": np.full(SLOTS, 1 << 21, np.int32),
         "counts": np.zeros(SLOTS, np.uint8),
         "weights": mixing,
+        "filters": np.zeros((2, BANDS, CLASSES, TAPS), np.int8),
     }
     return {**own, **arithmetic}
 
 
-def model_of(state: dict[str, Numbers]) -> Model:
-    """The state itself as a model, which coding changes."""
-    return (state["probabilities"], state["counts"], state["weights"], *(state[part] for part in ARITHMETIC))
+class Tables(NamedTuple):
+    """What a group starts from.
+
+    Attributes:
+        model: of the adaptive coder, which coding changes.
+        filters: int32 [2, BANDS, CLASSES, TAPS], of frames, for luma and chroma.
+    """
+
+    model: Model
+    filters: NDArray[np.int32]
 
 
-def start_model(digest: bytes | None = None) -> Model:
+def tables_of(state: dict[str, Numbers]) -> Tables:
+    """The state itself, which coding changes."""
+    own = (state["probabilities"], state["counts"], state["weights"])
+    return Tables((*own, *(state[part] for part in ARITHMETIC)), state["filters"].astype(np.int32))
+
+
+def start_tables(digest: bytes | None = None) -> Tables:
     """A fresh copy of what was learned, for one group.
 
     Args:
@@ -46,7 +68,8 @@ def start_model(digest: bytes | None = None) -> Model:
     Raises:
         WeightsError: not installed, or damaged.
     """
-    return tuple(part.copy() if i < 3 else part for i, part in enumerate(_read(weights.find(KIND, digest))))
+    learned = _read(weights.find(KIND, digest))
+    return tables_of(learned | {name: learned[name].copy() for name in _SHAPES})
 
 
 def start_digest() -> bytes:
@@ -55,12 +78,12 @@ def start_digest() -> bytes:
 
 
 @functools.cache
-def _read(release: weights.Release) -> Model:
+def _read(release: weights.Release) -> dict[str, Numbers]:
     tensors, _ = weights.load(release)
-    model = model_of(tensors) if {"probabilities", "counts", "weights", *ARITHMETIC} <= set(tensors) else None
-    if model is None or [p.shape for p in model[:3]] != [(SLOTS,), (SLOTS,), (ROWS, INPUTS)]:
+    shapes = {name: t.shape for name, t in tensors.items() if name not in ARITHMETIC}
+    if shapes != _SHAPES or not set(ARITHMETIC) <= set(tensors):
         raise WeightsError(f"{release.path}: not tables of this video codec; reinstall tersor")
-    return model
+    return tensors
 
 
 @functools.cache

@@ -23,7 +23,7 @@ class EncodeOptions(TypedDict, total=False):
     bitrate: Annotated[
         float | None,
         Option(
-            "of the pictures, within 2 % over a clip of some groups",
+            "of the pictures, within 2 %",
             low=1,
             high=1e6,
             unit="kbit/s",

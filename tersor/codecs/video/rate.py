@@ -14,6 +14,7 @@ import numpy as np
 from tersor.arrays import Samples
 
 LEAST, MOST = 1, 100  # F
+QUARTERS = 4  # F: of a step of quality
 # M, all of them by `tools/studies_video.py rate --effort 2 --frames 5 --limit 4` on training clips.
 BYTES_SLOPE = 0.053  # natural logarithm of bytes a step of quality, before it is known
 PSNR_SLOPE = 0.3  # dB a step of quality, before it is known
@@ -21,17 +22,18 @@ FIRST_BPP = ((1, 0.007), (50, 0.12), (100, 1.3))  # bits a pixel over quality, f
 SLOPES = (0.02, 0.2)  # G: what a measured slope may be
 
 
-def clipped(quality: float) -> int:
-    return min(MOST, max(LEAST, round(quality)))
+def clipped(quality: float) -> float:
+    """The nearest quality that groups can have."""
+    return min(MOST, max(LEAST, round(quality * QUARTERS) / QUARTERS))
 
 
-def guess(bpp: float) -> int:
+def guess(bpp: float) -> float:
     """A quality for a rate in bits a pixel, nothing known of the video."""
     q, b = zip(*FIRST_BPP, strict=True)
     return clipped(float(np.interp(math.log(max(bpp, 1e-6)), [math.log(x) for x in b], q)))
 
 
-Sizes = dict[int, int]  # bytes of one group by quality
+Sizes = dict[float, int]  # bytes of one group by quality
 
 
 def foreseen(sizes: Sizes, quality: float) -> float:
@@ -76,7 +78,7 @@ def next_for_psnr(points: dict[int, float], target: float) -> int | None:
         step = (target - points[low]) / max(points[high] - points[low], 1e-9) * (high - low)
         return min(high - 1, max(low + 1, low + math.ceil(step - 0.25)))
     nearest = low if below else high
-    return min(high - 1, max(low + 1, clipped(nearest + (target - points[nearest]) / PSNR_SLOPE)))
+    return min(high - 1, max(low + 1, round(nearest + (target - points[nearest]) / PSNR_SLOPE)))
 
 
 def psnr_611(planes: list[Samples], decoded: list[Samples], depth: int) -> tuple[float, int]:

@@ -42,13 +42,14 @@ MAX_MERGE = 6
 VECTOR_LIMIT = (1 << 13) - 1  # quarter samples
 
 # contexts of flags: three tables of 256 slots each
-KINDS = 21
+KINDS = 22
 K_SPLIT, K_SKIP, K_INTRA, K_MERGE, K_MERGE_INDEX, K_BI, K_REF, K_PREDICTOR, K_ZERO, K_EXPONENT, K_MANTISSA = (
     range(11)
 )
 K_TRANSFORM_SPLIT, K_CODED, K_CODED_CHROMA, K_SAME, K_TREE, K_CHROMA, K_EOB, K_EOB_BITS, K_ESCAPE, K_ROOT = (
-    range(11, KINDS)
+    range(11, KINDS - 1)
 )
+K_FILTER = KINDS - 1
 FLAG_INPUTS, FLAG_SLOTS = 3, 256
 # contexts of coefficients
 JOINTS, UNARY, ESCAPE_BITS, COEFFICIENT_MAX = 8, 14, 15, 32767
@@ -90,6 +91,9 @@ class Codec(NamedTuple):
         coefficients: int32 [3, BLOCK, BLOCK], of the block in work, at the place modulo BLOCK.
         candidates: int64 [MAX_MERGE + 2, MOTION]. predictors: int64 [2, 2].
         scratch: int32 [4, 48, 48]. edge: int32 [4, 160].
+        filters: int32 [2, BANDS, CLASSES, TAPS], of luma and chroma, learned.
+        filtered: int64 [2, ...], whether areas of 64 are, with a row and a column before.
+        classes: int64 [3, H / 4, W / 4], of squares. clean: int16 [3, H + 2 MARGIN, W + 2 MARGIN], scratch.
     """
 
     k: Coder
@@ -103,6 +107,10 @@ class Codec(NamedTuple):
     predictors: Ints
     scratch: TransformInts
     edge: TransformInts
+    filters: TransformInts
+    filtered: Ints
+    classes: Ints
+    clean: NDArray[np.int16]
 
 
 def blocks_of(c: Codec) -> int:

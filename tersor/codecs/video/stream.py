@@ -2,7 +2,8 @@
 
     packet = CRC-32 of the rest | uvarint number of its first frame | uvarint its frames, 0 for one of a chain
     | body
-    body   = the payload of a group; of a chain: uvarint place in the group | u8 quality | piece (chain.py)
+    body   = the payload of a group; of a chain: uvarint place in the group | head of the payload | piece
+             (chain.py)
 
 Without low_delay a packet is a group: it decodes alone, and one that is lost costs its own frames. With
 low_delay it
@@ -20,9 +21,9 @@ import numpy as np
 
 from tersor import container
 from tersor.arrays import Samples
-from tersor.codecs.video.chain import FrameDecoder, FrameEncoder
+from tersor.codecs.video.chain import FrameDecoder, FrameEncoder, check_chain
 from tersor.codecs.video.coder import GroupCoder, OnePass
-from tersor.codecs.video.group import decode_group
+from tersor.codecs.video.group import HEAD, decode_group
 from tersor.codecs.video.groups import longest, stacked
 from tersor.codecs.video.header import MAX_FRAMES, MAX_GROUP, WIRE_ID, VideoHeader
 from tersor.codecs.video.model import start_digest
@@ -75,7 +76,7 @@ class VideoStream:
         self._paced = OnePass(self._coder, form, rate, self._value * 125) if asked == "bitrate" else None
         self.group = longest(form, options["group"] or STREAM_GROUP)
         self._chain: FrameEncoder | None = None
-        self._chains, self._quality, self._place = bool(options["low_delay"]), 0, 0
+        self._chains, self._quality, self._place = bool(options["low_delay"]), 0.0, 0
         self._held: list[Planes] = []
         self._payloads: list[bytes] = []
         self._lengths: list[int] = []
@@ -166,8 +167,8 @@ class VideoStream:
         if self._chain is None:
             self._quality = self._paced.quality(self.group) if self._paced else clipped(self._value)
             self._chain = self._coder.chain(self.format.shapes, self.group, self._quality)
-        head = put_uvarint(self._frames) + put_uvarint(0) + put_uvarint(self._place) + bytes([self._quality])
-        packet = _checked(head + self._chain.push(planes))
+        numbers = put_uvarint(self._frames) + put_uvarint(0) + put_uvarint(self._place)
+        packet = _checked(numbers + self._chain.head + self._chain.push(planes))
         self._frames, self._place = self._frames + 1, self._place + 1
         if self._place == self.group:
             self._close_chain()
@@ -241,13 +242,12 @@ class PacketDecoder:
     def _frame(self, first: int, r: ByteReader) -> Planes:
         """The one frame of a packet of a chain."""
         name = f"packet of frame {first}"
-        place, quality = r.uvarint(MAX_GROUP - 1, "its place in the group"), r.byte()
-        if not 1 <= quality <= 100:
-            raise BitstreamError(f"{name}: quality {quality} is not possible; leave it out")
+        place, head = r.uvarint(MAX_GROUP - 1, "its place in the group"), r.take(HEAD.size)
+        check_chain(head, name)
         if place == 0:
             most = longest(self.format, MAX_GROUP)
             self._chain = FrameDecoder(
-                self.format.shapes, most, depth=self.format.depth, quality=quality, digest=self._digest
+                self.format.shapes, most, depth=self.format.depth, head=head, digest=self._digest
             )
             self._place = 0
         if self._chain is None or place != self._place or (first != self.next_frame and place):

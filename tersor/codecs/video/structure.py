@@ -3,7 +3,8 @@ a pyramid otherwise.
 
 chain:    0 -> 1 -> 2 -> 3 -> 4 ...   every frame from the one before and from the last key frames (every
     fourth), which are finer
-pyramid:  0, 8, 4, 2, 1, 3, 6, 5, 7, 16, ...   every frame between two that are there, the deeper the coarser
+pyramid:  0, 8, 4, 2, 1, 3, 6, 5, 7, 16, ...   every frame between two that are there, the deeper the coarser;
+    8 is its distance
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 KEY = 4  # F: of a chain, every KEY-th frame is fine and stays a reference
-PYRAMID = 8  # F: distance of the outermost frames of a pyramid
+CHAIN = 0  # F: in place of a distance
+DISTANCES = (1, 2, 4, 8, 16, 32)  # F: of the outermost frames of pyramids
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ def chain(frames: int) -> Iterator[Step]:
         yield Step(t, (t - 1, *keys[:2]), layer)
 
 
-def pyramid(frames: int) -> Iterator[Step]:
-    """Anchors PYRAMID apart (the last group of frames may be shorter), and between them, by halves."""
+def pyramid(frames: int, distance: int) -> Iterator[Step]:
+    """Frames `distance` apart (the last ones may be nearer), and between them, by halves."""
     yield Step(0, (), 0)
-    for first in range(0, frames - 1, PYRAMID):
-        last = min(first + PYRAMID, frames - 1)
-        older = (first - PYRAMID,) if first else ()
+    for first in range(0, frames - 1, distance):
+        last = min(first + distance, frames - 1)
+        older = (first - distance,) if first else ()
         yield Step(last, (first, *older), 1)
         yield from _between(first, last, 2)
 
@@ -58,8 +60,9 @@ def _between(first: int, last: int, layer: int) -> Iterator[Step]:
     yield from _between(middle, last, layer + 1)
 
 
-def steps_of(frames: int, low_delay: bool) -> list[Step]:
-    return list(chain(frames) if low_delay else pyramid(frames))
+def steps_of(frames: int, distance: int) -> list[Step]:
+    """Of a pyramid, or CHAIN."""
+    return list(pyramid(frames, distance) if distance else chain(frames))
 
 
 def last_uses(steps: list[Step]) -> dict[int, int]:

@@ -85,11 +85,16 @@ ANGLES = np.array(
 # 8192 / angle, for the side that a negative angle reaches
 INVERSE_ANGLES = np.array([0 if a >= 0 else -round(8192 / -a) for a in ANGLES.tolist()], np.int64)
 
-STEP_BITS = 6
-STEPS_PER_OCTAVE = 12
-LEVELS = 128  # of quantisation: level n has step 2^(n / 12) of 8 bits
-_MANTISSAS = (64, 68, 72, 76, 81, 85, 91, 96, 102, 108, 114, 121)  # 64 2^(n / 12), rounded
-STEPS = np.array([_MANTISSAS[n % 12] << (n // 12) for n in range(LEVELS)], np.int64)
+STEP_BITS = 10
+STEPS_PER_OCTAVE = 48
+LEVELS = 512  # of quantisation: level n has step 2^(n / 48) of 8 bits
+_MANTISSAS = (  # 2^(10 + n / 48), rounded
+    *(1024, 1039, 1054, 1069, 1085, 1101, 1117, 1133, 1149, 1166, 1183, 1200),
+    *(1218, 1235, 1253, 1272, 1290, 1309, 1328, 1347, 1367, 1387, 1407, 1427),
+    *(1448, 1469, 1491, 1512, 1534, 1557, 1579, 1602, 1625, 1649, 1673, 1697),
+    *(1722, 1747, 1773, 1798, 1825, 1851, 1878, 1905, 1933, 1961, 1990, 2019),
+)
+STEPS = np.array([_MANTISSAS[n % 48] << (n // 48) for n in range(LEVELS)], np.int64)
 
 BETAS = np.array([*[0] * 16, *range(6, 19), *range(20, 65, 2)], np.int64)
 TCS = np.array(
@@ -103,3 +108,25 @@ TCS = np.array(
     ],
     np.int64,
 )
+
+# The filter of frames. The 7 x 7 diamond without its middle, of two samples opposite each other the first
+TAP_Y = np.array([-3, -2, -2, -2, -1, -1, -1, -1, -1, 0, 0, 0], np.int64)
+TAP_X = np.array([0, -1, 0, 1, -2, -1, 0, 1, 2, -3, -2, -1], np.int64)
+TAPS = len(TAP_Y)
+LEVELS_PER_BAND, BANDS = STEPS_PER_OCTAVE, 6  # levels that share filters, from the second octave on
+STRENGTHS = (24, 43, 77, 138, 248, 446, 802)  # of a square's 8-bit differences upright and level
+CLASSES = 5 * (len(STRENGTHS) + 1)
+
+
+def _tap_orders() -> NDArray[np.int64]:
+    """Of each orientation (1: turned, 2: mirrored) and place, the weight that is used there."""
+    places = {(s * y, s * x): t for t, (y, x) in enumerate(zip(TAP_Y, TAP_X, strict=True)) for s in (1, -1)}
+    out = np.zeros((4, TAPS), np.int64)
+    for turn in range(4):
+        for t, (y, x) in enumerate(zip(TAP_Y, TAP_X, strict=True)):
+            b, a = (y, x) if turn & 1 else (x, y)
+            out[turn, places[a, -b if turn & 2 else b]] = t
+    return out
+
+
+TAP_ORDERS = _tap_orders()

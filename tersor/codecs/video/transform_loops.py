@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.codecs.video.compiled import compiled, inlined
-from tersor.codecs.video.tables import STEPS, TRANSFORMS
+from tersor.codecs.video.tables import STEP_BITS, STEPS, TRANSFORMS
 
 TRANSPOSED = np.ascontiguousarray(TRANSFORMS.transpose(0, 2, 1))
 LOW, HIGH = -32768, 32767  # F
@@ -86,16 +86,17 @@ def inverse(d, work, out, kind, bits, depth):  # pragma: no cover
 
 @inlined
 def dequantise(q, y, x, d, bits, level):  # pragma: no cover
-    """Levels q[y:, x:] to coefficients d, int32 [n, n]: step 2^(level / 12) of 8-bit samples. |q| < 2^15 and
-    steps < 2^18: int64 holds the product.
+    """Levels q[y:, x:] to coefficients d, int32 [n, n]: step 2^(level / 48) of 8-bit samples. |q| < 2^15 and
+    steps < 2^21: int64 holds the product.
     """
     n = 1 << bits
     step = np.int64(STEPS[level])
-    half = np.int64(1) << (bits - 1) >> 1
+    shift = bits + STEP_BITS - 7
+    half = np.int64(1) << (shift - 1)
     for i in range(n):
         for j in range(n):
             v = q[y + i, x + j]
-            d[i, j] = clip((np.int64(v) * step + half) >> (bits - 1), LOW, HIGH) if v else 0
+            d[i, j] = clip((np.int64(v) * step + half) >> shift, LOW, HIGH) if v else 0
 
 
 @compiled

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tersor.codecs.video.group import GroupSettings, decode_group, encode_and_rebuild, encode_group
-from tersor.codecs.video.model import fresh_state, model_of, start_model
+from tersor.codecs.video.model import fresh_state, start_tables, tables_of
 from tersor.entropy.binary_tables import arithmetic_tables
 from tersor.errors import BitstreamError, SignalError
 
@@ -115,8 +115,8 @@ def test_what_stands_still_costs_nearly_nothing() -> None:
 
 def test_what_was_learned_is_sane() -> None:
     """The mixer's released weights are near those of a mean of opinions, and not those of a fresh model."""
-    probabilities, counts, weights = start_model()[:3]
-    fresh = model_of(fresh_state(arithmetic_tables()))
+    probabilities, counts, weights = start_tables().model[:3]
+    fresh = tables_of(fresh_state(arithmetic_tables())).model
     assert np.abs(weights).max() < 2 << 16
     assert 0.5 < np.median(weights[weights.any(1)].sum(1)) / 65536 < 1.7
     assert probabilities.min() >= 0

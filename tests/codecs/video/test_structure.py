@@ -6,13 +6,13 @@ import pytest
 
 from tersor.codecs.video.group import pool_size
 from tersor.codecs.video.state import MAX_REFS
-from tersor.codecs.video.structure import last_uses, steps_of
+from tersor.codecs.video.structure import CHAIN, DISTANCES, last_uses, steps_of
 
 
-@pytest.mark.parametrize("low_delay", [True, False])
+@pytest.mark.parametrize("distance", [CHAIN, *DISTANCES])
 @pytest.mark.parametrize("frames", [1, 2, 3, 8, 9, 10, 17, 64, 255])
-def test_every_frame_once_from_frames_that_are_there(frames: int, low_delay: bool) -> None:
-    steps = steps_of(frames, low_delay)
+def test_every_frame_once_from_frames_that_are_there(frames: int, distance: int) -> None:
+    steps = steps_of(frames, distance)
     assert sorted(s.time for s in steps) == list(range(frames))
     there: set[int] = set()
     for step in steps:
@@ -20,10 +20,10 @@ def test_every_frame_once_from_frames_that_are_there(frames: int, low_delay: boo
         assert len(set(step.references)) == len(step.references) <= MAX_REFS
         assert bool(step.references) == (step.time > 0)
         there.add(step.time)
-    if low_delay:
+    if distance == CHAIN:
         assert [s.time for s in steps] == list(range(frames))
-    assert pool_size(steps, last_uses(steps)) <= 6
+    assert pool_size(steps, last_uses(steps)) <= max(5, distance.bit_length() + 2)
 
 
 def test_a_pyramid_starts_with_its_anchors() -> None:
-    assert [s.time for s in steps_of(10, False)] == [0, 8, 4, 2, 1, 3, 6, 5, 7, 9]
+    assert [s.time for s in steps_of(10, 8)] == [0, 8, 4, 2, 1, 3, 6, 5, 7, 9]
