@@ -124,6 +124,21 @@ class Codec:
         self._check(options, self._codec.decode_options)
         return cast(Opened, self._can("open")(file, progress=progress, **options))
 
+    def decode_into(
+        self,
+        file: bytes | Reader,
+        room: Any,
+        *,
+        progress: Progress | None = None,
+        **options: Unpack[AnyDecodeOptions],
+    ) -> Any:
+        """As `decode`, with the arrays of the signal where `room(shape, dtype)` makes place for them, such as
+        `tersor.files.spool.Spool().room`: on disk, where they are large.
+        """
+        if not hasattr(self._codec, "open"):
+            return self.decode(file, progress=progress, **options)
+        return cast(Any, self.open(file, progress=progress, **options)).read(room)
+
     def stream(self, **options: object) -> Any:
         """Encode a signal as it comes; see `tersor.codecs.audio.stream.AudioStream` and
         `tersor.codecs.video.stream.VideoStream`.

@@ -48,7 +48,7 @@ def decode(args: argparse.Namespace) -> int:
                 signal = kind.decode_to(codec, reader, path, {**options, "progress": progress}, writing)
                 lost: tuple[str, ...] = ()
                 if signal is None:
-                    signal = codec.decode(reader, progress=progress, **options)
+                    signal = kind.decode(codec, reader, {**options, "progress": progress})
                     if args.strip:
                         signal = without_metadata(signal)
                     lost = kind.write(signal, path, usual)

@@ -17,7 +17,7 @@ from tersor.cli.output import Progress, exit_code, fail, report
 from tersor.cli.paths import Outputs, expand, output_path, read_input, said_of_passed_over
 from tersor.errors import SignalError, TersorError
 from tersor.files.atomic import write_output
-from tersor.files.kinds import SIGNAL_SUFFIXES, codec_of, without_metadata
+from tersor.files.kinds import SIGNAL_SUFFIXES, Asked, codec_of, without_metadata
 
 FILES_AT_ONCE_BYTES = 64 << 20
 GUESSED = (
@@ -112,7 +112,8 @@ def encode(args: argparse.Namespace) -> int:
             source: Any = Path(name)
             if name == "-":
                 source = sys.stdin.buffer if kind.streams else read_input(name)
-            signal = kind.read(source, name, variables, page)
+            asked = Asked(name=name, variables=variables, page=page, salvage=args.salvage)
+            signal = kind.read(source, asked)
             signal = without_metadata(signal) if args.strip else signal
             path = outputs.claim(path, name)  # what cannot be read claims no name
         except TersorError as e:

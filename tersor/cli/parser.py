@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         help="fields: only these variables of a file, and their coordinates (default all)",
     )
     q.add_argument(
+        "--salvage",
+        action="store_true",
+        help="sound: code what is there of a damaged file, with silence for the rest, and say what was lost",
+    )
+    q.add_argument(
         "--pages",
         metavar="N|A-B|all",
         help="pictures of several pages or frames: these, from 1, each to a file of its own",

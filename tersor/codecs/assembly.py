@@ -18,7 +18,10 @@ from tersor import container
 from tersor.arrays import Numbers
 from tersor.container import Reader
 from tersor.errors import unreadable
+from tersor.files.spool import release
 
+Room: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""An array of a shape and type, its cells not set: np.empty, or one on disk (files/spool.py)."""
 Source: TypeAlias = bytes | bytearray | memoryview | Reader | str | Path
 S = TypeVar("S")  # the signal
 A = TypeVar("A", bound="Assembly[Any]")
@@ -52,13 +55,19 @@ class Assembly(ABC, Generic[S]):
         parts: how many there are.
         shape: of the pieces of all parts, joined along axis 0.
         damaged: chunks that were filled.
+        room: makes the array that pieces are joined in.
     """
 
     def __init__(self, reader: Reader, parts: int, shape: tuple[int, ...] = ()) -> None:
         self.reader, self.parts, self.shape = reader, parts, shape
         self.damaged: list[int] = []
+        self.room: Room | None = None
         self._whole: NDArray[Any] | None = None
         self._at = 0
+
+    def into(self, room: Room) -> None:
+        """Join the pieces where `room` makes place; before the first is kept."""
+        self.room = room
 
     @abstractmethod
     def needs(self, part: int) -> Iterable[int]:
@@ -92,13 +101,14 @@ class Assembly(ABC, Generic[S]):
         """Join a piece to those before it. Room for all is made when the first is there, so that a header
         alone allocates nothing.
         """
-        if self.parts == 1:
+        if self.parts == 1 and self.room is None:
             self._whole = piece
             return
         if self._whole is None:
-            self._whole = np.empty(self.shape, piece.dtype)
+            self._whole = (self.room or np.empty)(self.shape, piece.dtype)
         self._whole[self._at : self._at + len(piece)] = piece
         self._at += len(piece)
+        release(self._whole)
 
     def whole(self) -> NDArray[Any]:
         """The pieces that were kept, joined; of their type."""
@@ -142,6 +152,13 @@ class Opened(Generic[A]):
             self.assembly = self._make()
         self._fresh = False
         return self._walk(self.assembly)
+
+    def read(self, room: Room) -> Any:
+        """The whole signal, its samples or arrays where `room` makes place."""
+        self.assembly.into(room)
+        for part, piece in enumerate(self.blocks()):
+            self.assembly.keep(part, piece)
+        return self.assembly.finish()
 
 
 @contextlib.contextmanager

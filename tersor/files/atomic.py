@@ -32,29 +32,40 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file beside the target that takes its place if the block ends well.
 
     Raises:
-        SignalError: the folder is missing or not writable.
+        SignalError: the folder is missing or not writable, or the disk is full.
+    """
+    with atomic_path(path) as beside, beside.open("r+b") as f:
+        yield f
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """As `atomic_file`, the name of the file, for libraries that open it themselves.
+
+    Raises:
+        SignalError: the folder is missing or not writable, or the disk is full.
     """
     path = Path(os.path.realpath(path))
     try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
     except OSError as e:
         raise SignalError(
             f"{path}: cannot be written ({e.strerror}); check that the folder exists and is writable"
         ) from e
+    beside = Path(name)
     try:
-        with os.fdopen(handle, "w+b") as f:
-            yield f
-            f.flush()
+        yield beside
+        with beside.open("rb") as f:
             os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(beside, 0o666 & ~umask)
         os.replace(beside, path)
     except OSError as e:
-        raise SignalError(f"{path}: cannot be written ({e.strerror})") from e
+        raise SignalError(f"{path}: cannot be written ({e.strerror or e})") from e
     finally:
-        if os.path.exists(beside):
-            os.unlink(beside)
+        beside.unlink(missing_ok=True)
 
 
 def _write_through(path: Path, data: bytes) -> None:
@@ -65,8 +76,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def write_output(path: Path | None, data: bytes) -> None:
-    pass
-
+    """To a file, its folder made where it is missing, or to standard output."""
     if path is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -160,7 +160,7 @@ def _from_xarray(x: Any) -> FieldSet:
     """A Dataset or DataArray, encoded as in a NetCDF file (times as numbers, CF attributes)."""
     import xarray
 
-    from tersor.files.netcdf_zarr import fields_of
+    from tersor.files.variables import fields_of
 
     asked: tuple[str, ...] = ()
     if isinstance(x, xarray.DataArray):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from tersor.arrays import NumberType
+from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError, unreadable
-from tersor.files.atomic import write_atomically
-from tersor.files.hdf5 import HDF5, hdf5_bytes, read_hdf5
-from tersor.files.netcdf_zarr import NETCDF, ZARR, netcdf_bytes, read_dataset, write_zarr
+from tersor.files.atomic import atomic_file, write_atomically
+from tersor.files.hdf5 import HDF5, hdf5_bytes, read_hdf5, write_hdf5
+from tersor.files.netcdf import NETCDF, netcdf_bytes, read_netcdf, write_netcdf
+from tersor.files.spool import LARGE_BYTES, allocate, boxes, pour, release
+from tersor.files.zarr_store import ZARR, read_zarr, write_zarr
 from tersor.signals import Field, FieldSet
 
 STRAY = 30.0  # G: how many times the spread of the middle 96 % an extreme is away before a note says so
@@ -28,7 +32,6 @@ REFUSED = {
     ".grb": "GRIB files are not read; convert it to NetCDF first (cdo -f nc copy, or grib_to_netcdf)",
     ".mat": "MATLAB files are not read; those of version 7.3 are HDF5: name them .h5",
 }
-MAPPED_BYTES = 64 << 20  # G: .npy files from here on are read while they are coded
 SUFFIXES = {".npy", ".npz", ZARR} | NETCDF | HDF5
 
 
@@ -53,7 +56,7 @@ def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | Fiel
         if suffix in NETCDF:
             return _from_bytes(source, suffix, variables)
     if isinstance(source, Path) and suffix in NETCDF | {ZARR}:
-        return read_dataset(source, variables)
+        return (read_zarr if suffix == ZARR else read_netcdf)(source, variables)
     if suffix in HDF5:
         return read_hdf5(source, variables)
     if suffix in TIFF:
@@ -110,7 +113,7 @@ def _from_bytes(data: bytes, suffix: str, variables: Sequence[str] | None) -> Fi
         path = Path(folder) / f"input{suffix}"
         path.write_bytes(data)
         try:
-            return read_dataset(path, variables)
+            return read_netcdf(path, variables)
         except SignalError as e:
             raise SignalError(str(e).replace(str(path), "standard input")) from e
 
@@ -126,12 +129,17 @@ def stray_values(f: Field) -> str:
     ]
     if any(v is not None for v in (*own, f.encoding.get("fillvalue"))):
         return ""
-    flat = x.reshape(-1)
-    known = flat[np.isfinite(flat) & (flat != flat.dtype.type(9.969209968386869e36))]
-    if known.size < 2:
+    low, high, some = math.inf, -math.inf, np.empty(0)
+    every = max(1, x.size // 100_000)
+    for box in boxes(x.shape, (), x.itemsize):
+        flat = x[box].reshape(-1)
+        known = flat[np.isfinite(flat) & (flat != flat.dtype.type(9.969209968386869e36))]
+        if known.size:
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
+            some = np.concatenate([some, known[::every].astype(np.float64)])
+        release(x)
+    if some.size < 2:
         return ""
-    low, high = float(known.min()), float(known.max())
-    some = known[:: max(1, known.size // 100_000)].astype(np.float64)
     a, b = np.quantile(some, [0.02, 0.98]) if some.size > 100 else (low, high)
     spread = max(b - a, abs(a) * 1e-3, abs(b) * 1e-3)
     far = [v for v in (low, high) if max(a - v, v - b) > STRAY * spread > 0]
@@ -148,7 +156,7 @@ def _load(source: Path | bytes) -> Any:
     """What a .npy or .npz file holds; a large .npy file is mapped, not read."""
     if isinstance(source, bytes):
         return np.load(io.BytesIO(source), allow_pickle=False)
-    large = source.suffix.lower() == ".npy" and source.stat().st_size >= MAPPED_BYTES
+    large = source.suffix.lower() == ".npy" and source.stat().st_size >= LARGE_BYTES
     # copy on write: nothing is written, but loops are compiled once, for arrays that can be
     return np.load(source, mmap_mode="c" if large else None, allow_pickle=False)
 
@@ -181,13 +189,20 @@ def field_bytes(signal: Field | FieldSet, suffix: str) -> bytes:
     return field_file(signal, suffix)[0]
 
 
-def write_npy(file: BinaryIO, shape: tuple[int, ...], dtype: NumberType, pieces: Iterable[object]) -> None:
-    """A .npy file of pieces that join along the first axis, one at a time in memory."""
-    descr = np.lib.format.dtype_to_descr(dtype)  # type: ignore[no-untyped-call]
-    described = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, described)  # type: ignore[no-untyped-call]
-    for piece in pieces:
-        file.write(np.ascontiguousarray(piece).data)
+@contextlib.contextmanager
+def mapped_npy(path: Path, shape: tuple[int, ...], dtype: NumberType) -> Iterator[Numbers]:
+    """The cells of a .npy file, to be set; it takes its place if the block ends well.
+
+    Raises:
+        SignalError: it cannot be written.
+    """
+    with atomic_file(path) as file:
+        descr = np.lib.format.dtype_to_descr(dtype)  # type: ignore[no-untyped-call]
+        described = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, described)  # type: ignore[no-untyped-call]
+        begin = file.tell()
+        allocate(file, math.prod(shape) * dtype.itemsize)
+        yield np.memmap(file, dtype, "r+", offset=begin, shape=shape)
 
 
 def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str, ...]]:
@@ -219,6 +234,22 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
     if suffix == ".npz":
         np.savez(out, **{f.name or "field": f.values for f in fields})
         return out.getvalue(), _unkept(signal, suffix)
+    values = _only(signal, suffix).values
+    if suffix in TIFF:
+        from tersor.files.tiff import array_bytes
+
+        return array_bytes(values), _unkept(signal, suffix)
+    np.save(out, values, allow_pickle=False)
+    return out.getvalue(), _unkept(signal, suffix)
+
+
+def _only(signal: Field | FieldSet, suffix: str) -> Field:
+    """The one array that a file without names holds.
+
+    Raises:
+        SignalError: there are several, or it is text.
+    """
+    fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     if isinstance(signal, FieldSet) and len(signal.asked) == 1:
         fields = [signal[signal.asked[0]]]
     if len(fields) != 1:
@@ -226,12 +257,7 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
             f"a {suffix} file holds one array, not {len(fields)} variables "
             f"({', '.join(f.name for f in fields)}); write .nc, or choose one with --variables"
         )
-    if suffix in TIFF:
-        from tersor.files.tiff import array_bytes
-
-        return array_bytes(fields[0].values), _unkept(signal, suffix)
-    np.save(out, fields[0].values, allow_pickle=False)
-    return out.getvalue(), _unkept(signal, suffix)
+    return fields[0]
 
 
 def _unkept(signal: Field | FieldSet, suffix: str) -> tuple[str, ...]:
@@ -247,8 +273,15 @@ def write_field(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
     Raises:
         SignalError: as `field_bytes`.
     """
-    if path.suffix.lower() == ZARR:
-        return write_zarr(signal, path)
+    suffix = path.suffix.lower()
+    for suffixes, write in (({ZARR}, write_zarr), (NETCDF, write_netcdf), (HDF5, write_hdf5)):
+        if suffix in suffixes:
+            return write(signal, path)
+    if suffix == ".npy" and signal.nbytes >= LARGE_BYTES and not _only(signal, suffix).is_text:
+        x = _only(signal, suffix).values
+        with mapped_npy(path, x.shape, x.dtype) as cells:
+            pour(x, cells)
+        return _unkept(signal, suffix)
     data, notes = field_file(signal, path.suffix)
     write_atomically(path, data)
     return notes

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from tersor.arrays import Numbers
 from tersor.errors import MissingDependencyError, SignalError, unreadable
+from tersor.files.atomic import atomic_path
 from tersor.files.attributes import held, kept, left_out
+from tersor.files.spool import LARGE_BYTES, Spool, pour
 from tersor.signals import Field, FieldSet
 from tersor.signals.field import Attributes, Empty, describes, with_related
 
@@ -63,9 +67,11 @@ def _field_set(file: Node, path: Path | str, variables: Sequence[str] | None) ->
     about = {n: (_dims(node), dict(_attributes(node)[0])) for n, node in found.items()}
     describing = {d for n in found for d in with_related([n], about) - {n}}
     fields = {}
-    for name in [n for n in found if n in with_related(names, about)]:
+    needed = with_related(names, about)
+    spool = Spool()
+    for name in [n for n in found if n in needed]:
         node = found[name]
-        values = _values(node)
+        values = _from_boxes(spool, node) if _is_plain(node) else _values(node)
         if values is None:
             lost.append(f"{name} ({node.dtype})")
             continue
@@ -151,6 +157,14 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
+def _is_plain(node: Node) -> bool:
+    return bool(node.ndim) and node.dtype.kind in "fiu" and node.dtype.name not in UNCODED
+
+
+def _from_boxes(spool: Spool, node: Node) -> Numbers:
+    return spool.filled(node.shape, node.dtype, node.chunks or (), lambda box: node[box])
+
+
 def _values(node: Node) -> Any:
     """Numbers, booleans and text; None for what is neither."""
     h5py = _h5py()
@@ -210,35 +224,51 @@ def _attribute(node: Node, name: str) -> Any:
 
 
 def hdf5_bytes(signal: Field | FieldSet) -> tuple[bytes, tuple[str, ...]]:
-    """A file of the same data sets, groups and links, with scales where an axis has the name of one; and a
-    note of what it does not hold.
+    """As `write_hdf5`, the bytes of the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.h5"
+        notes = write_hdf5(signal, path)
+        return path.read_bytes(), notes
+
+
+def write_hdf5(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
+    """A file of the same data sets, groups and links, with scales where an axis has the name of one, whole or
+    not at all; and a note of what it does not hold.
+
+    Raises:
+        SignalError: a file that cannot be written.
     """
+    _h5py()
+    with atomic_path(path) as beside:
+        return _write(signal, beside)
+
+
+def _write(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
     h5py = _h5py()
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     built = {} if isinstance(signal, Field) else signal.encoding
     lost: list[str] = []
-    out = io.BytesIO()
 
     def describe(node: Node, attributes: Attributes, name: str) -> None:
         form, dropped = held(attributes, _form)
         node.attrs.update(form)
         lost.extend(f"{name}:{d}" if name else d for d in dropped)
 
-    with h5py.File(out, "w") as file:
-        for path, attributes in built.get("groups", {}).items():
-            describe(file.require_group(path), attributes, path)
+    with h5py.File(path, "w") as file:
+        for name, attributes in built.get("groups", {}).items():
+            describe(file.require_group(name), attributes, name)
         for f in fields:
             describe(_create(file, f), f.attributes, f.name)
             if f.is_coordinate:
                 file[f.name].make_scale(f.name.rpartition("/")[2])
-        for path, e in built.get("empty", {}).items():
-            describe(file.create_dataset(path, data=h5py.Empty(e["dtype"])), e.get("attributes", {}), path)
+        for name, e in built.get("empty", {}).items():
+            describe(file.create_dataset(name, data=h5py.Empty(e["dtype"])), e.get("attributes", {}), name)
         for f in fields:
             _name_axes(file, f)
-        for path, link in built.get("links", {}).items():
-            lost += _link(file, path, link)
+        for name, link in built.get("links", {}).items():
+            lost += _link(file, name, link)
         describe(file, {} if isinstance(signal, Field) else signal.attributes, "")
-    return out.getvalue(), left_out("what an HDF5 file cannot hold was", lost)
+    return left_out("what an HDF5 file cannot hold was", lost)
 
 
 def _create(file: Node, f: Field) -> Node:
@@ -263,7 +293,11 @@ def _create(file: Node, f: Field) -> Node:
     if e.get("enum") and values.dtype.kind in "iu":
         dtype = h5py.enum_dtype({k: int(v) for k, v in e["enum"].items()}, basetype=values.dtype)
         options.pop("fillvalue", None)
-    return file.create_dataset(f.name or "field", data=values, dtype=dtype, **options)
+    if f.nbytes < LARGE_BYTES:
+        return file.create_dataset(f.name or "field", data=values, dtype=dtype, **options)
+    node = file.create_dataset(f.name or "field", values.shape, dtype, **options)
+    pour(values, node, node.chunks or ())
+    return node
 
 
 def _name_axes(file: Node, f: Field) -> None:

@@ -118,3 +118,23 @@ def test_layouts_of_channels_are_kept(layout: str, suffix: str, tmp_path: Path) 
     with av.open(str(tmp_path / f"out{suffix}")) as out:
         assert out.streams.audio[0].layout.name == layout
     assert np.array_equal(read_audio(tmp_path / f"out{suffix}").samples, x)
+
+
+def test_salvage_on_the_command_line(
+    files: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there is coded, and the line says what was lost; other kinds say that they have no salvage."""
+    path = tmp_path / "x.flac"
+    data = bytearray(files["flac"])
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    assert main(["encode", str(path), "--bitrate", "48"]) == 1
+    assert "--salvage" in capsys.readouterr().err
+    assert not path.with_suffix(".tsr").exists()
+    assert main(["encode", str(path), "--bitrate", "48", "--salvage"]) == 0
+    said = capsys.readouterr().out
+    assert "MD5" in said or "missing" in said or "after" in said
+    assert path.with_suffix(".tsr").stat().st_size > 1000
+    np.save(tmp_path / "x.npy", np.zeros(4))
+    assert main(["encode", str(tmp_path / "x.npy"), "--salvage"]) == 1
+    assert "leave out --salvage" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.arrays import Numbers
-from tersor.codecs.assembly import Assembly
+from tersor.codecs.assembly import Assembly, Room
 from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.header import FieldHeader, Variable, channels_last
 from tersor.codecs.field.metadata import Described, unpack_attributes, with_coordinates
@@ -24,6 +24,7 @@ from tersor.codecs.field.pointwise import decode_pointwise
 from tersor.container import Reader
 from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 from tersor.errors import SignalError
+from tersor.files.spool import release
 from tersor.signals import Field, FieldSet
 
 Window = tuple[slice, ...]
@@ -82,14 +83,18 @@ class Blocks:
 
     def place(self, chunk: int, cells: Numbers | float) -> None:
         """Put the cells of a block, or one value for all, where they belong in their slab."""
-        _, place = self._places[chunk]
-        common = tuple(_common(a, b) for a, b in zip(place, self._window, strict=True))
+        common, part = self._common_part(chunk, cells)
         if self._slab is None:
             rows = common[self._axis]
             self._origin = (*self._window[: self._axis], rows, *self._window[self._axis + 1 :])
             self._slab = np.empty([s.stop - s.start for s in self._origin], self._native)
-        to = _relative(common, self._origin)
-        self._slab[to] = cells if isinstance(cells, float) else cells[_relative(common, place)]
+        self._slab[_relative(common, self._origin)] = part
+
+    def _common_part(self, chunk: int, cells: Numbers | float) -> tuple[Window, Numbers | float]:
+        """What of a block lies in the window: where, and its cells."""
+        _, place = self._places[chunk]
+        common = tuple(_common(a, b) for a, b in zip(place, self._window, strict=True))
+        return common, cells if isinstance(cells, float) else cells[_relative(common, place)]
 
     def slab(self) -> Numbers:
         """The slab whose blocks were placed, as coded."""
@@ -119,15 +124,45 @@ class ArrayBlocks(Blocks):
         if self._rows is not None:
             self.shape = (self._rows.size, *self.shape[1:])
         self._joined: Numbers | None = None
+        self._placed = False
         self._at = 0
+
+    def into(self, room: Room) -> None:
+        """Put blocks where they belong in an array of all cells; there are no slabs then."""
+        if self.slabs:
+            self._joined, self._placed = room(self._joined_shape, self.v.dtype), True
+
+    @property
+    def _joined_shape(self) -> tuple[int, ...]:
+        return (*self.shape[1:], self.shape[0]) if self._planes else self.shape
 
     @property
     def asked_shape(self) -> tuple[int, ...]:
         """Of the array, or of the part of it that was asked for."""
         return tuple(self._asked)
 
+    def place(self, chunk: int, cells: Numbers | float) -> None:
+        if not self._placed:
+            super().place(chunk, cells)
+            return
+        assert self._joined is not None
+        common, part = self._common_part(chunk, cells)
+        to = _relative(common, self._window)
+        if self._rows is not None:
+            mine = _among(self._rows, common[0])
+            first = int(np.searchsorted(self._rows, mine[0]))
+            to = (slice(first, first + mine.size), *to[1:])
+            part = part if isinstance(part, float) else part[mine - common[0].start]
+        target = np.moveaxis(self._joined, 2, 0) if self._planes else self._joined
+        target = target.view(np.uint8) if self.v.dtype == np.bool_ else target
+        target[to] = part
+        release(self._joined)
+
     def piece(self) -> Numbers:
-        """The slab whose blocks were placed; of merged axes the rows that were asked for."""
+        """The slab whose blocks were placed; of merged axes the rows that were asked for. Nothing if they
+        were placed in an array of all."""
+        if self._placed:
+            return np.empty(0, self._native)
         x = self.slab()
         if self._rows is not None:
             x = x[_among(self._rows, self._origin[0]) - self._origin[0].start]
@@ -138,12 +173,13 @@ class ArrayBlocks(Blocks):
         return np.ascontiguousarray(np.moveaxis(x, 0, 2)) if self._planes else x
 
     def keep(self, piece: Numbers) -> None:
+        if self._placed:
+            return
         if len(self.slabs) == 1:
             self._joined = piece
             return
         if self._joined is None:
-            shape = (*self.shape[1:], self.shape[0]) if self._planes else self.shape
-            self._joined = np.empty(shape, piece.dtype)
+            self._joined = np.empty(self._joined_shape, piece.dtype)
         self._joined[self._at : self._at + len(piece)] = piece
         self._at += len(piece)
 
@@ -186,6 +222,10 @@ class FieldAssembly(Assembly[Field | FieldSet]):
     def array(self) -> ArrayBlocks | None:
         """The array of a file that holds one without a name."""
         return self._blocks[0] if [b.v.name for b in self._blocks] == [""] else None
+
+    def into(self, room: Room) -> None:
+        for b in self._blocks:
+            b.into(room)
 
     def decode(self, chunk: int, payload: bytes) -> Numbers:
         return self._of[chunk].decode(chunk, payload)

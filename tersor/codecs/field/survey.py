@@ -5,7 +5,6 @@ into memory) and need not fit there.
 from __future__ import annotations
 
 import functools
-import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from tersor.arrays import Numbers
 from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.header import channels_last, coded_axes
+from tersor.files.spool import contiguous, release
 
-STRETCH_CELLS = 1 << 22  # G: large against the cost of a stretch, small against memory
+STRETCH_CELLS = 1 << 20  # G: large against the cost of a stretch, small against memory
 
 
 class Survey:
@@ -36,7 +36,6 @@ class Survey:
         planes = np.moveaxis(values, 2, 0) if channels_last(values.shape) else values
         self._x = planes.reshape(self.axes)
         self.missing = missing
-        self._mapped = getattr(values, "_mmap", None) if isinstance(values, np.memmap) else None
         native = values.dtype.newbyteorder("=")
         self.dtype = np.dtype(np.uint8) if native == np.bool_ else native
 
@@ -46,28 +45,23 @@ class Survey:
 
     def block(self, place: tuple[slice, ...]) -> tuple[Numbers, NDArray[np.bool_]]:
         """Cells of a block, contiguous, and which of them are kept bit by bit."""
-        x = np.ascontiguousarray(self._x[place])
+        x = contiguous(self._x[place])
         x = x.view(np.uint8) if x.dtype == np.bool_ else x.astype(self.dtype, copy=False)
         return x, self.missing.cells(x)
 
     def release(self) -> None:
         """Let go of what was read of an array mapped from a file; it is read again when it is needed."""
-        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+        release(self._x)
 
     def stretches(self) -> Iterator[Numbers]:
         """The cells that are not special, in order, [n] each."""
         if self._x.size <= STRETCH_CELLS:
-            yield self._only
+            yield self._known(slice(None))
             return
         rows = max(1, STRETCH_CELLS * self.axes[0] // self._x.size)
         for at in range(0, self.axes[0], rows):
             yield self._known(slice(at, at + rows))
             self.release()
-
-    @functools.cached_property
-    def _only(self) -> Numbers:
-        return self._known(slice(None))
 
     def _known(self, rows: slice) -> Numbers:
         x, special = self.block((rows,))

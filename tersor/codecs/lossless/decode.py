@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tersor.arrays import Numbers, Samples, sample_type
-from tersor.codecs.assembly import Assembly
+from tersor.codecs.assembly import Assembly, Room
 from tersor.codecs.field.decode import ArrayBlocks, Blocks
 from tersor.codecs.lossless.colour import backward
 from tersor.codecs.lossless.header import ARRAY, LosslessHeader
@@ -47,6 +47,11 @@ class LosslessAssembly(Assembly[Image | Field]):
             shape = (*self._blocks.shape[1:], len(range(v.shape[0])[self._channels]))
         self._type = sample_type(8 * header.bytes_per_sample)
         super().__init__(reader, len(self._blocks.slabs), shape)
+
+    def into(self, room: Room) -> None:
+        super().into(room)
+        if self._array:
+            self._array.into(room)
 
     def decode(self, chunk: int, payload: bytes) -> Numbers:
         return self._blocks.decode(chunk, payload)
