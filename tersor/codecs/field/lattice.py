@@ -65,6 +65,6 @@ def _sample(cells: Survey, every: int) -> NDArray[np.float64]:
     """Each value of every so many cells, sorted."""
     taken, at = [], 0
     for known in cells.stretches():
-        taken.append(known[-at % every :: every])
+        taken.append(known[-at % every :: every].copy())  # not a view, which would hold all cells
         at += len(known)
     return np.unique(np.concatenate(taken)).astype(np.float64)
