@@ -12,7 +12,7 @@ from tersor.errors import SignalError
 from tersor.files.kinds.audio import AudioKind
 from tersor.files.kinds.base import FOLDER as FOLDER
 from tersor.files.kinds.base import Asked as Asked
-from tersor.files.kinds.base import Kind
+from tersor.files.kinds.base import Kind as Kind
 from tersor.files.kinds.field import FieldKind
 from tersor.files.kinds.image import ImageKind
 from tersor.files.kinds.integers import IntegersKind
