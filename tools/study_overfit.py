@@ -37,7 +37,7 @@ from tersor.codecs.image_overfit.options import LAMBDAS
 from tersor.container import Reader
 from tersor.evaluate.anchors import image as anchors
 from tersor.evaluate.lab import every_nth, load_images
-from tersor.metrics.psnr import psnr_rgb
+from tersor.metrics.psnr import psnr
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Image
 from tersor.testing.samples import picture
@@ -76,7 +76,7 @@ def coded(codec: Any, x: Samples, keep: Path | None = None, **options: Any) -> R
     return {
         "bytes": len(file),
         "bpp": 8 * len(file) / x[..., 0].size,
-        "psnr": psnr_rgb(np.asarray(back), x),
+        "psnr": psnr(np.asarray(back), x),
         "encode_cpu_s": round(encoded - began, 2),
         "decode_cpu_s": round(decoded - encoded, 3),
     }
@@ -114,7 +114,7 @@ def measured(key: Row, x: Samples, folder: str | None) -> Row:
     return {
         "bytes": len(file),
         "bpp": 8 * len(file) / x[..., 0].size,
-        "psnr": psnr_rgb(anchors.decode(file), x),
+        "psnr": psnr(anchors.decode(file), x),
     }
 
 
@@ -218,7 +218,7 @@ def trial(a: argparse.Namespace) -> None:
         for lam in a.lambdas:
             options = {"iterations": a.iterations[0], "preset": a.preset, "quality": quality_of(lam)}
             (file,) = codec.encode_batch([crop], **options)
-            mse = 10 ** (-psnr_rgb(np.asarray(codec.decode_batch([file])[0]), crop) / 10)
+            mse = 10 ** (-psnr(np.asarray(codec.decode_batch([file])[0]), crop) / 10)
             network = Reader(file).chunk_lengths[0]
             bits = 8 * (len(file) - network) / (width * height) + 8 * network / WHOLE
             costs.append(math.log(mse + lam * bits))
@@ -242,7 +242,7 @@ def decode(a: argparse.Namespace) -> None:
     encode = anchors.anchor("avif")
     for path in a.files:
         file = Path(path).read_bytes()
-        pixels = np.asarray(codec.decode_batch([file])[0])
+        pixels = np.asarray(codec.decode_batch([file])[0], np.uint8)
         avif = min((encode(pixels, q) for q in range(5, 100, 5)), key=lambda f: abs(len(f) - len(file)))
         times: list[tuple[float, float]] = []
         for _ in range(a.repeat):

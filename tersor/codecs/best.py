@@ -69,9 +69,10 @@ class BestCodec:
             except SignalError:  # out of its reach
                 other = None
         if other is not None and len(other) < len(file):
-            return self._choose("image", f"at {db:.2f} dB image-overfit takes {len(file):,} bytes", other)
-        against = "image does not reach them" if other is None else f"image takes {len(other):,} bytes"
-        return self._choose("image-overfit", f"at {db:.2f} dB {against}", file)
+            why = f"{len(other):,} bytes at {db:.2f} dB, image-overfit takes {len(file):,}"
+            return self._choose("image", why, other)
+        against = "image does not reach it" if other is None else f"image takes {len(other):,}"
+        return self._choose("image-overfit", f"{len(file):,} bytes at {db:.2f} dB, {against}", file)
 
     def encode_batch(self, signals: Sequence[Any], **options: Any) -> list[bytes]:
         """As `encode`, of several."""
@@ -95,11 +96,7 @@ class BestCodec:
         limit = options["time_limit"]
         if limit is None:
             return ""
-        from tersor.codecs.image_overfit.encode import seconds_of_an_iteration
-
-        allowed = int(
-            limit / self._fitted.team.each(lambda x: seconds_of_an_iteration(x, options), [image])[0]
-        )
+        allowed = int(limit / self._fitted.seconds_of_an_iteration(image, options))
         if allowed >= LEAST_ITERATIONS:
             return ""
         return f"{limit:g} s are {allowed} iterations here, a network of its own needs {LEAST_ITERATIONS}"

@@ -65,7 +65,7 @@ def test_the_best_of_several_codecs(photo: Path, capsys: pytest.CaptureFixture[s
     assert main(["encode", str(photo), "--codec", "best", *FAST, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["codec"] in ("image", "image-overfit")
-    assert facts["why"].startswith(f"{facts['codec']}: at ")
+    assert facts["why"].startswith(f"{facts['codec']}: {facts['bytes']:,} bytes at ")
     assert tersor.info(photo.with_suffix(".tsr"))["codec"] == facts["codec"]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.image_overfit.decode import Picture
-from tersor.codecs.image_overfit.encode import encode_image
+from tersor.codecs.image_overfit.encode import encode_image, seconds_of_an_iteration
 from tersor.codecs.image_overfit.header import WIRE_ID
 from tersor.codecs.image_overfit.options import DECODE, ENCODE, DecodeOptions, EncodeOptions, plan_of
 from tersor.codecs.parallel import Progress
@@ -39,6 +39,10 @@ class ImageOverfitCodec(ChunkCodec[Image, Picture, EncodeOptions, DecodeOptions]
             lambda plan: encode_image(signal, plan, progress), [plan_of(options)]
         )[0]
         return Coded(header=header.pack, metadata=signal.metadata, payloads=chunks)
+
+    def seconds_of_an_iteration(self, image: Image, options: EncodeOptions) -> float:
+        """What an iteration takes of a picture, here and now; options as `ENCODE.check` returns them."""
+        return self.team.each(lambda x: seconds_of_an_iteration(x, plan_of(options)), [image])[0]
 
     def assembly(self, reader: Reader, options: DecodeOptions) -> Picture:
         return Picture(reader, options["region"])

@@ -25,7 +25,7 @@ from tersor.codecs.image_overfit.header import OverfitHeader
 from tersor.codecs.image_overfit.latents import LatentCoder, Latents
 from tersor.codecs.image_overfit.network import PRESETS, Floats, Shape, initial
 from tersor.codecs.image_overfit.network_bytes import read_network, write_network
-from tersor.codecs.image_overfit.options import EncodeOptions, Plan, plan_of
+from tersor.codecs.image_overfit.options import Plan
 from tersor.codecs.image_overfit.schedule import Clock
 from tersor.codecs.parallel import Progress, side_by_side
 from tersor.errors import BoundError
@@ -126,9 +126,8 @@ def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | N
     return Fitted(network, tiles, course.lam, round(teller.before) + course.clock.done)
 
 
-def seconds_of_an_iteration(image: Image, options: EncodeOptions) -> float:
-    """What an iteration takes of a picture, here and now; options as `ENCODE.check` returns them."""
-    plan = plan_of(options)
+def seconds_of_an_iteration(image: Image, plan: Plan) -> float:
+    """What an iteration takes of a picture, here and now."""
     header = _header(image, plan)
     target = target_of(image, header.shape.colours)
     teller = Teller(plan, None, Clock(plan.iterations, None), Keeper(None, ""))
