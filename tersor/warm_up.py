@@ -24,6 +24,7 @@ from tersor.codecs.parallel import Team
 from tersor.errors import SignalError, TersorError
 from tersor.registry import by_name
 from tersor.signals import Audio
+from tersor.signals.tensors import Tensor
 from tersor.testing import golden
 from tersor.testing.graphics import graphics
 from tersor.testing.samples import picture, sound, voice, weather
@@ -82,8 +83,20 @@ def _image_overfit() -> golden.Cases:
 
 
 def _tensor() -> golden.Cases:
-    x = np.random.default_rng(0).standard_normal((24, 64)).astype(np.float32)
-    return golden.tensor_cases() | {"bits": ("tensor", {"x": x}, {"bits_per_value": 4})}
+    x = np.random.default_rng(0).standard_normal((256, 256))
+    bf16 = (x.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).reshape(-1)
+    large: dict[str, Any] = {
+        "f8": x,
+        "f4": x.astype(np.float32),
+        "f2": x.astype(np.float16),
+        "i4": (x * 99).astype(np.int32),
+    }
+    large["b2"] = Tensor(dtype="BF16", shape=x.shape, words=bf16)
+    more: golden.Cases = {
+        "large": ("tensor", large, {}),
+        "bits": ("tensor", {"x": x[:24, :64].astype(np.float32)}, {"bits_per_value": 4}),
+    }
+    return golden.tensor_cases() | more
 
 
 def _exact_layers() -> None:
