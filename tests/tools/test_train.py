@@ -222,3 +222,17 @@ def test_audio_trainers_resume_and_make_tables_that_decode(tmp_path: Path) -> No
         y = np.concatenate([decoder.push(decoder.read(0, payload)), decoder.finish()])
         assert y.shape == x.shape
         assert ((x - y.astype(float)) ** 2).mean() < 0.05 * (x.astype(float) ** 2).mean()
+
+
+def test_the_filter_that_was_used_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Least squares of sums of which only the lower triangle is there."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from training.video import solved
+
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-20, 21, 12)
+    taps = rng.normal(0, 40, (4000, 12))
+    errors = taps @ weights / 128
+    found = solved(np.tril(taps.T @ taps)[None], (taps.T @ errors)[None])
+    assert found.dtype == np.int8
+    assert np.abs(found[0] - weights).max() <= 1

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from tersor.arrays import Numbers
 from tersor.codecs.video.filter_loops import WEIGHT_BITS, gather_products
 from tersor.codecs.video.group import GroupSettings, encode_and_rebuild
 from tersor.codecs.video.model import fresh_state, tables_of
@@ -79,16 +80,17 @@ def learn(
     return planes[0].size, len(payload)
 
 
-def no_sums(filters: NDArray[np.int8]) -> dict[str, NDArray]:
+def no_sums(filters: Numbers) -> dict[str, NDArray]:
     """Nothing seen yet."""
     return {"products": np.zeros((*filters.shape, TAPS)), "targets": np.zeros(filters.shape)}
 
 
-def solved(products: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.int8]:
+def solved(products: Numbers, targets: Numbers) -> NDArray[np.int8]:
     """Filters of the least squares of what was seen, [..., TAPS]."""
     whole = products + np.swapaxes(np.tril(products, -1), -1, -2)
     mean = np.trace(products, axis1=-2, axis2=-1)[..., None, None] / TAPS
-    best = np.linalg.solve(whole + np.eye(TAPS) * (RIDGE * mean + FLOOR), targets[..., None])[..., 0]
+    ridge = np.eye(TAPS) * (RIDGE * mean + FLOOR)
+    best = np.linalg.solve(whole + ridge, targets[..., None].astype(np.float64))[..., 0]
     return np.clip(np.round(best * (1 << WEIGHT_BITS)), -127, 127).astype(np.int8)
 
 
