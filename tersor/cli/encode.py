@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 from tersor.cli.arguments import declared, given
 from tersor.cli.fitting import BEST, FITTED, Watching, kind_of
-from tersor.cli.output import Progress, exit_code, fail, report
+from tersor.cli.output import Progress, exit_code, fail, json_line, report
 from tersor.cli.paths import Outputs, expand, output_path, read_input, said_of_passed_over
 from tersor.errors import SignalError, TersorError
 from tersor.files.atomic import write_output
@@ -138,7 +137,7 @@ def encode(args: argparse.Namespace) -> int:
     if passed_over and not args.quiet:
         print(f"tersor: {said_of_passed_over(passed_over)}", file=sys.stderr)
         if args.json:
-            print(json.dumps({"passed_over": passed_over}), flush=True)
+            print(json_line({"passed_over": passed_over}), flush=True)
     return exit_code(codes)
 
 

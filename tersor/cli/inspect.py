@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tersor.cli.output import OK, exit_code, fail
+from tersor.cli.output import OK, exit_code, fail, json_line
 from tersor.cli.paths import expand
 from tersor.errors import BitstreamError, TersorError, unreadable
 from tersor.facts import Facts
@@ -43,7 +42,7 @@ def info(args: argparse.Namespace) -> int:
         except TersorError as e:
             codes.append(fail(e, name, args.json, key="file"))
             continue
-        print(json.dumps({"file": name, **facts.json()}) if args.json else _readable(name, facts))
+        print(json_line({"file": name, **facts.json()}) if args.json else _readable(name, facts))
     return exit_code(codes)
 
 
@@ -81,7 +80,7 @@ def verify(args: argparse.Namespace) -> int:
             continue
         chunks = len(reader.chunk_lengths)
         if args.json:
-            print(json.dumps({"file": name, "ok": True, "chunks": chunks, "bytes": reader.size}))
+            print(json_line({"file": name, "ok": True, "chunks": chunks, "bytes": reader.size}))
         else:
             print(f"{name}: ok, {chunks} chunks, {reader.size:,} bytes")
     return exit_code(codes)
@@ -93,5 +92,5 @@ def list_codecs(args: argparse.Namespace) -> int:
     codecs = sorted(all_codecs(), key=lambda c: c["wire_id"])
     width = max(len(c["name"]) for c in codecs)
     for c in codecs:
-        print(json.dumps(c) if args.json else f"{c['name']:<{width}} {c['wire_id']:>4}  {c['summary']}")
+        print(json_line(c) if args.json else f"{c['name']:<{width}} {c['wire_id']:>4}  {c['summary']}")
     return OK

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 import time
+from collections.abc import Mapping
 
 from tersor.errors import BitstreamError, MissingDependencyError, WeightsError
 
@@ -37,7 +39,7 @@ def fail(
     code = code_of(error)
     if as_json:
         facts = {key: name, "ok": False, "error": text, "kind": type(error).__name__, "exit_code": code}
-        print(json.dumps(facts), file=sys.stderr if to_stderr else sys.stdout, flush=True)
+        print(json_line(facts), file=sys.stderr if to_stderr else sys.stdout, flush=True)
     return code
 
 
@@ -101,4 +103,17 @@ class Progress:
 def report(args: argparse.Namespace, line: str, facts: dict[str, object], to_stdout: bool) -> None:
     if args.quiet:
         return
-    print(json.dumps(facts) if args.json else line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
+    print(json_line(facts) if args.json else line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
+
+
+def json_line(facts: Mapping[str, object]) -> str:
+    """One line of JSON (RFC 8259), which has no numbers that are not finite: they are null."""
+    return json.dumps(_finite(facts), allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -24,6 +24,7 @@ from tersor.files.zarr_store import ZARR, read_zarr, write_zarr
 from tersor.signals import Field, FieldSet
 
 STRAY = 30.0  # G: how many times the spread of the middle 96 % an extreme is away before a note says so
+NPY_HEADER = 128  # F: bytes of a header without names
 TIFF = {".tif", ".tiff"}
 REFUSED = {
     ".h4": "HDF4 files are not read; convert it to NetCDF first (h4toncff, or ncks)",
@@ -75,6 +76,8 @@ def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | Fiel
     except (ValueError, EOFError, zipfile.BadZipFile) as e:
         if isinstance(e, SignalError):
             raise
+        if cut := _cut_short(source):
+            raise SignalError(f"{name}: {cut}") from e
         what = "it holds Python objects, which are not read" if "pickle" in str(e) and _is_npy(source) else e
         if "pickle" in str(e) and not _is_npy(source):
             what = f"it begins with {_front(source)!r}"
@@ -84,6 +87,31 @@ def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | Fiel
     if variables:
         raise SignalError(f"{name}: a .npy file has one array without a name; leave out --variables")
     return Field(values=_numbers(values, name))
+
+
+def _cut_short(source: Path | bytes) -> str:
+    """How much of a .npy file is missing, in words; "" if nothing is, or it is no such file."""
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as f:
+        found = f.seek(0, io.SEEK_END)
+        f.seek(0)
+        try:
+            version = np.lib.format.read_magic(f)  # type: ignore[no-untyped-call]
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read(f)  # type: ignore[no-untyped-call]
+        except (ValueError, EOFError):
+            begun = _front(source)[:6] == b"\x93NUMPY"[: min(6, found)] and 0 < found < NPY_HEADER
+            return f"the .npy file is cut short inside its header; it has {found} bytes" if begun else ""
+        expected = f.tell() + math.prod(shape) * dtype.itemsize
+        if found >= expected or dtype.hasobject:
+            return ""
+        return (
+            f"the .npy file is cut short: {expected:,} bytes are expected for {dtype} {list(shape)}, "
+            f"{found:,} are there; copy it again"
+        )
 
 
 def _front(source: Path | bytes) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tersor.cli import main
+from tersor.cli.output import json_line
 
 
 @pytest.fixture
@@ -195,3 +197,13 @@ def test_light_commands_import_no_torch(arguments: list[str], tmp_path: Path) ->
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )
+
+
+def test_json_has_no_numbers_that_json_has_not() -> None:
+    line = json_line({"bound": math.inf, "a": [1.5, math.nan], "b": {"c": -math.inf}, "d": "inf"})
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "bound": None,
+        "a": [1.5, None],
+        "b": {"c": None},
+        "d": "inf",
+    }

@@ -229,3 +229,26 @@ def test_files_of_one_and_of_many() -> None:
         field_bytes(many, ".npy")
     with pytest.raises(SignalError, match="not a format"):
         field_bytes(one, ".xyz")
+
+
+@pytest.mark.parametrize("cut", [3, 60, 128, 1000])
+def test_a_npy_file_that_is_cut_short_says_so(tmp_path: Path, cut: int) -> None:
+    """With the bytes that are expected and found; of standard input too."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((40, 50), np.float32))
+    path.write_bytes(path.read_bytes()[:cut])
+    for source in (path, path.read_bytes()):
+        with pytest.raises(SignalError, match="cut short") as e:
+            read_field(source)
+        assert (
+            "8,128 bytes are expected" in str(e.value) and f"{cut:,} are there" in str(e.value)
+        ) or cut < 128
+
+
+def test_a_large_npy_file_that_is_cut_short_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.lib.format.open_memmap(path, "w+", np.float32, (70 << 20 >> 2,))
+    with path.open("r+b") as f:
+        f.truncate(69 << 20)
+    with pytest.raises(SignalError, match="cut short: 73,400,448 bytes are expected"):
+        read_field(path)
