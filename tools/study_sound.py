@@ -25,7 +25,7 @@ from tersor.codecs.audio.segment import loop_tables, prepare
 from tersor.codecs.audio.segment_loops import UNARY, code_coefficients
 from tersor.codecs.audio.transform import analysis, choose_splits, quantise
 from tersor.entropy.binary import AT, finish_encoding, new_io, start_decoding
-from tersor.entropy.binary_tables import adaptive_tables
+from tersor.entropy.binary_tables import AdaptiveTables, adaptive_tables
 from tersor.evaluate.anchors.audio import modes, run_anchor
 from tersor.evaluate.audio import rising
 from tersor.evaluate.judges import sign_of, verdict
@@ -35,7 +35,6 @@ from tersor.metrics.audio import resample
 from tersor.metrics.rate_distortion import bd_rate
 from tersor.signals import Audio
 
-MODEL = "voice"
 GAINS = (220, 190, 150)
 LEVELS, HEIGHTS = 24, 8
 POINT = re.compile(r"([\d.]+): (-?[\d.]+)")
@@ -105,25 +104,14 @@ def coder(a: argparse.Namespace) -> None:
         f"{len(measured)} segments, {n} coded coefficients, signs {signs:.0f} and escapes {escapes:.0f} bytes"
     )
     print(f"{'coder':<44}{'bytes':>9}{'write ns':>10}{'read ns':>9}   a coefficient")
-    size, spent = 0, [0.0, 0.0]
-    for s in measured:
-        for turn in range(2):  # the first compiles
-            buffer, io, began = np.empty(4 * s.q.size + 1024, np.uint8), new_io(False), time.process_time()
-            given = (loop_tables(tables), s.exponents, s.heights, s.splits)
-            code_coefficients(io, buffer, tables.model(MODEL), *given, s.q, s.edges)
-            finish_encoding(io, buffer)
-            wrote, end = time.process_time() - began, int(io[AT])
-            io, began, q = new_io(True), time.process_time(), np.zeros_like(s.q)
-            start_decoding(io, buffer, end)
-            code_coefficients(io, buffer, tables.model(MODEL), *given, q, s.edges)
-            assert np.array_equal(q, s.q)
-            if turn:
-                spent[0], spent[1], size = (
-                    spent[0] + wrote,
-                    spent[1] + time.process_time() - began,
-                    size + end,
-                )
-    _row("adaptive binary, nine contexts mixed", size, spent, n)
+    for model, name in (("audio", "all sound"), ("voice", "speech")):
+        size, spent = 0, [0.0, 0.0]
+        for s in measured:
+            for turn in range(2):  # the first compiles
+                bytes_of, seconds = _adaptive(s, tables, model)
+                if turn:
+                    size, spent = size + bytes_of, [v + t for v, t in zip(spent, seconds, strict=True)]
+        _row(f"adaptive binary, tables of {name}", size, spent, n)
     for lower in (False, True):
         counts = np.full((LEVELS * HEIGHTS, UNARY + 1), 0.02)
         for s in learned:
@@ -148,6 +136,20 @@ def coder(a: argparse.Namespace) -> None:
         name = f"frozen tables, {'frames before and bins below' if lower else 'frames before'}"
         _row(name, size + signs + escapes, spent, n)
     print("frozen tables: contexts were computed beforehand, and are not in the time")
+
+
+def _adaptive(s: Segment, tables: AdaptiveTables, model: str) -> tuple[int, tuple[float, float]]:
+    """Bytes, and seconds to write and to read them."""
+    buffer, io, began = np.empty(4 * s.q.size + 1024, np.uint8), new_io(False), time.process_time()
+    given = (loop_tables(tables), s.exponents, s.heights, s.splits)
+    code_coefficients(io, buffer, tables.model(model), *given, s.q, s.edges)
+    finish_encoding(io, buffer)
+    wrote, end = time.process_time() - began, int(io[AT])
+    io, began, q = new_io(True), time.process_time(), np.zeros_like(s.q)
+    start_decoding(io, buffer, end)
+    code_coefficients(io, buffer, tables.model(model), *given, q, s.edges)
+    assert np.array_equal(q, s.q)
+    return end, (wrote, time.process_time() - began)
 
 
 def _row(name: str, size: float, spent: list[float], n: int) -> None:

@@ -35,7 +35,7 @@ from tersor.codecs.audio.transform import noise
 PART_BINS = 16  # F: 400 Hz; a part has about that many
 TOP_HZ = 8000  # F: bands that begin above it have one part
 SHAPE_TOLERANCE = 1.1  # G: encoder; steps of 6 dB that a part may be off
-LEAST = 1e-9
+LEAST = 1e-9  # F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
