@@ -150,10 +150,10 @@ def main() -> None:
                 for x in pixels[i % 2 :: 2 if round_ == 0 else 1].split(8):
                     q = torch.full((len(x),), int(quality))
                     latents = model.analysis(x, model.log_gain.at(q).exp())
-                    refined, _ = refine(
+                    refined, hyper, *_ = refine(
                         coder, x, latents, q, (slice(0, latents.shape[2]), slice(0, latents.shape[3]))
                     )
-                    coder.push(refined, q, [histogram] * len(x), latents)
+                    coder.push(refined, q, [histogram] * len(x), hyper)
         y, z = y_tables(histogram.counts[True]), z_tables(histogram.counts[False])
         print(
             f"round {round_}: {int(histogram.counts[True].sum())} latents counted, "

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tersor.testing.golden import FAMILIES
@@ -30,7 +31,7 @@ def main() -> None:
             raise SystemExit(f"{there} exists: golden files are never changed; give another folder")
         if a.cases:
             some = {case: family.cases()[case] for case in a.cases}
-            family = replace(family, cases=lambda some=some: some)
+            family = replace(family, cases=partial(dict, some))
         print(f"{name}: {family.write(a.folder)} files in {a.folder / family.folder}")
 
 

@@ -51,11 +51,17 @@ def curve(images: list[tuple[str, np.ndarray]], **options: Any) -> tuple[list[fl
     return rates, quality, float(np.median(seconds))
 
 
+def middle(x: np.ndarray, side: int) -> np.ndarray:
+    """The middle of a picture; all of it if side is 0."""
+    top, left = ((n - side) // 2 if 0 < side < n else 0 for n in x.shape[:2])
+    return np.ascontiguousarray(x[top : x.shape[0] - top, left : x.shape[1] - left])
+
+
 def effort(a: argparse.Namespace) -> None:
-    images = load_images(a.data, a.limit)
+    images = [(name, middle(x, a.crop)) for name, x in load_images(a.data, a.limit)]
     base = curve(images, effort=1)
     print(f"{len(images)} images, qualities {QUALITIES}\neffort 1  {base[2]:.2f} s an image")
-    for e in (3, 4, 5):
+    for e in a.efforts:
         c = curve(images, effort=e)
         print(
             f"effort {e}  {c[2]:.2f} s an image, BD-rate against effort 1: "
@@ -329,6 +335,9 @@ def main() -> None:
         if run in (effort, rounding, lossless, access, qualities):
             q.add_argument("--data", required=True)
             q.add_argument("--limit", type=int, default=24 if run is lossless else 6)
+        if run is effort:
+            q.add_argument("--efforts", type=int, nargs="+", default=[3, 4, 5, 7])
+            q.add_argument("--crop", type=int, default=0, help="pixels of a side; 0: whole pictures")
     a = p.parse_args()
     a.run(a)
 

@@ -116,7 +116,7 @@ def photographs(folder: str) -> None:
             h, w = x.shape[0] // 2, x.shape[1] // 2
             x = np.ascontiguousarray(x[max(0, h - 96) : h + 96, max(0, w - 96) : w + 96])
             (file,) = codec.encode_batch([x], quality=quality)
-            shown = np.asarray(codec.decode_batch([file])[0])
+            shown = np.asarray(codec.decode_batch([file])[0], np.uint8)
             ratios.append(np.square(shown.astype(float) - x).mean() / step)
             kept += Reader(file).chunk(0)[0] > PLAIN
         print(f"quality {quality}: median {np.median(ratios):.3f}, most {np.max(ratios):.3f}, kept {kept}")
@@ -140,7 +140,7 @@ def main() -> int:
     for name, x in pictures().items():
         for quality in QUALITIES:
             (file,) = codec.encode_batch([x], quality=quality, effort=a.effort)
-            shown = np.asarray(codec.decode_batch([file])[0])
+            shown = np.asarray(codec.decode_batch([file])[0], np.uint8)
             ours = min(EXACT, float(psnr_rgb(shown, x))) if (shown != x).any() else EXACT
             theirs = {n: best_within(len(file), encoders, x) for n, encoders in others.items()}
             for n, value in theirs.items():

@@ -68,7 +68,7 @@ def normalise(loops: ModuleType, x: Tensor) -> Tensor:
     return _filled(loops.normalise, source, source.shape[3], source)
 
 
-def _filled(loop: Callable[..., None], like: NDArray[Any], channels: int, *args: Any) -> Tensor:
+def _filled(loop: Callable[..., None], like: NDArray[np.int32], channels: int, *args: Any) -> Tensor:
     n, h, w = like.shape[:3]
     out = np.empty((n, h, w, channels), np.int32)
     spread.get()(lambda first, last: loop(*args, out, first, last), n * h, like.size)

@@ -366,6 +366,29 @@ class ImageModel(nn.Module):
                 y_hat[cell] = round_through(y[cell] - mu) + mu
         return Quantised(y_hat, mus, levels + (levels.clamp(0, N_LEVELS - 1) - levels).detach())
 
+    def bits_by_context(self, y_hat: Tensor, z_hat: Tensor, t: Tensor) -> Tensor:
+        """About the bits of decoded latents, summed, whose gradient has only what y_hat and z_hat do to the
+        means and scales of others.
+
+        Args:
+            y_hat: [N, M, h, w], in steps, as decoded.
+            z_hat: [N, Z, ceil(h / 4), ceil(w / 4)].
+            t: [N], quality position.
+        """
+        h, w = y_hat.shape[2:]
+        stream = self.prior.begin(z_hat, self.prior.quality(t))[:, :, :h, :w]
+        level_bias = self.prior.quality_level(t)
+        known, bits = torch.zeros_like(y_hat), y_hat.new_zeros(())
+        for n in range(PASSES):
+            if n:
+                stream = self.prior.update(n, stream, known)
+            found = self.prior.parameters_of_pass(n, stream, known, level_bias)
+            known = known.clone()  # the one before is part of the graph
+            for (_, cell), mu, level in zip(cells_of_pass(n, *y_hat.shape[1:]), *found, strict=True):
+                bits = bits + y_bits(y_hat[cell].detach() - mu, level.clamp(0, N_LEVELS - 1)).sum()
+                known[cell] = y_hat[cell]
+        return bits
+
     def _z_bits(self, z: Tensor) -> Tensor:
         """Bits of each hyper-latent under a logistic of each channel (training only; released weights carry
         frozen tables).

@@ -21,7 +21,7 @@ from tersor.codecs.device import parts
 from tersor.codecs.hidden import filled
 from tersor.codecs.image import pixels as pixels_of_tiles
 from tersor.codecs.image.header import ImageHeader
-from tersor.codecs.image.latents import LatentCoder
+from tersor.codecs.image.latents import LatentCoder, hyper_symbols
 from tersor.codecs.image.options import DEFAULT_EFFORT
 from tersor.codecs.image.refine import refine
 from tersor.codecs.image.tiles import PATCH, Rect, TileGrid, Window, batches
@@ -138,8 +138,8 @@ class TileEncoder:
                 np.stack([_pixels(self._images[w.image].samples, w.outer) for w in batch])
             ).to(self._device)
             quality = torch.tensor([self._qualities[w.image] for w in batch], device=self._device)
-            y, unrefined, kinds, errors = self._latents(pixels, batch[0], quality)
-            payloads, bits, y_hat = self._coder.encode(y, quality, unrefined)
+            y, z, kinds, errors = self._latents(pixels, batch[0], quality)
+            payloads, bits, y_hat = self._coder.encode(y, quality, z)
             tiles = [
                 Tile(image=w.image, tile=w.tile, payload=bytes([kind]) + p, bits=8 + b)
                 for w, kind, p, b in zip(batch, kinds.tolist(), payloads, bits, strict=True)
@@ -152,8 +152,8 @@ class TileEncoder:
     def _latents(
         self, pixels: Tensor, window: Window, quality: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255; the
-        same before refinement; which are plain; their squared errors, if known.
+        """Latents [N, M, h, w] of the inner part of equal windows, pixels [N, 3, 16 H, 16 W], 0..255;
+        their hyper-latents, int32; which are plain; their squared errors, if known.
         """
         model, effort = self._coder.model, self._effort
         rows, columns = window.inner.relative_to(window.outer).slices()
@@ -161,12 +161,13 @@ class TileEncoder:
             y = analysis(model, pixels, model.log_gain.at(quality).exp())
         unrefined = y[:, :, rows, columns]
         if effort < REFINE_FROM:
-            return unrefined, unrefined, torch.zeros(len(y), dtype=torch.int64), None
+            z = hyper_symbols(self._coder.hyper(unrefined))
+            return unrefined, z, torch.zeros(len(y), dtype=torch.int64), None
         iterations = 5 * 2 ** (effort - DEFAULT_EFFORT - 1) if effort > DEFAULT_EFFORT else 0
         each = zip(*(parts(v) for v in (pixels, y, quality)), strict=True)
         refined = [refine(self._coder, x, v, q, (rows, columns), iterations) for x, v, q in each]
-        latents, plain, errors = (torch.cat(v) for v in zip(*refined, strict=True))
-        return latents, unrefined, plain.to(torch.int64), errors
+        latents, z, plain, errors = (torch.cat(v) for v in zip(*refined, strict=True))
+        return latents, z, plain.to(torch.int64), errors
 
     def _cheaper(self, tile: Tile, error: float, quality: Tensor, y_hat: Tensor) -> Tile:
         """A tile, or its samples in place of it, where they cost less in bits and squared error.
@@ -232,7 +233,7 @@ def _colour(samples: Samples, rows: slice, columns: slice) -> NDArray[np.float32
 def extended(colour: Samples | NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Samples [h, w, 1 or 3] -> float32 [3, height, width]: the last row and column repeat."""
     missing = (height - colour.shape[0], width - colour.shape[1])
-    planes = colour.transpose(2, 0, 1).astype(np.float32)
+    planes = colour.astype(np.float32).transpose(2, 0, 1)
     if any(missing):
         planes = np.pad(planes, ((0, 0), (0, missing[0]), (0, missing[1])), "edge")
-    return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])))
+    return np.array(np.broadcast_to(planes, (3, *planes.shape[1:])), order="C")

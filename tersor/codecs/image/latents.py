@@ -59,6 +59,11 @@ def _joined(values: Sequence[Tensor]) -> Tensor:
     return torch.cat([v.flatten(1) for v in values], 1)
 
 
+def hyper_symbols(z: Tensor) -> Tensor:
+    """Rounded hyper-latents, int32."""
+    return torch.round(z).clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL).to(torch.int32)
+
+
 class SymbolSink(Protocol):
     """What symbols are pushed into: an encoder, or a collector of statistics."""
 
@@ -99,34 +104,30 @@ class LatentCoder:
 
     @torch.inference_mode()
     def encode(
-        self, y: Tensor, quality: Tensor, unrefined: Tensor | None = None
+        self, y: Tensor, quality: Tensor, z: Tensor | None = None
     ) -> tuple[list[bytes], list[float], Tensor]:
         """Payload and estimated bits of each item, and y_hat, int32 Q8 [N, M, h, w].
 
         Args:
             y: float [N, M, h, w], in quantisation steps.
             quality: int64 [N], 1..100.
-            unrefined: the latents that z is made from, if not y.
+            z: the hyper-latents, int32, if not those of y.
         """
         encoders = [SymbolEncoder() for _ in y]
-        y_hat = self.push(y, quality, encoders, unrefined)
+        y_hat = self.push(y, quality, encoders, z)
         with stage("coder"):
             return [e.finish() for e in encoders], [e.estimated_bits for e in encoders], y_hat
 
     @torch.inference_mode()
     def push(
-        self, y: Tensor, quality: Tensor, encoders: Sequence[SymbolSink], unrefined: Tensor | None = None
+        self, y: Tensor, quality: Tensor, encoders: Sequence[SymbolSink], z: Tensor | None = None
     ) -> Tensor:
         """Choose the symbols of each item and push them in decoding order to its encoder, if there are any;
         -> y_hat, int32 Q8 [N, M, h, w].
         """
         h, w = y.shape[2:]
-        with stage("transform"):
-            z = (
-                torch.round(self.model.hyper_analysis(pad_to_hyper(y if unrefined is None else unrefined)))
-                .clamp(-MAX_HYPER_SYMBOL, MAX_HYPER_SYMBOL)
-                .to(torch.int32)
-            )
+        if z is None:
+            z = hyper_symbols(self.hyper(y))
         with stage("coder"):
             for encoder, q, hyper in zip(encoders, quality.tolist(), z.cpu().numpy(), strict=False):
                 encoder.push(hyper.ravel(), self._z_tables(q, *z.shape[2:]), self.released.z_tables)
@@ -144,6 +145,12 @@ class LatentCoder:
                 for encoder, s, t in zip(encoders, symbols.cpu().numpy(), level.cpu().numpy(), strict=False):
                     encoder.push(s, t, self.released.y_tables)
         return y_hat
+
+    @torch.inference_mode()
+    def hyper(self, y: Tensor) -> Tensor:
+        """The hyper-latents of y [N, M, h, w], float [N, Z, ceil(h / 4), ceil(w / 4)], before rounding."""
+        with stage("transform"):
+            return self.model.hyper_analysis(pad_to_hyper(y))
 
     def distortion_weight(self, quality: Tensor) -> Tensor:
         """lambda x squared size of one step of each channel, [N, M, 1, 1]: bits that one squared step of

@@ -23,12 +23,11 @@ from tersor.errors import BitstreamError, MissingDependencyError
 EXACT, JPEG = 2, 3  # F, kinds of a tile
 STRIPES, STRIPE = 8, 16  # G: what is looked at, and rows of each
 WEBP_GAIN = 4  # G: WebP is seldom a quarter of zlib
-# M (tools/study_hostile.py --photographs): mean squared error over a squared step; photographs' stays below
+# Mean squared error over a squared step. M: photographs stay below, tools/study_hostile.py --photographs
 BAD = 0.2
-Samples = NDArray[np.uint8]
 
 
-def may_pay_exactly(samples: Samples, cost: float) -> bool:
+def may_pay_exactly(samples: NDArray[np.uint8], cost: float) -> bool:
     """Whether samples uint8 [h, w, C] may take fewer bits exactly than so many, by zlib of some of them."""
     step = max(STRIPE, len(samples) // STRIPES)
     part = [samples[at : at + STRIPE] for at in range(0, len(samples), step)]
@@ -37,14 +36,14 @@ def may_pay_exactly(samples: Samples, cost: float) -> bool:
     return 8 * size / WEBP_GAIN < cost and bool(features.check("webp"))
 
 
-def encode_exactly(samples: Samples) -> bytes:
+def encode_exactly(samples: NDArray[np.uint8]) -> bytes:
     """WebP without loss."""
     out = io.BytesIO()
     picture(samples).convert("RGB").save(out, "WEBP", lossless=True, quality=80, method=4, exact=True)
     return out.getvalue()
 
 
-def encode_jpeg(samples: Samples, weight: float) -> tuple[bytes, float]:
+def encode_jpeg(samples: NDArray[np.uint8], weight: float) -> tuple[bytes, float]:
     """The JPEG of the least cost, bits + weight x squared error, and that cost."""
 
     found: dict[int, tuple[bytes, float]] = {}
@@ -61,7 +60,7 @@ def encode_jpeg(samples: Samples, weight: float) -> tuple[bytes, float]:
     return found[best]
 
 
-def _jpeg(samples: Samples, quality: int) -> bytes:
+def _jpeg(samples: NDArray[np.uint8], quality: int) -> bytes:
     out = io.BytesIO()
     try:
         picture(samples).save(out, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
@@ -70,15 +69,15 @@ def _jpeg(samples: Samples, quality: int) -> bytes:
     return out.getvalue()
 
 
-def squared_error(shown: Samples, samples: Samples) -> float:
+def squared_error(shown: NDArray[np.uint8] | NDArray[np.float32], samples: NDArray[np.uint8]) -> float:
     return float(np.square(shown.astype(np.float32) - samples).sum(dtype=np.float64))
 
 
-def picture(samples: Samples) -> PIL.Image.Image:
+def picture(samples: NDArray[np.uint8]) -> PIL.Image.Image:
     return PIL.Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
-def decode(kind: int, payload: bytes, shape: tuple[int, ...], name: str) -> Samples:
+def decode(kind: int, payload: bytes, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
     """Samples uint8 [h, w, C] of a tile.
 
     Raises:
