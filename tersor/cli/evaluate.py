@@ -12,14 +12,14 @@ from tersor.registry import by_name
 
 BENCHES = {
     "image": ("device", "batch", "quality", "limit", "repeat"),
-    "field": ("rel_error", "limit", "repeat"),
+    "field": ("rel_error", "effort", "limit", "repeat"),
     "audio": ("quality", "limit", "repeat"),
     "video": ("quality", "limit", "repeat"),
 }
 RATES = {"image": "qualities", "field": "bounds", "audio": "bitrates", "video": "qualities"}
 OPTIONS = {
     "image": ("device", "effort", "reference"),
-    "field": (),
+    "field": ("effort",),
     "audio": ("device", "judges"),
     "tensors": (),
     "video": ("effort", "modes", "frames"),

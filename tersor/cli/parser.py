@@ -172,6 +172,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="X",
         help="fields: error relative to the range (default 1e-3)",
     )
+    q.add_argument("--effort", type=int, default=None, help="fields: 1 to 9")
     q.add_argument("--device", default="auto")
     q.add_argument("--batch", type=int, default=4)
     q.add_argument("--quality", type=int, default=50)

@@ -27,9 +27,9 @@ MAX_SHIFT = 4
 EXPECTATION_BITS = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MagnitudeTables:
-    """The tables of a release.
+    """The tables of a release; read once, so that equal ones are the same object.
 
     Attributes:
         digest: first 4 bytes of the file's SHA-256; files carry it.

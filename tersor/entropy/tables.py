@@ -37,6 +37,7 @@ class FrozenTables:
         self.limits = np.where(self.radii > 0, self.radii, NO_LIMIT).astype(np.int32)
         self.models: list[object] = []
         self.bits: list[NDArray[np.float64]] = []
+        self.counts: list[NDArray[np.int64]] = []
         for end, size in zip(ends, sizes, strict=True):
             table = counts[end - size : end].astype(np.float64)
             if table.sum() != TOTAL or table.min() < 1:
@@ -47,6 +48,7 @@ class FrozenTables:
             self.models.append(
                 None if size == 1 else constriction.stream.model.Categorical(table / TOTAL, perfect=False)
             )
+            self.counts.append(table.astype(np.int64))
             self.bits.append(-np.log2(table / TOTAL))
 
     def __len__(self) -> int:

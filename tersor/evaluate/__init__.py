@@ -50,8 +50,8 @@ def compare(
             usual ones if None.
         limit: only so many of the signals, evenly spread.
         say: called with every line of progress.
-        options: of the signal's `compare`: device, effort, reference (image); judges (audio); effort, modes,
-            frames (video).
+        options: of the signal's `compare`: device, effort, reference (image); effort (field); judges (audio);
+            effort, modes, frames (video).
 
     Raises:
         SignalError: nothing to measure, or an anchor that is not known.

@@ -94,10 +94,10 @@ class FieldReport(Report):
         plt.close(figure)
 
 
-def ours(codec: FieldCodec, x: Floating, bound: float) -> FieldResult:
+def ours(codec: FieldCodec, x: Floating, bound: float, effort: int | None = None) -> FieldResult:
     """Encode and decode once, timed."""
     t0 = time.perf_counter()
-    (file,) = codec.encode_batch([x], max_error=bound)
+    (file,) = codec.encode_batch([x], max_error=bound, effort=effort)
     t1 = time.perf_counter()
     y = np.asarray(codec.decode_batch([file])[0])
     t2 = time.perf_counter()
@@ -116,12 +116,14 @@ def compare(
     rates: Sequence[float] | None = None,
     *,
     limit: int | None = None,
+    effort: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> FieldReport:
     """Measure the field codec on .npy files; see `tersor.evaluate.compare`.
 
     Args:
         rates: error bounds relative to the range of each field.
+        effort: of ours, 1 to 9; the usual one if None.
     """
     names, bounds = list(ANCHORS if anchors is None else anchors), list(rates or RATES)
     if unknown := sorted(set(names) - set(ANCHORS)):
@@ -144,7 +146,7 @@ def compare(
         known = x[np.isfinite(x)].astype(np.float64)
         for rel in bounds:
             bound = rel * float(known.max() - known.min())
-            results = {OURS: ours(own, x, bound)}
+            results = {OURS: ours(own, x, bound, effort)}
             for name in names:
                 try:
                     results[name] = run_anchor(name, x, bound)

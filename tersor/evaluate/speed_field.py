@@ -83,13 +83,19 @@ def loop_speed(x: Numbers, repeat: int) -> dict[str, float]:
 
 
 def measure(
-    paths: Paths | None = None, *, rel_error: float = 1e-3, limit: int = 8, repeat: int = 5
+    paths: Paths | None = None,
+    *,
+    rel_error: float = 1e-3,
+    effort: int | None = None,
+    limit: int = 8,
+    repeat: int = 5,
 ) -> Figures:
     """Speed of encoding and decoding with the split by stage, and of the loops.
 
     Args:
         paths: a folder of .npy files, or files; a field made on the spot if None.
         rel_error: bound relative to the range.
+        effort: 1 to 9; the usual one if None.
         limit: of fields.
         repeat: runs; medians count.
     """
@@ -98,7 +104,7 @@ def measure(
     arrays = [np.asarray(read_field(p)) for p in found] or [weather()]
     fields = [Field(values=x) for x in arrays]
     codec = FieldCodec()
-    files = codec.encode_batch(fields, rel_error=rel_error)
+    files = codec.encode_batch(fields, rel_error=rel_error, effort=effort)
     megabytes = sum(x.nbytes for x in arrays) / 1e6
     facts: Figures = {
         "device": f"cpu, {os.cpu_count()} cores",
@@ -108,7 +114,7 @@ def measure(
         "ratio": round(megabytes * 1e6 / sum(map(len, files)), 3),
     }
     for name, work in (
-        ("encode", lambda: codec.encode_batch(fields, rel_error=rel_error)),
+        ("encode", lambda: codec.encode_batch(fields, rel_error=rel_error, effort=effort)),
         ("decode", lambda: codec.decode_batch(files)),
     ):
         seconds, stages = timed(work, repeat)

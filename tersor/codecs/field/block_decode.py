@@ -3,10 +3,11 @@
     payload = zlib(side) length | zlib(side) | low bits | symbols (entropy/coder.py)
     side    = mode, offset, unit, base values, stencils, contexts, special cells, exact cells
 
-Modes: constant, predicted (codecs/dyadic.py, with or without frames, snapped to a lattice or not), ordered
-(the bits of floats as integers, without loss), exact (bytes, for what nothing else fits).
-The reconstruction is `offset + unit * integer` in float64, one product and one sum, so every machine gives
-the same number; the encoder decodes what it wrote, and cells that miss the bound are stored as they are.
+Modes: constant, nested (nested_block.py) and predicted (grid.py, of version 0.1), with or without frames,
+snapped to a lattice or not; ordered (the bits of floats as integers, without loss), exact (bytes, for what
+nothing else fits). The reconstruction is `offset + unit * integer` in float64, one product and one sum, so
+every machine gives the same number; the encoder decodes what it wrote, and cells that miss the bound are
+stored as they are.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from tersor.codecs.field.cells import from_ordered, reconstruct
 from tersor.codecs.field.fit import Context, Key
 from tersor.codecs.field.grid import Ints, Plan
 from tersor.codecs.field.grid_loops import FRACTION_BITS, VALUE_MAX, place, sort_by_level, walk_rows
+from tersor.codecs.field.nested_block import decode_nested
 from tersor.codecs.field.sections import (
     CONSTANT,
     EXACT,
     FRAMES,
     MAX_LOW_BITS,
+    NESTED,
     ORDERED,
     OUTLIERS,
     PREDICTED,
@@ -80,6 +83,8 @@ def decode_block(
         side.end()
         reader.end()
         return out.reshape(shape)
+    if mode == NESTED and not flags & ~(FRAMES | SNAP | SPECIALS | OUTLIERS):
+        return decode_nested(side, payload[reader.at :], flags, shape, dtype, name, tables).reshape(shape)
     if mode != PREDICTED or flags & ~(FRAMES | SNAP | SPECIALS | OUTLIERS | SHIFTED):
         raise BitstreamError(
             f"{name}: mode {mode}, flags {flags:#x} is not a block of this version; "

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from tersor.arrays import Numbers
 from tersor.codecs.field import grid
 from tersor.codecs.field.cells import reconstruct, to_ordered, within
+from tersor.codecs.field.effort import USUAL, Effort
 from tersor.codecs.field.fit import Coded, Key, fit_contexts, fit_stencils, levels_of
 from tersor.codecs.field.grid import Ints, Plan
 from tersor.codecs.field.grid_loops import FRACTION_BITS, N_FEATURES, code_rows, sort_by_level
 from tersor.codecs.field.lattice import Lattice
+from tersor.codecs.field.nested import other_orders, usual_order
+from tersor.codecs.field.nested_block import NestedTrial
 from tersor.codecs.field.sections import (
     CONSTANT,
     EXACT,
@@ -44,6 +47,9 @@ from tersor.entropy.rans import SymbolEncoder
 from tersor.timing import stage
 
 MAX_TARGET = 1 << 38  # F: integers of the grid stay below
+MAX_NESTED = 1 << 35  # F: values of nested grids stay below
+MOST_WAYS = 4  # G: that a whole block is coded in
+EXACT_SAMPLE = 1 << 15  # G: cells on which it is seen whether LZMA is shorter
 WORTH = 0.4  # G: of the raw size; what takes more is tried without loss too
 LEAST_FRAME = 1024  # G: cells of a frame from which frames are predicted from those before
 TRIAL_CELLS = 1 << 15  # G: of the corner on which ways of prediction are tried
@@ -176,7 +182,11 @@ def _quantise(
 
 
 def encode_block(
-    cells: Numbers, bound: float, special: NDArray[np.bool_] | None, lattice: Lattice | None
+    cells: Numbers,
+    bound: float,
+    special: NDArray[np.bool_] | None,
+    lattice: Lattice | None,
+    effort: int = USUAL,
 ) -> bytes:
     """The smallest of the payloads that fit.
 
@@ -185,6 +195,7 @@ def encode_block(
         bound: largest absolute error, in the units of the cells; 0 for none.
         special: cells that are stored as they are (NaN, infinities, fill values), the shape of cells.
         lattice: that the other cells lie on, or are to be rounded to.
+        effort: 1 to 9.
     """
     flat = cells.reshape(-1)
     valid = np.ones(flat.size, np.bool_) if special is None else ~special.reshape(-1)
@@ -203,23 +214,90 @@ def encode_block(
     if not step and cells.dtype.kind == "f" and cells.dtype.itemsize <= 4:
         integers = to_ordered(flat).reshape(cells.shape)
         low = float(integers[valid.reshape(cells.shape)].min())
-        inner = encode_block(integers, 0.0, special, Lattice(offset=low, step=1.0))
-        return min(pack_side(ORDERED, 0, b"") + inner, _exact(flat), key=len)
+        inner = pack_side(ORDERED, 0, b"")
+        inner += encode_block(integers, 0.0, special, Lattice(offset=low, step=1.0), effort)
+        return _or_exact(inner, flat)
     if not (np.isfinite(offset) and step > 0 and np.isfinite(step)):
         return _exact(flat)
     unit = step / (1 << FRACTION_BITS)
     with np.errstate(over="ignore", invalid="ignore"):
-        target = (flat.astype(np.float64) - offset) / unit
+        target = (flat.astype(np.float64) - offset) / (step if lattice else unit)
     target[~valid] = 0
-    if not np.isfinite(target).all() or np.abs(target).max() >= MAX_TARGET:
+    if not np.isfinite(target).all():
         return _exact(flat)
     if lattice:
-        target = np.round(target / (1 << FRACTION_BITS)) * (1 << FRACTION_BITS)
-    trial = _cheapest(cells.shape, target, valid, lattice is not None)
-    payload = trial.payload(flat, bound, offset, unit)
-    if payload is None or len(payload) > WORTH * flat.nbytes:
-        return min((p for p in (payload, _exact(flat)) if p is not None), key=len)
-    return payload
+        np.rint(target, out=target)
+    largest = float(np.abs(target).max())
+    asked, payloads = Effort.of(effort), []
+    if largest < MAX_NESTED:
+        nested = _nested(cells.shape, target, valid, lattice is not None, asked)
+        payload, beside = nested.payload(flat, ~valid, bound, offset, unit)
+        if beside <= EXACT_SHARE:
+            payloads.append(payload)
+    if lattice:
+        target *= 1 << FRACTION_BITS
+    if largest * (64 if lattice else 1) < MAX_TARGET and (asked.grids or not payloads):
+        trial = _cheapest(cells.shape, target, valid, lattice is not None)
+        if older := trial.payload(flat, bound, offset, unit):
+            payloads.append(older)
+    return _or_exact(min(payloads, key=len), flat) if payloads else _exact(flat)
+
+
+def _or_exact(payload: bytes, flat: NDArray[Any]) -> bytes:
+    """The payload, or the cells as they are where that is shorter, going by some of them."""
+    if len(payload) <= WORTH * flat.nbytes:
+        return payload
+    start = max(0, (flat.size - EXACT_SAMPLE) // 2)
+    some = flat[start : start + EXACT_SAMPLE]
+    if len(exact_section(some)) * flat.size > 1.1 * len(payload) * some.size:
+        return payload
+    return min(payload, _exact(flat), key=len)
+
+
+Way = tuple[bool, int, tuple[int, ...]]  # whether frames, the slope of ghosts, the order of axes
+
+
+def _nested(
+    shape: tuple[int, ...], target: NDArray[np.float64], valid: NDArray[np.bool_], snap: bool, effort: Effort
+) -> NestedTrial:
+    """The cheapest way over nested grids. A large block is tried in its middle first, and again as a whole
+    where two come close.
+    """
+    tables = magnitude_tables()
+    middle = _middle(shape, effort.trial_cells)
+    some, known = target, valid
+    if middle is not None:
+        some, known = (np.ascontiguousarray(a.reshape(shape)[middle]).ravel() for a in (target, valid))
+    part = shape if middle is None else tuple(len(range(n)[m]) for n, m in zip(shape, middle, strict=True))
+
+    def trials(
+        ways: list[Way], shape: tuple[int, ...], target: NDArray[np.float64], valid: NDArray[np.bool_]
+    ) -> list[NestedTrial]:
+        known = valid if not valid.all() else np.empty(0, np.bool_)
+
+        def one(way: Way) -> NestedTrial:
+            frames, slope, order = way
+            return NestedTrial(shape, target, known, frames, snap, order, slope, effort, tables)
+
+        return side_by_side(one, ways)
+
+    ways: list[Way] = [(False, slope, usual_order(shape, False)) for slope in effort.slopes]
+    if _has_frames(shape):
+        ways.append((True, 0, usual_order(shape, True)))
+    if len(ways) == 1 and not effort.orders:
+        return trials(ways, shape, target, valid)[0]
+    tried = dict(zip(ways, trials(ways, part, some, known), strict=True))
+    if effort.orders:
+        frames, slope, order = min(tried, key=lambda w: tried[w].bits)
+        others = {order, *other_orders(len(shape), frames)} - {order}
+        ways = [(frames, slope, o) for o in sorted(others)]
+        tried |= zip(ways, trials(ways, part, some, known), strict=True)
+    best = min(t.bits for t in tried.values())
+    if middle is None:
+        return next(t for t in tried.values() if t.bits == best)
+    most = best + effort.close * int(known.sum())
+    ways = [w for w, t in tried.items() if t.bits <= most][: MOST_WAYS if effort.close else 1]
+    return min(trials(ways, shape, target, valid), key=lambda t: t.bits)
 
 
 def _has_frames(shape: tuple[int, ...]) -> bool:
@@ -234,7 +312,7 @@ def _cheapest(
     as a whole where the two come close.
     """
     ways: tuple[bool, ...] = (False, True) if _has_frames(shape) else (False,)
-    middle = _middle(shape)
+    middle = _middle(shape, TRIAL_CELLS)
     if len(ways) > 1 and middle is not None:
         crop, known = target.reshape(shape)[middle], valid.reshape(shape)[middle]
         costs = [t.cost for t in _trials(ways, crop.shape, crop.ravel(), known.ravel(), snap)]
@@ -252,10 +330,10 @@ def _trials(
     return side_by_side(lambda frames: Trial(shape, target, valid, frames, snap), ways)
 
 
-def _middle(shape: tuple[int, ...]) -> tuple[slice, ...] | None:
+def _middle(shape: tuple[int, ...], cells: int) -> tuple[slice, ...] | None:
     """A part of the block large enough to judge by; None if the block is hardly larger."""
     sides = list(shape)
-    while int(np.prod(sides)) > TRIAL_CELLS:
+    while int(np.prod(sides)) > cells:
         longest = max(range(len(sides)), key=lambda j: sides[j])
         sides[longest] = -(-sides[longest] // 2)
     if 3 * int(np.prod(sides)) > int(np.prod(shape)):

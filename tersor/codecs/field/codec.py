@@ -17,6 +17,7 @@ from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
 from tersor.codecs.base import ChunkCodec
 from tersor.codecs.field.decode import FieldAssembly
+from tersor.codecs.field.effort import USUAL
 from tersor.codecs.field.encode import VariableEncoder
 from tersor.codecs.field.header import WIRE_ID, FieldHeader
 from tersor.codecs.field.metadata import pack_attributes
@@ -60,7 +61,15 @@ class FieldCodec(ChunkCodec[Field | FieldSet, FieldAssembly, FieldEncodeOptions,
             [signal] if isinstance(signal, Field) else [f for f in signal.fields.values() if not f.is_text]
         )
         coded = [
-            VariableEncoder(f, LOSSLESS if f.exact else bound, fill, block, self.team, progress).encode()
+            VariableEncoder(
+                f,
+                LOSSLESS if f.exact else bound,
+                fill,
+                block,
+                self.team,
+                progress,
+                options["effort"] or USUAL,
+            ).encode()
             for f in fields
             if not f.is_text
         ]

@@ -19,6 +19,7 @@ from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.check import check
+from tersor.codecs.field.effort import USUAL
 from tersor.codecs.field.header import DTYPES, MAX_AXES, Variable
 from tersor.codecs.field.lattice import Lattice, find_lattice
 from tersor.codecs.field.options import Bound
@@ -67,6 +68,7 @@ class VariableEncoder:
         block: most cells of a block.
         team: threads for blocks.
         progress: called with (blocks done, blocks in all).
+        effort: 1 to 9.
 
     Raises:
         SignalError: an array of another type, or with too many axes.
@@ -80,6 +82,7 @@ class VariableEncoder:
         block: int,
         team: Team,
         progress: Progress | None = None,
+        effort: int = USUAL,
     ) -> None:
         x = field.values
         if x.dtype.newbyteorder("=") not in DTYPES or x.ndim > MAX_AXES:
@@ -88,7 +91,7 @@ class VariableEncoder:
                 f"allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes"
             )
         self._field, self._asked, self._block = field, asked, block
-        self._team, self._progress = team, progress
+        self._team, self._progress, self._effort = team, progress, effort
         missing = Missing.of(field.attributes, field.encoding, fill_value)
         if asked.mode == "lossless":
             missing = replace(missing, low=-math.inf, high=math.inf)  # nothing can leave a range
@@ -126,7 +129,9 @@ class VariableEncoder:
 
         def work(place: tuple[slice, ...]) -> tuple[bytes, float]:
             block, special = cells.block(place)
-            payload, back = encode_checked(block, special, cells.missing, bound, pointwise, lattice)
+            payload, back = encode_checked(
+                block, special, cells.missing, bound, pointwise, lattice, self._effort
+            )
             return payload, _squared_error(block, back, special) if measured else 0.0
 
         def payloads() -> Iterator[bytes]:
@@ -181,6 +186,7 @@ def encode_checked(
     bound: float,
     pointwise: bool,
     lattice: Lattice | None,
+    effort: int = USUAL,
 ) -> tuple[bytes, Numbers]:
     """A block's payload, and what it decodes to: the bound holds, cells in `odd` are as they were, and no
     other cell became what the variable calls missing or invalid (it is then kept aside as well).
@@ -191,9 +197,9 @@ def encode_checked(
     decode = decode_pointwise if pointwise else decode_block
     while True:
         payload = (
-            encode_pointwise(cells, bound, odd)
+            encode_pointwise(cells, bound, odd, effort)
             if pointwise
-            else encode_block(cells, bound, odd if odd.any() else None, lattice)
+            else encode_block(cells, bound, odd if odd.any() else None, lattice, effort)
         )
         back = decode(payload, cells.shape, cells.dtype, "new block", magnitude_tables())
         with stage("check"):

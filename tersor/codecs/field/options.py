@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
+from tersor.codecs.field.effort import USUAL
 from tersor.codecs.options import DecodeOptions, Option, Options
 from tersor.errors import SignalError
 
@@ -51,6 +52,12 @@ class FieldEncodeOptions(TypedDict, total=False):
     lossless: Annotated[bool | None, Option("every bit", one_of="target")]
     fill_value: Annotated[
         float | None, Option("the value of missing cells, kept exactly and left out of the range")
+    ]
+    effort: Annotated[
+        int | None,
+        Option(
+            "1 is the fastest, 9 the smallest; decoders do not depend on it", low=1, high=9, default=USUAL
+        ),
     ]
     block: Annotated[
         int | None,

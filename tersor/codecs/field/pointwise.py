@@ -18,6 +18,7 @@ from tersor.arrays import Numbers, NumberType
 from tersor.codecs.field.block_decode import decode_block
 from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.check import within_relative
+from tersor.codecs.field.effort import USUAL
 from tersor.codecs.field.sections import pack_outliers, section, take_section, unpack_outliers
 from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
@@ -25,7 +26,9 @@ from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 MARGIN = 1 - 1e-6  # G: room for the rounding of logarithms
 
 
-def encode_pointwise(cells: Numbers, rel: float, special: NDArray[np.bool_]) -> bytes:
+def encode_pointwise(
+    cells: Numbers, rel: float, special: NDArray[np.bool_], effort: int = USUAL
+) -> bytes:
     """A block whose finite cells keep their sign and are within rel of their magnitude; special cells, and
     zeros, keep every bit.
     """
@@ -39,6 +42,7 @@ def encode_pointwise(cells: Numbers, rel: float, special: NDArray[np.bool_]) -> 
         math.log2(1 + rel) * MARGIN,
         apart.reshape(cells.shape) if apart.any() else None,
         None,
+        effort,
     )
     negative = np.signbit(flat) if flat.dtype.kind == "f" else flat < 0
     signs = section(np.packbits(negative).tobytes())

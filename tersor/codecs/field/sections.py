@@ -18,7 +18,7 @@ from tersor.container import ByteReader, put_uvarint
 from tersor.entropy.magnitude_tables import MAX_SHIFT, SHAPES
 from tersor.errors import BitstreamError
 
-CONSTANT, EXACT, ORDERED = 0, 2, 3  # F
+CONSTANT, EXACT, ORDERED, NESTED = 0, 2, 3, 4  # F
 PREDICTED = 1  # F
 FRAMES, SNAP, SPECIALS, OUTLIERS, SHIFTED = 1, 2, 4, 8, 16  # F
 MAX_LOW_BITS = 24  # F

@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.arrays import Words
-from tersor.codecs.tensor import lanes, planes, scales, stream
+from tersor.codecs.tensor import planes, scales, stream
 from tersor.codecs.tensor.layout import Layout, layouts
 from tersor.container import ByteReader, put_uvarint
+from tersor.entropy import lanes
 from tersor.errors import BitstreamError
 from tersor.signals.dtypes import Kind
 

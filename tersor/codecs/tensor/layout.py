@@ -9,8 +9,8 @@ import numpy as np
 
 from tersor.arrays import Words
 from tersor.codecs.tensor import planes
-from tersor.codecs.tensor.lanes import MAX_SYMBOLS
 from tersor.container import ByteReader
+from tersor.entropy.lanes import MAX_SYMBOLS
 from tersor.errors import BitstreamError
 from tersor.signals.dtypes import Kind
 

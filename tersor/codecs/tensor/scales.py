@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.arrays import Words
-from tersor.codecs.tensor import lanes, planes
+from tersor.codecs.tensor import planes
 from tersor.container import ByteReader
+from tersor.entropy import lanes
 from tersor.errors import BitstreamError
 
 # M: by tersor eval --codec tensor, on weights that packages ship.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.arrays import Words
-from tersor.codecs.tensor import lanes
 from tersor.container import ByteReader, put_uvarint
+from tersor.entropy import lanes
 from tersor.errors import BitstreamError
 
 STATES_BYTES = 4 * lanes.LANES
@@ -68,7 +68,7 @@ def write(
     table = np.empty((len(counts) * spacing, 4), np.uint32)
     lanes.encoding_table(frequencies, alphabet, spacing, table)
     states, words = np.full(lanes.LANES, lanes.LOWEST, np.uint32), np.empty(len(symbols) + 1, np.uint16)
-    first = lanes.encode(symbols, classes, spacing, table, states, words)
+    first = lanes.encode(symbols, classes, spacing, table, states, words, len(words))
     shares = frequencies.astype("<u2").view(np.uint8).reshape(-1, 2).T
     tables = put_uvarint(len(words) - first) + np.packbits(occurs).tobytes() + shares.tobytes()
     return tables, [states.astype("<u4", copy=False), words[first:].astype("<u2", copy=False)]
@@ -116,7 +116,7 @@ def read(stream: Stream, r: ByteReader, classes: NDArray[np.uint8], symbols: NDA
     words: Words = np.empty(stream.words + lanes.LANES, np.uint16)
     words[: stream.words] = taken_as(r, "<u2", stream.words)
     words[stream.words :] = 0
-    taken = lanes.decode(words, states, table, classes, alphabet, symbols)
+    taken = lanes.decode(words, 0, states, table, classes, alphabet, symbols)
     if taken != stream.words or (states != lanes.LOWEST).any():
         raise BitstreamError(
             f"{r.name}: the coded values do not end where their words do; the file is damaged"

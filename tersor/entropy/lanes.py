@@ -1,17 +1,18 @@
-"""Interleaved rANS: 32 coders take turns over the values of a chunk and share one stream of 16-bit words.
+"""Interleaved rANS: coders, usually 32, take turns over the values of a run and share one stream of 16-bit
+words.
 
 Each value's symbol is coded with the static table of its class; a table is 4096 slots shared out among the
 symbols. A state is 32 bits wide and lies in [2^16, 2^32) between values; it sheds or takes 16 bits at a time,
-so at most one word a value. Value i belongs to coder i mod 32: 32 chains without a dependency among them keep
-a processor's pipelines full.
+so at most one word a value. Value i of a run belongs to coder i mod 32: 32 chains without a dependency among
+them keep a processor's pipelines full. Runs follow each other in one stream: a decoder may need the values
+of one to know the classes of the next.
 
 encode, last value to first:   x >= f 2^20: emit x mod 2^16, x >>= 16;  x = (x div f) 2^12 + x mod f + start
 decode, first value to last:   x = f (x >> 12) + (x mod 2^12) - start;  x < 2^16: x = x 2^16 + next word
 
 Source: J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540); interleaving after F. Giesen, "Interleaved
-entropy coders" (arXiv:1402.3392). Division by a table's frequency is a multiplication with its reciprocal,
-exact for every x < 2^32 (Granlund and Montgomery, "Division by invariant integers using multiplication",
-1994).
+entropy coders" (arXiv:1402.3392). Division by a table's frequency is a multiplication with its reciprocal
+and a correction (after Granlund and Montgomery, "Division by invariant integers using multiplication", 1994).
 """
 
 from __future__ import annotations
@@ -118,31 +119,52 @@ def encoding_table(frequencies, alphabet, spacing, table):
 
 
 @compiled
-def encode(symbols, classes, spacing, table, states, words):
-    """Code all symbols, last to first.
+def encode(symbols, classes, spacing, table, states, words, at):
+    """Code the symbols of a run, last to first; runs too are coded last to first.
 
     Args:
         symbols: uint16 [n].
         classes: uint8 [n].
         spacing: of the table.
         table: uint32 [classes spacing, 4], of `encoding_table`.
-        states: uint32 [32]: 2^16 each; afterwards what the decoder starts with.
-        words: uint16 [n + 1]; filled from its end, its first entry is scratch.
+        states: uint32 [lanes]: 2^16 each before the last run; after the first what the decoder starts with.
+        words: uint16, at least an entry a symbol and one more; filled from its end.
+        at: where the words of the run after this one begin; the number of entries for the last one.
 
     Returns:
         Where the words begin.
     """
-    at = np.uint64(words.size)
-    n = symbols.size
+    at = np.uint64(at)
+    n, lanes = symbols.size, states.size
     wide = np.uint64(spacing)
-    for i in range(n - 1, n - n % LANES - 1, -1):  # the last, incomplete turn
-        lane = i % LANES
+    for i in range(n - 1, n - n % lanes - 1, -1):  # the last, incomplete turn
+        lane = i % lanes
         at = _push(np.uint64(classes[i]) * wide + np.uint64(symbols[i]), table, states, lane, words, at)
-    for turn in range(n - n % LANES - LANES, -1, -LANES):
-        for lane in range(LANES - 1, -1, -1):
+    for turn in range(n - n % lanes - lanes, -1, -lanes):
+        for lane in range(lanes - 1, -1, -1):
             i = np.uint64(turn + lane)
             at = _push(np.uint64(classes[i]) * wide + np.uint64(symbols[i]), table, states, lane, words, at)
     return np.int64(at)
+
+
+@compiled
+def encode_runs(symbols, classes, runs, spacing, table, states, words):
+    """Code runs, last to first.
+
+    Args:
+        symbols, classes: of all runs, one after the other.
+        runs: int64, symbols of each.
+        spacing, table, states, words: as `encode` takes them.
+
+    Returns:
+        Where the words begin.
+    """
+    at, stop = words.size, symbols.size
+    for i in range(runs.size - 1, -1, -1):
+        start = stop - runs[i]
+        at = encode(symbols[start:stop], classes[start:stop], spacing, table, states, words, at)
+        stop = start
+    return at
 
 
 @compiled
@@ -155,6 +177,7 @@ def _push(row, table, states, lane, words, at):
     x = x >> np.uint64(16) if full else x
     # x < f 2^20 <= 2^32 and the reciprocal < 2^32: the product fits 64 bits
     quotient = x * np.uint64(table[row, 1]) >> np.uint64(table[row, 3])
+    quotient -= np.uint64(quotient * f > x)  # the reciprocal is rounded up: too large by one where x is large
     states[lane] = np.uint32(x + np.uint64(table[row, 2]) + quotient * (np.uint64(SLOTS) - f))
     return at
 
@@ -178,28 +201,29 @@ def decoding_table(frequencies, table):
 
 
 @compiled
-def decode(words, states, table, classes, alphabet, symbols):
-    """Decode all symbols, first to last.
+def decode(words, at, states, table, classes, alphabet, symbols):
+    """Decode the symbols of a run, first to last.
 
     Args:
-        words: uint16 [m + 32], the stream and 32 zeros.
-        states: uint32 [32], of the encoder.
+        words: uint16 [m + lanes], the stream and a zero a lane.
+        at: the words taken by earlier runs.
+        states: uint32 [lanes], of the encoder, or as the run before left them.
         table: uint32 [classes << 12], of `decoding_table`.
         classes: uint8 [n], each below the table's number of classes.
         alphabet: uint16 [256], the symbol of each letter.
         symbols: uint16 [n], written.
 
     Returns:
-        The number of words taken, or CORRUPT if more are needed than there are.
+        The number of words taken in all, or CORRUPT if more are needed than there are.
     """
-    at = np.uint64(0)
-    end = np.uint64(words.size - LANES)
-    n = symbols.size
-    entries = np.empty(LANES, np.uint32)
-    for turn in range(0, n, LANES):
+    at = np.uint64(at)
+    n, lanes = symbols.size, states.size
+    end = np.uint64(words.size - lanes)
+    entries = np.empty(lanes, np.uint32)
+    for turn in range(0, n, lanes):
         if at > end:
             return CORRUPT
-        of, out = classes[turn : turn + LANES], symbols[turn : turn + LANES]
+        of, out = classes[turn : turn + lanes], symbols[turn : turn + lanes]
         for lane in range(out.size):
             x = states[lane]
             entry = table[np.uint32(of[lane]) << np.uint32(TABLE_BITS) | x & np.uint32(SLOTS - 1)]
