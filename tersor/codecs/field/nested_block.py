@@ -22,6 +22,7 @@ from tersor.codecs.field.nested_fit_loops import RUN
 from tersor.codecs.field.nested_loops import (
     CLASSES,
     FRACTION_BITS,
+    LEAD,
     MAX_TAPS,
     N_FEATURES,
     VALUE_MAX,
@@ -201,7 +202,7 @@ class NestedTrial:
         rounded = np.floor(target / one + 0.5) * one
         g = [int(v) for v in p.g]
         view = np.lib.stride_tricks.as_strided(
-            values[nested.LEAD :], (before, *g[:4]), tuple(8 * s for s in (g[11], g[4], g[5], g[6], 1))
+            values[LEAD:], (before, *g[:4]), tuple(8 * s for s in (g[11], g[4], g[5], g[6], 1))
         )
         view[:] = rounded[: before * cells].reshape(view.shape)
         base = rounded[np.arange(before + count) * cells]
