@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-USUAL = 5
+USUAL = 5  # G
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

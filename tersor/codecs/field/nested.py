@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from tersor.codecs.field.nested_loops import LEAD, phase_points, row_counts
 
-AXES = 4
+AXES = 4  # F
 SHORT = 32  # G: a last axis shorter than this gives its place to the longest
 PITCH = 8  # G: rows begin at multiples of so many values
 BASE = -1  # F: the axis of the entry that sets the first cell

@@ -390,4 +390,4 @@ def decode_nested(
     return out
 
 
-LETTER_ALPHABET = np.arange(256, dtype=np.uint8)
+LETTER_ALPHABET = np.arange(256, dtype=np.uint8)  # F

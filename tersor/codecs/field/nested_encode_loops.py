@@ -31,7 +31,7 @@ from tersor.codecs.field.nested_loops import (
 from tersor.entropy.compiled import compiled
 
 LEAST_OWN = 1500  # G: points of a key that are worth their own weights of contexts
-NOTHING, FIT, COLLECT = 0, 1, 2
+NOTHING, FIT, COLLECT = 0, 1, 2  # G: names of what is done with a key
 
 
 @compiled

@@ -30,7 +30,7 @@ RUN = 3  # G: neighbouring points that are sampled together
 ITERATIONS = 3  # G
 STENCIL_LIMIT = 32000.0  # F: of the sum of |weights|: sums stay below 2^53
 LEAST_OWN = 1500  # G: points of a key that are worth their own weights of contexts
-WEIGHT_BITS = 10.0  # M (evaluate field): what a weight costs in a file
+WEIGHT_BITS = 10.0  # G: what a weight costs in a file
 
 
 @compiled

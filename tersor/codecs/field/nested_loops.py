@@ -24,7 +24,7 @@ SYMBOL_MAX = float((1 << 30) - 1)  # F
 SIZE_MAX = 4096.0  # F: of |q| in contexts
 CLASSES = 81  # F: class 0 is certain
 CHUNK = 256  # G: points of a row at once
-SUMS = 12
+SUMS = 12  # F: features and what they are made of
 # F: class 1 begins below an expected |q| of 2^-9: exponent and two bits of the float's fraction
 CLASS_BIAS = ((1023 + CONTEXT_BITS - 9) << 2) - 1
 

@@ -60,7 +60,7 @@ def caps(snap: bool) -> tuple[float, float]:
     return one * 4096, one * 4
 
 
-PRESET = (1000, 7000, 1000, 20, 10, 5, 3, 1500, 3, 3000)  # M
+PRESET = (1000, 7000, 1000, 20, 10, 5, 3, 1500, 3, 3000)  # F
 
 
 def preset(snap: bool) -> Floats:

@@ -26,9 +26,7 @@ from tersor.entropy.magnitude_tables import MagnitudeTables, magnitude_tables
 MARGIN = 1 - 1e-6  # G: room for the rounding of logarithms
 
 
-def encode_pointwise(
-    cells: Numbers, rel: float, special: NDArray[np.bool_], effort: int = USUAL
-) -> bytes:
+def encode_pointwise(cells: Numbers, rel: float, special: NDArray[np.bool_], effort: int = USUAL) -> bytes:
     """A block whose finite cells keep their sign and are within rel of their magnitude; special cells, and
     zeros, keep every bit.
     """
