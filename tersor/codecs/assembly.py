@@ -55,19 +55,18 @@ class Assembly(ABC, Generic[S]):
         parts: how many there are.
         shape: of the pieces of all parts, joined along axis 0.
         damaged: chunks that were filled.
-        room: makes the array that pieces are joined in.
     """
 
     def __init__(self, reader: Reader, parts: int, shape: tuple[int, ...] = ()) -> None:
         self.reader, self.parts, self.shape = reader, parts, shape
         self.damaged: list[int] = []
-        self.room: Room | None = None
+        self._room: Room | None = None
         self._whole: NDArray[Any] | None = None
         self._at = 0
 
     def into(self, room: Room) -> None:
         """Join the pieces where `room` makes place; before the first is kept."""
-        self.room = room
+        self._room = room
 
     @abstractmethod
     def needs(self, part: int) -> Iterable[int]:
@@ -101,11 +100,11 @@ class Assembly(ABC, Generic[S]):
         """Join a piece to those before it. Room for all is made when the first is there, so that a header
         alone allocates nothing.
         """
-        if self.parts == 1 and self.room is None:
+        if self.parts == 1 and self._room is None:
             self._whole = piece
             return
         if self._whole is None:
-            self._whole = (self.room or np.empty)(self.shape, piece.dtype)
+            self._whole = (self._room or np.empty)(self.shape, piece.dtype)
         self._whole[self._at : self._at + len(piece)] = piece
         self._at += len(piece)
         release(self._whole)

@@ -337,3 +337,25 @@ def test_odd_attributes_of_callers_are_named(capfd: pytest.CaptureFixture[str]) 
     bad: Callable[[], None] = lambda: None  # noqa: E731
     with pytest.raises(SignalError, match="attribute 'f' is a function"):
         FieldCodec().encode_batch([Field(values=smooth(3, 4), attributes={"f": bad})])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 16, 18), (9,), (20, 21, 3), (), (5, 0)])
+@pytest.mark.parametrize("kind", ["<i4", ">i4", "?"])
+def test_blocks_are_placed_where_there_is_room(shape: tuple[int, ...], kind: str) -> None:
+    """As when slabs are joined: whole, a slice of it, and with a block that is damaged."""
+    x = np.arange(int(np.prod(shape))).reshape(shape).astype(kind)
+    codec = FieldCodec()
+    (file,) = codec.encode_batch([x], lossless=True, block=4096)
+    part = tuple(slice(1, 4) for _ in shape[:2])
+    for options in ({}, {"slices": part or None}):
+        joined = codec.open(file, **options).read(np.empty)
+        again = codec.decode_batch([file], **options)[0]
+        assert joined.values.dtype == again.values.dtype == x.dtype
+        assert np.array_equal(joined.values, again.values)
+        assert np.array_equal(joined.values, x[part] if options else x)
+    if x.size:
+        damaged = bytearray(file)
+        damaged[-1] ^= 255
+        opened = codec.open(bytes(damaged), salvage=True)
+        assert np.array_equal(opened.read(np.empty), codec.decode_batch([bytes(damaged)], salvage=True)[0])
+        assert "damaged" in opened.notes[0]
