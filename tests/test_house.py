@@ -41,7 +41,7 @@ ARROWS = {
     "testing": GROUND | {"registry", "files", "datasets", "codecs/NAME", "api"},
     "evaluate": GROUND
     | {"registry", "entropy", "models", "files", "datasets", "codecs", "codecs/NAME", "testing", "api"},
-    "warm_up": GROUND | {"registry", "models", "codecs", "testing", "api"},
+    "warm_up": GROUND | {"registry", "models", "codecs", "codecs/NAME", "testing", "api"},
     "cli": GROUND | {"registry", "files", "codecs", "codecs/NAME", "api", "evaluate", "warm_up", "__init__"},
     "__main__": {"cli"},
     "__init__": {"api", "errors", "facts", "signals"},

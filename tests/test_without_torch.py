@@ -57,7 +57,7 @@ small = np.ascontiguousarray(picture(24, 16))
 signal, options = {
     "field": (weather((4, 16, 16)), {}),
     "lossless": (small, {}),
-    "audio": (tersor.Audio(samples=voice(0.3)[:, None].astype(np.float32), rate=16000), {"bitrate": 16}),
+    "audio": (tersor.Audio(samples=voice(0.3)[:, None].astype(np.float32), rate=16000), {"effort": 4}),
     "tensor": ({"x": np.arange(64.0)}, {}),
     "video": (clip(24, 16, 2), {"fps": 25}),
     "image-overfit": (small, {"iterations": 20, "preset": "fast"}),
