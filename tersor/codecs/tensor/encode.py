@@ -12,7 +12,7 @@ import numpy as np
 
 from tersor.arrays import Words
 from tersor.codecs.tensor import chunk, quantised
-from tersor.codecs.tensor.header import LOSSLESS, MAX_NAME, TIED, Entry
+from tersor.codecs.tensor.header import LOSSLESS, MAX_CHUNK_WORDS, MAX_NAME, TIED, Entry
 from tersor.codecs.tensor.options import Rules, Settings
 from tersor.errors import SignalError
 from tersor.signals.tensors import Tensor, Tensors
@@ -34,12 +34,14 @@ class Part:
         tensor: its numbers.
         settings: without loss, or a bound.
         tokens: rows of a head in each chunk, of a bound.
+        heads: of each chunk that see the same tokens.
     """
 
     entry: Entry
     tensor: Tensor
     settings: Settings
     tokens: int
+    heads: int = 1
 
 
 def plan(signal: Tensors, rules: Rules) -> list[Part]:
@@ -58,6 +60,7 @@ def plan(signal: Tensors, rules: Rules) -> list[Part]:
         settings = rules.of(name) if t.dtype in quantised.TYPES and t.shape and t.nbytes else Settings()
         columns, rows = shape_of_chunks(t) if settings.coding == LOSSLESS else shape_with_bound(t, settings)
         tokens = min(rows, t.shape[-2]) if len(t.shape) > 1 and columns == t.shape[-1] else rows
+        heads = min(t.shape[-3], rows // tokens) if len(t.shape) > 2 and tokens == t.shape[-2] else 1
         entry = Entry(
             name=name,
             dtype=t.dtype,
@@ -75,7 +78,7 @@ def plan(signal: Tensors, rules: Rules) -> list[Part]:
             alike.append((i, t))
         else:
             entry = Entry(name=name, dtype=t.dtype, shape=t.shape, coding=TIED, tied_to=twin)
-        out.append(Part(entry=entry, tensor=t, settings=settings, tokens=tokens))
+        out.append(Part(entry=entry, tensor=t, settings=settings, tokens=tokens, heads=max(1, heads)))
     return out
 
 
@@ -92,6 +95,8 @@ def shape_with_bound(t: Tensor, settings: Settings) -> tuple[int, int]:
     tokens = t.shape[-2] if len(t.shape) > 1 else 1
     most = max(1, CHUNK_WORDS // columns)
     unit = tokens if tokens <= most else max(1, settings.anchor)
+    if len(t.shape) > 2 and t.shape[-3] * tokens * columns <= MAX_CHUNK_WORDS:  # heads help each other
+        unit, most = t.shape[-3] * tokens, MAX_CHUNK_WORDS // columns
     return columns, min(rows, max(unit, most // unit * unit))
 
 
@@ -123,4 +128,5 @@ def encode_piece(job: tuple[Part, Words]) -> bytes:
     p, words = job
     if p.settings.coding == LOSSLESS or len(words) % p.entry.columns:
         return chunk.encode(words, p.entry.columns, p.entry.kind)
-    return quantised.encode(words, p.entry.columns, p.tokens, p.entry.dtype, p.settings)
+    heads = p.heads if len(words) % (p.heads * p.tokens * p.entry.columns) == 0 else 1
+    return quantised.encode(words, p.entry.columns, p.tokens, p.entry.dtype, p.settings, heads)

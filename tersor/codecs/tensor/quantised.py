@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from tersor.arrays import Words
 from tersor.codecs.rate_control import bisect
-from tersor.codecs.tensor import chunk, scales
+from tersor.codecs.tensor import across, chunk, scales
 from tersor.codecs.tensor.layout import number_layout
 from tersor.codecs.tensor.options import GROUPS, MAX_ANCHOR, Settings
 from tersor.container import ByteReader, put_uvarint
@@ -38,6 +38,7 @@ from tersor.errors import BitstreamError, SignalError
 from tersor.signals.dtypes import KINDS
 
 QUANTISED = 3  # F
+CENTRED, ACROSS = 1, 2  # F: middles of channels are taken out; numbers are predicted across heads
 TYPES = ("F16", "BF16", "F32", "F64")  # what can have a bound
 FRACTIONS = 16  # F: steps of groups are 1/16 octave apart
 # F: 2^(k/16), k = 0..15, as float64
@@ -88,7 +89,7 @@ def groups_of(rows: int, columns: int, tokens: int, groups: str) -> int:
     return {"tensor": heads, "channel": heads * columns, "token": rows}[groups]
 
 
-def encode(words: Words, columns: int, tokens: int, dtype: str, settings: Settings) -> bytes:
+def encode(words: Words, columns: int, tokens: int, dtype: str, settings: Settings, heads: int = 1) -> bytes:
     """Bytes of a chunk with a bound.
 
     Args:
@@ -97,23 +98,24 @@ def encode(words: Words, columns: int, tokens: int, dtype: str, settings: Settin
         tokens: rows of a head.
         dtype: of TYPES.
         settings: with a bound.
+        heads: that see the same tokens.
     """
     x = to_floats(words, dtype).reshape(-1, columns)
     data = None
     if np.isfinite(x).all():
         if settings.coding == "bits_per_value":
-            data = _to_size(x, tokens, dtype, settings)
+            data = _to_size(x, tokens, dtype, settings, heads)
         else:
-            data = _to_bound(x, tokens, dtype, settings, settings.asked)
+            data = _to_bound(x, tokens, dtype, settings, settings.asked, heads)
     return chunk.encode(words, columns, KINDS[dtype]) if data is None else data
 
 
-def _to_size(x: Floats, tokens: int, dtype: str, settings: Settings) -> bytes | None:
+def _to_size(x: Floats, tokens: int, dtype: str, settings: Settings, heads: int) -> bytes | None:
     """The smallest relative error whose chunk is not too long."""
     limit = settings.asked * x.size / 8
 
     def at(error: float) -> bytes | None:
-        return _to_bound(x, tokens, dtype, settings, error)
+        return _to_bound(x, tokens, dtype, settings, error, heads)
 
     best = bisect(at, lambda data: data is None or len(data) <= limit, 1.0, FINEST)
     if best is None and at(1.0) is not None:
@@ -123,7 +125,9 @@ def _to_size(x: Floats, tokens: int, dtype: str, settings: Settings) -> bytes | 
     return best
 
 
-def _to_bound(x: Floats, tokens: int, dtype: str, settings: Settings, asked: float) -> bytes | None:
+def _to_bound(
+    x: Floats, tokens: int, dtype: str, settings: Settings, asked: float, heads: int
+) -> bytes | None:
     """A chunk that keeps the bound, or None if none was found."""
     rows, columns = x.shape
     number = groups_of(rows, columns, tokens, settings.groups)
@@ -148,7 +152,7 @@ def _to_bound(x: Floats, tokens: int, dtype: str, settings: Settings, asked: flo
         q = np.rint(x / spread).astype(np.int64)
         broken = _broken(x, to_floats(from_floats(q * spread, dtype), dtype), tokens, settings, asked)
         if not broken.any():
-            return _pack(q, steps, settings)
+            return _pack(q, steps, settings, heads)
         finer = steps.powers - broken
         if settings.coding == "max_error":
             # rounding to the type adds half its unit u. At half the step that is harmless: asked / 2 + u / 2
@@ -190,7 +194,7 @@ def cosines(x: Floats, y: Floats) -> Floats:
     )
 
 
-def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
+def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings, heads: int) -> bytes:
     columns = q.shape[1]
     d = q
     middles = b""
@@ -201,10 +205,15 @@ def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
         middle = np.array(means, np.int32)
         d = q - _each(middle, steps.tokens, len(q))
         middles = middle.astype("<i4").tobytes()
+    weights, flags = b"", bool(middles) * CENTRED
+    if not settings.anchor and steps.groups != "token" and len(q) % (heads * steps.tokens) == 0:
+        together = across.gathered(d, heads, steps.tokens)
+        if fitted := across.fit(together):
+            d, columns, flags = fitted[0], together.shape[1], flags | ACROSS
+            weights = put_uvarint(heads) + fitted[1]
     least = int(d.min())
-    used = max(
-        1, (int(d.max()) - least).bit_length()
-    )  # at most 32: |q| < 2^29, so differences stay below 2^30
+    used = max(1, (int(d.max()) - least).bit_length())
+    assert used <= 32, "|q| < 2^29, so differences stay below 2^30"
     high = ((d - least) << ((16 if used <= 16 else 32) - used)).reshape(-1)
     words: Words = high.astype(np.uint16) if used <= 16 else high.astype(np.uint32)
     size = (np.abs(d).astype(np.float32) + np.float32(0.5)).reshape(-1).view(np.uint32)
@@ -212,7 +221,7 @@ def _pack(q: NDArray[np.int64], steps: Steps, settings: Settings) -> bytes:
     body = chunk.encode_words(words, columns, number_layout(words, used), levels)
     assert body is not None, "the layout was made for these numbers"
     side = put_uvarint(steps.tokens) + bytes([GROUPS.index(steps.groups)]) + put_uvarint(settings.anchor)
-    side += struct.pack("<dqBB", steps.step, least, used, bool(middles)) + middles
+    side += struct.pack("<dqBB", steps.step, least, used, flags) + middles + weights
     packed = zlib.compress(side + steps.powers.astype("<i2").tobytes(), 9)
     return bytes([QUANTISED]) + put_uvarint(len(packed)) + packed + body
 
@@ -266,9 +275,19 @@ def decode(data: bytes, columns: int, out: Words, dtype: str, name: str) -> None
     code, anchor = side.byte(), side.uvarint(MAX_ANCHOR, "anchor")
     if tokens == 0 or code >= len(GROUPS):
         raise BitstreamError(f"{name}: heads of {tokens} tokens with groups {code}; the file is damaged")
-    step, least, used, centred = struct.unpack("<dqBB", side.take(18))
+    step, least, used, flags = struct.unpack("<dqBB", side.take(18))
     heads = -(-rows // tokens)
-    middle = np.frombuffer(side.take(4 * heads * columns if centred else 0), "<i4").reshape(-1, columns)
+    middle = np.frombuffer(side.take(4 * heads * columns if flags & CENTRED else 0), "<i4").reshape(
+        -1, columns
+    )
+    together = side.uvarint(across.MOST, "heads") if flags & ACROSS else 1
+    whole = together and not rows % (together * tokens) and not anchor
+    if flags & ~(CENTRED | ACROSS) or (flags & ACROSS and not whole):
+        raise BitstreamError(
+            f"{name}: flags {flags:#x}, {together} heads together; the file is damaged or newer"
+        )
+    wide = together * columns
+    weights = across.unpack(side, wide, name) if flags & ACROSS else None
     powers = np.frombuffer(side.take(2 * groups_of(rows, columns, tokens, GROUPS[code])), "<i2").astype(
         np.int16
     )
@@ -278,11 +297,13 @@ def decode(data: bytes, columns: int, out: Words, dtype: str, name: str) -> None
             f"{name}: numbers of {used} bits from {least} in steps of {step}; the file is damaged"
         )
     words: Words = np.empty(len(out), np.uint16 if used <= 16 else np.uint32)
-    chunk.decode(r.take(len(r.data) - r.at), columns, words, name)
+    chunk.decode(r.take(len(r.data) - r.at), wide, words, name)
     words >>= words.dtype.type(8 * words.itemsize - used)
-    d = words.reshape(rows, columns).astype(np.int64) + least
+    d = words.reshape(-1, wide).astype(np.int64) + least
+    if weights:
+        d = across.scattered(across.rebuilt(d, weights, name), together, tokens)
     steps = Steps(tokens=tokens, groups=GROUPS[code], step=step, powers=powers)
-    q = _sums(d, tokens, anchor) if anchor else d + _each(middle, tokens, rows) if centred else d
+    q = _sums(d, tokens, anchor) if anchor else d + _each(middle, tokens, rows) if flags & CENTRED else d
     with np.errstate(
         over="ignore", invalid="ignore"
     ):  # hostile steps; any number is as good as another there
