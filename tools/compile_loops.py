@@ -33,8 +33,8 @@ from tersor.entropy import compiled, shipped  # noqa: E402
 
 def take_down(codec: str, where: Path) -> None:
     """All that is compiled while a codec works."""
-    compiled.Code.load_overload = lambda self, sig, context: None
-    compiled.Code.save_overload = lambda self, sig, code: shipped.save(where, self.loop, sig, code)
+    compiled.Code.load_overload = lambda self, sig, context: None  # type: ignore[method-assign]
+    compiled.Code.save_overload = lambda self, sig, code: shipped.save(where, self.loop, sig, code)  # type: ignore[method-assign]
     warm_up.WORK[codec]()
 
 
@@ -44,8 +44,8 @@ def keep_needed(codec: str, where: Path) -> None:
     Raises:
         RuntimeError: something called from Python is not there.
     """
-    shipped.folder = lambda: where
-    load, needed = shipped.load, {}
+    shipped.folder = lambda: where  # type: ignore[assignment]
+    load, needed = shipped.load, {}  # type: ignore[var-annotated]
 
     def noted(loop, signature, context):
         found = load(loop, signature, context)

@@ -204,7 +204,8 @@ def _decibels(y: np.ndarray, rate: int) -> np.ndarray:
 
 def _bands() -> tuple[np.ndarray, np.ndarray]:
     """Centres in Hz, and which band each bin lies in: equal on the ERB scale."""
-    erb = np.linspace(*(21.4 * np.log10(1 + 0.00437 * f) for f in (LOWEST_HZ, 8000.0)), ERBS + 1)
+    low, high = (21.4 * np.log10(1 + 0.00437 * f) for f in (LOWEST_HZ, 8000.0))
+    erb = np.linspace(low, high, ERBS + 1)
     edges = (10 ** (erb / 21.4) - 1) / 0.00437
     f = np.fft.rfftfreq(512, 1 / 16000)
     return (edges[1:] + edges[:-1]) / 2, np.clip(np.searchsorted(edges, f) - 1, 0, ERBS - 1)
