@@ -1,0 +1,11 @@
+#!/bin/sh
+# Speech beside Opus; the argument is a folder of sounds (speech/). Opus's curves are those that 0.1's results print.
+# The figures here were measured with the initial counts of shapes at 60, as tools/train.py voice saved them first;
+# at 12, as released, the same sounds take 0.0 to 0.3 % more or less.
+#   sh results/v0.2/sound.sh SOUNDS [python]
+set -eu
+python=${2:-python3}
+out=results/v0.2
+"$python" -m tersor eval --codec audio --data "$1/speech" --anchors "" --bitrates 8,12,24 \
+    --judges "pesq,visqol speech,stoi,mel,si_sdr_db" >$out/sound-speech.txt
+"$python" tools/study_sound.py against results/v0.1/audio-visqol.txt $out/sound-speech.txt >$out/sound-panel.txt
