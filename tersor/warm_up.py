@@ -38,6 +38,13 @@ def _fields() -> golden.Cases:
         "ratio": ("field", small, {"target_ratio": 8}),
         "double": ("field", small.astype(np.float64), {"pointwise_rel_error": 1e-3}),
     }
+    steps = np.cumsum(np.random.default_rng(0).integers(-99, 99, (12, 400)), 1).astype(np.int32)
+    for effort in (1, 2, 9):
+        more |= {
+            f"waves-{effort}": ("field", small, {"effort": effort}),
+            f"exact-{effort}": ("field", steps, {"effort": effort, "lossless": True}),
+            f"line-{effort}": ("field", steps[0].astype(np.float64), {"effort": effort}),
+        }
     return kept | more
 
 
