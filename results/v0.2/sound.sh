@@ -1,7 +1,6 @@
 #!/bin/sh
 # Speech beside Opus; the argument is a folder of sounds (speech/). Opus's curves are those that 0.1's results print.
-# The figures here were measured with the initial counts of shapes at 60, as tools/train.py voice saved them first;
-# at 12, as released, the same sounds take 0.0 to 0.3 % more or less.
+# The figures here were measured with a first audio-2, whose counts of shapes start at 60 in place of 12.
 #   sh results/v0.2/sound.sh SOUNDS [python]
 set -eu
 python=${2:-python3}
