@@ -1,6 +1,5 @@
 #!/bin/sh
 # Speech beside Opus; the argument is a folder of sounds (speech/). Opus's curves are those that 0.1's results print.
-# The figures here were measured with a first audio-2, whose counts of shapes start at 60 in place of 12.
 #   sh results/v0.2/sound.sh SOUNDS [python]
 set -eu
 python=${2:-python3}
