@@ -1,9 +1,10 @@
 #!/bin/sh
-# The ledgers of video, from the shipped tables. The first argument is a folder of clips.
-#   sh results/v0.2/video.sh CLIPS [python]
+# The ledgers of video, from the shipped tables. The first argument is a folder of clips to measure on, the second
+# one of training clips.
+#   sh results/v0.2/video.sh CLIPS TRAIN [python]
 set -eu
-clips=$1
-python=${2:-python3}
+clips=$1 train=$2
+python=${3:-python3}
 out=results/v0.2
 keep() {
     name=$1
@@ -14,3 +15,5 @@ keep() {
 keep video -m tersor eval --codec video --data "$clips" --anchors x264,x265,svtav1,vp9 -o $out/video
 keep video-memory tools/studies_video.py memory
 keep video-seek tools/studies_video.py seek
+keep video-filter tools/studies_video.py filter --data "$clips" --frames 9
+keep video-structures tools/studies_video.py structures --data "$train" --frames 17 --effort 1
