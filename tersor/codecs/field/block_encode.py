@@ -48,6 +48,8 @@ from tersor.timing import stage
 
 MAX_TARGET = 1 << 38  # F: integers of the grid stay below
 MAX_NESTED = 1 << 35  # F: values of nested grids stay below
+OLDER_FROM, SMALL = 4, 1 << 16  # G: effort, and cells up to which the prediction of 0.1 is tried: it is
+# better where there is little to learn from
 MOST_WAYS = 4  # G: that a whole block is coded in
 EXACT_SAMPLE = 1 << 15  # G: cells on which it is seen whether LZMA is shorter
 WORTH = 0.4  # G: of the raw size; what takes more is tried without loss too
@@ -236,7 +238,9 @@ def encode_block(
             payloads.append(payload)
     if lattice:
         target *= 1 << FRACTION_BITS
-    if largest * (64 if lattice else 1) < MAX_TARGET and (asked.grids or not payloads):
+    if largest * (64 if lattice else 1) < MAX_TARGET and (
+        asked.grids or not payloads or (effort >= OLDER_FROM and flat.size <= SMALL)
+    ):
         trial = _cheapest(cells.shape, target, valid, lattice is not None)
         if older := trial.payload(flat, bound, offset, unit):
             payloads.append(older)
