@@ -16,6 +16,7 @@ heads as in MLA (DeepSeek-V2, 2024), where models are trained for it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,7 +121,7 @@ def _predicted(q: Floats, weights: Weights) -> Floats:
 
 def _bits(x: Floats) -> float:
     """About what whole numbers [n, D] cost, a scale for each column."""
-    return float(len(x) * 0.5 * np.log2(2 * np.pi * np.e * (x.var(0) + 1 / 12)).clip(0.05).sum())
+    return float(len(x) * 0.5 * np.log2(2 * math.pi * math.e * (x.var(0) + 1 / 12)).clip(0.05).sum())
 
 
 def _pack(weights: Weights) -> bytes:
