@@ -208,6 +208,8 @@ def curve_of(rows: list[Row], name: str, bounds: list[float]) -> Curve:
 
 def _bd_rate(anchor: Curve, own: Curve) -> float | None:
     """None where the curves have no PSNR in common, or some field came back exactly."""
+    if not np.isfinite([*anchor["psnr_db"], *own["psnr_db"]]).all():
+        return None
     try:
         return bd_rate(anchor["bits_per_value"], anchor["psnr_db"], own["bits_per_value"], own["psnr_db"])
     except ValueError:
