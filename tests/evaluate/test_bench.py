@@ -32,7 +32,7 @@ def test_sounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Audio(samples=sound(0.4, channels=2, dtype=np.float32), rate=16000).save(tmp_path / "stereo.wav")
     facts = speed_audio.measure(tmp_path, repeat=1)
     assert facts["sounds"] == 2
-    for mode, stage in (("speech", "net"), ("music", "synthesis"), ("lossless", "entropy")):
+    for mode, stage in (("speech", "synthesis"), ("music", "synthesis"), ("lossless", "entropy")):
         assert facts[mode]["encode"]["times_real_time"] > 0
         assert stage in facts[mode]["decode"]["split"]
     assert len(speed_audio.lines(facts)) == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tersor.evaluate import compare
 from tersor.evaluate.lab import every_nth
 from tersor.signals import Audio, Image
 from tersor.testing.samples import voice, weather
+
+PHOTO = Path(__file__).parents[1] / "rates" / "photo.png"
 
 
 @pytest.fixture
@@ -57,11 +60,12 @@ def test_images(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         report.save(tmp_path / "file" / "out")
 
 
-def test_efforts_are_curves(photos: Path) -> None:
+def test_efforts_are_curves(tmp_path: Path) -> None:
     pytest.importorskip("pytorch_msssim")
     heard: list[str] = []
+    shutil.copy(PHOTO, tmp_path)  # the pictures above are no photographs, and none of effort
     report = compare(
-        "image", photos, ["jpeg"], [40, 60], limit=1, device="cpu", effort=[1, 2], say=heard.append
+        "image", tmp_path, ["jpeg"], [40, 60], limit=1, device="cpu", effort=[1, 2], say=heard.append
     )
     assert set(report.curves) == {"tersor image effort 1", "tersor image effort 2", "jpeg"}
     assert report.title == "tersor image effort 2"
