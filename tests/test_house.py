@@ -279,3 +279,14 @@ def test_measured_constants_say_by_which_command(path: Path) -> None:
     command = r"\b(tools/|tersor (eval|bench))"
     for line in re.findall(r".*# M\b.*", text):
         assert re.search(command, line) or re.search(rf"^# .*\bM\b.*{command}", text, re.MULTILINE), line
+
+
+@pytest.mark.parametrize("path", CODECS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_kept_code_is_made_of_what_its_mark_covers(path: Path) -> None:
+    """Machine code is marked with the sources of its own folder and of entropy/ (entropy/shipped.py)."""
+    text = path.read_text()
+    if not re.search(r"import .*\b(compiled|inlined)\b", text):
+        return
+    own = ".".join(("tersor", *path.relative_to(PACKAGE).parts[:-1]))
+    for module in re.findall(r"^from (tersor\.(?:codecs|models)\S*)", text, re.MULTILINE):
+        assert module.startswith(own), f"loops of {path.name} may be made of {module}"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.entropy.compiled import compiled, config
-from tersor.models.exact_pairs import BLOCK, ROWS, pair_sums
+from tersor.entropy.exact_pairs import BLOCK, ROWS, pair_sums
 
 UNCOMPILED = bool(config.DISABLE_JIT)  # then the layers run in torch
 ACTIVATION_MAX = 127 * 256 + 127  # F, as in models/exact.py

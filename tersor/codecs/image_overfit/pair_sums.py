@@ -2,7 +2,7 @@
 
     out[o, p] = bias[o] + sum over pairs k of w[o, k, 0] x[k, p, 0] + w[o, k, 1] x[k, p, 1]
 
-On x86 two products and their sum are one instruction (models/exact_pairs.py, whose vectors lie along outputs
+On x86 two products and their sum are one instruction (entropy/exact_pairs.py, whose vectors lie along outputs
 instead); elsewhere, and without a compiler, loops compute the same integers. Callers have shown that no
 sum leaves 32 bits (frozen.check).
 """
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from tersor.entropy.compiled import compiled, config
-from tersor.models.exact_pairs import data, everywhere, i64, instruction, vector
+from tersor.entropy.exact_pairs import data, everywhere, i64, instruction, vector
 
 BLOCK = 256  # G: positions; arrays have room for so many
 OUTPUTS = 4  # G: at a time; layers have a multiple of them
