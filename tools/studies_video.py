@@ -1,12 +1,9 @@
 """Questions about video that a release answers in results/.
 
-python tools/studies_video.py rate --data CLIPS     bytes and PSNR over quality: the constants of
-codecs/video/rate.py
-python tools/studies_video.py memory                peak memory and speed of two lengths, through the command
-line
+python tools/studies_video.py rate --data CLIPS     bytes and PSNR over quality: constants of video/rate.py
+python tools/studies_video.py memory                peak memory and speed of two lengths, by the command line
 python tools/studies_video.py seek                  time to one frame in the middle of a long file
-python tools/studies_video.py structures --data CLIPS   what a chain and pyramids of each distance cost, and
-which the encoder's trial takes
+python tools/studies_video.py structures --data CLIPS   what chains and pyramids cost, and what is taken
 python tools/studies_video.py filter --data CLIPS   what the filter of frames saves
 """
 
@@ -19,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,11 +24,12 @@ import numpy as np
 
 from tersor.arrays import Samples
 from tersor.codecs.video.codec import VideoCodec
-from tersor.codecs.video.group import GroupSettings, encode_and_rebuild
+from tersor.codecs.video.group import FINER_MOST, GroupSettings, encode_and_rebuild
 from tersor.codecs.video.model import Tables, start_tables
 from tersor.codecs.video.options import MAX_EFFORT
 from tersor.codecs.video.rate import BYTES_SLOPE, PSNR_SLOPE, psnr_611
-from tersor.codecs.video.trial import TRIED, USUAL, distance_for
+from tersor.codecs.video.structure import DISTANCES
+from tersor.codecs.video.trial import tried
 from tersor.container import Reader
 from tersor.evaluate.lab import find
 from tersor.files.video import SUFFIXES, read_video
@@ -160,20 +159,30 @@ def said(a: argparse.Namespace) -> str:
 
 
 def structures(a: argparse.Namespace) -> None:
-    ways = {"chain": {"low_delay": True}} | {str(d): {"distance": d} for d in (2, *TRIED)}
-    print(f"{said(a)}, above a pyramid of {USUAL}")
-    print(" " * 22 + "".join(f"{way:>8}" for way in ways) + "   taken")
     saved = []
-    for name, planes in groups(a):
-        costs = {
-            way: cost_at(planes, GroupSettings(quality=a.quality, effort=a.effort, **more))
-            for way, more in ways.items()
-        }
-        off = {way: 100 * math.expm1(c - costs[str(USUAL)]) for way, c in costs.items()}
-        taken = str(distance_for(planes[0], 8, a.quality, MAX_EFFORT))
-        saved.append(off[taken])
-        print(f"{name:<22}" + "".join(f"{v:>+8.1f}" for v in off.values()) + f"{taken:>8}", flush=True)
-    print(f"mean of what is taken: {np.mean(saved):+.1f} %")
+    for low_delay in (True, False):
+        usual = GroupSettings(quality=a.quality, effort=a.effort, low_delay=low_delay)
+        distances = [] if low_delay else [d for d in DISTANCES if 1 < d < 32 and d != usual.distance]
+        ways = [usual, *(replace(usual, distance=d) for d in distances)]
+        ways += [replace(usual, finer=n) for n in range(1, FINER_MOST + 1)]
+        print(f"{said(a)}, above the first: {'a chain' if low_delay else 'distance'} + finer")
+        print(" " * 22 + "".join(f"{named(way):>8}" for way in ways) + "   taken")
+        for name, planes in groups(a):
+            taken = replace(tried(planes[0], 8, replace(usual, effort=MAX_EFFORT)), effort=a.effort)
+            costs = {way: cost_at(planes, way) for way in dict.fromkeys((*ways, taken))}
+            off = {way: 100 * math.expm1(cost - costs[usual]) for way, cost in costs.items()}
+            saved.append(off[taken])
+            print(
+                f"{name:<22}"
+                + "".join(f"{off[w]:>+8.1f}" for w in ways)
+                + f"{named(taken):>8} {saved[-1]:+.1f}"
+            )
+        print(f"mean of what is taken: {np.mean(saved):+.1f} %", flush=True)
+        saved.clear()
+
+
+def named(way: GroupSettings) -> str:
+    return f"{'' if way.low_delay else way.distance}{f'+{way.finer}' if way.finer or way.low_delay else ''}"
 
 
 def filter_(a: argparse.Namespace) -> None:

@@ -1,14 +1,10 @@
 """Video: rate against PSNR and MS-SSIM on a folder of clips, beside x264, x265, SVT-AV1 and VP9 in low delay
-and
-random access.
+and random access.
 
 Rates: ours are whole .tsr files without sound; of the others see `anchors/video.py`. PSNR of planes is the
-mean
-over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three channels of a
-frame,
-both sides turned to RGB by `Video.rgb`. Speeds are frames a second of the process's CPU time: the others run
-on one
-thread, ours on all cores, each of which is counted.
+mean over frames of each frame's, joined as 6:1:1 on dB; of RGB one mean squared error over the three channels
+of a frame, both sides turned to RGB by `Video.rgb`. Speeds are frames a second of the process's CPU time: the
+others run on one thread, ours on all cores, each of which is counted.
 """
 
 from __future__ import annotations

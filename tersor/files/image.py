@@ -1,7 +1,7 @@
 """Picture files to images: by Pillow, and where Pillow holds less than the file, by FFmpeg or tifffile.
 
-    bytes --Pillow opens--> Pillow image --fidelity: what would be lost?--> deeper reader, or Pillow's samples
-    and a note
+    bytes --Pillow opens--> Pillow image --fidelity: what would be lost?--> deeper reader, or Pillow's
+                                                                            samples and a note
     samples first, metadata after them: a damaged picture is an error whatever guards its metadata
 
 Pillow images of people's own are in `image_pillow`, writing is in `image_write`.

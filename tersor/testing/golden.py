@@ -87,11 +87,13 @@ class Family:
         return str(json.loads((path.parent / self.digests).read_text())[path.stem])
 
     def write(self, version: Path) -> int:
-        """The files of a version that is being released; -> how many."""
+        """The files of a version that is being released, but those that are there; -> how many."""
         folder = version / self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {}
-        for name, (codec, signal, options) in self.cases().items():
+        digests = folder / self.digests
+        kept: dict[str, str] = json.loads(digests.read_text()) if digests.exists() else {}
+        new = {name: case for name, case in self.cases().items() if name not in kept}
+        for name, (codec, signal, options) in new.items():
             file = Codec(codec, device="cpu").encode(signal, **options)
             (folder / f"{name}.tsr").write_bytes(file)
             kept[name] = self.digest(file)
@@ -99,8 +101,8 @@ class Family:
                 np.save(folder / f"{name}.npy", np.asarray(decode(file, device="cpu")))
             elif self.suffix:
                 decode(file, device="cpu").save(folder / f"{name}{self.suffix}")
-        (folder / self.digests).write_text(json.dumps(kept, indent=1) + "\n")
-        return len(kept)
+        digests.write_text(json.dumps(kept, indent=1) + "\n")
+        return len(new)
 
 
 def image_cases() -> Cases:
@@ -262,6 +264,7 @@ def video_cases() -> Cases:
     deep = tuple(np.ascontiguousarray(p.astype(np.uint16) << 2) for p in colours.planes)
     odd = (luma[:, :23, :37], *(p[:, :12, :19] for p in half))
     noise = np.random.default_rng(0).integers(0, 256, (2, 16, 16), dtype=np.uint8)
+    still = np.random.default_rng(1).integers(0, 60, (1, 128, 128), dtype=np.uint8).repeat(6, 0)
     y, x = np.mgrid[:64, :64]
     tone, across = np.sin(0.31 * x + 0.13 * y), np.tanh(2 * np.sin(0.2 * x - 0.17 * y))
     waves = tuple(
@@ -280,6 +283,7 @@ def video_cases() -> Cases:
         "deep-444-q90": (video(deep, "444", 10), {"quality": 90}),
         "grey-q20": (video((luma,), "400"), {"quality": 20}),
         "noise-q100": (video((noise,), "400"), {"quality": 100}),
+        "still-q50": (video((still,), "400"), {"quality": 50}),
         "pixel": (video((luma[:1, :1, :1], *(p[:1, :1, :1] for p in half)), "420"), {"quality": 50}),
     }
     return {name: ("video", v, options) for name, (v, options) in videos.items()}

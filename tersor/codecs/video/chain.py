@@ -1,13 +1,12 @@
 """The frames of a group one by one, in the order they are shown: `encode_group` and `decode_group` of a
-chain, in
-pieces, with no frame of delay.
+chain, in pieces, with no frame of delay.
 
     frame --coded--> settled bytes | 4 bytes that a decoder reads ahead --piece-->
     all settled bytes of a group, and the end: the payload that `encode_group` gives
 
 A range coder's output lags behind by up to 4 bytes. A piece carries what the coder could write there to end
-now (the
-lower bound of its interval); the next piece begins with what it did write, and a decoder takes that instead.
+now (the lower bound of its interval); the next piece begins with what it did write, and a decoder takes that
+instead.
 """
 
 from __future__ import annotations
@@ -18,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.arrays import Samples, sample_type
-from tersor.codecs.video.group import HEAD, Group, GroupSettings, check_head, check_planes, decode_frame
+from tersor.codecs.video.group import (
+    Group,
+    GroupSettings,
+    check_head,
+    check_planes,
+    decode_frame,
+    read_head,
+)
 from tersor.codecs.video.model import start_tables
 from tersor.codecs.video.structure import CHAIN
 from tersor.entropy.binary import AT, CODE, LOW, finish_encoding, start_decoding
@@ -121,7 +127,7 @@ class FrameDecoder:
 def check_chain(head: bytes, name: str) -> None:
     """Raises BitstreamError for the head of a payload that is not a chain's."""
     check_head(head, name)
-    if HEAD.unpack(head)[1] != CHAIN:
+    if read_head(head)[1] != CHAIN:
         raise BitstreamError(f"{name}: a single frame of a pyramid is not possible; leave it out")
 
 

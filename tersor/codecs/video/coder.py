@@ -9,7 +9,7 @@ from tersor.codecs.video.group import GroupSettings, encode_and_rebuild, encode_
 from tersor.codecs.video.groups import Group
 from tersor.codecs.video.options import DEFAULT_EFFORT, EncodeOptions
 from tersor.codecs.video.rate import Sizes, clipped, guess, quality_for
-from tersor.codecs.video.trial import distance_for
+from tersor.codecs.video.trial import tried
 from tersor.signals.video import VideoFormat
 
 OFF = 0.1  # G: a group whose bytes are further off what it was given is coded again
@@ -39,10 +39,8 @@ class GroupCoder:
         return encode_and_rebuild(group, depth=self._depth, settings=self._settings(group, quality))[1]
 
     def _settings(self, group: Group, quality: float) -> GroupSettings:
-        if self._low_delay:
-            return GroupSettings(quality=quality, effort=self._effort, low_delay=True)
-        distance = distance_for(group[0], self._depth, quality, self._effort)
-        return GroupSettings(quality=quality, effort=self._effort, distance=distance)
+        settings = GroupSettings(quality=quality, effort=self._effort, low_delay=self._low_delay)
+        return tried(group[0], self._depth, settings)
 
     def chain(self, shapes: Shapes, frames: int, quality: float) -> FrameEncoder:
         """A group of at most so many frames that is coded frame by frame."""

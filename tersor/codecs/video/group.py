@@ -1,8 +1,8 @@
 """A group of frames to bytes and back: what one chunk of a video file holds. A group is decodable alone; its
 first frame needs no other.
 
-payload = u16 quality, in quarters | u8 distance of a pyramid, 0: a chain | adaptive code of all frames in
-    coding order
+payload = u16 quality, in quarters | u8 structure | adaptive code of all frames in coding order
+structure = distance of a pyramid, 0: a chain | how much finer than usual the first frame is << 6
 
     planes --pad to units--> frame by frame: decide, code, rebuild --> filter, keep as reference --> payload
 """
@@ -37,7 +37,9 @@ LAYER_LEVELS = (-16, 0, 12, 20, 28)  # F: added to the level of quantisation, by
 # M (tersor eval --codec video on three training clips, five scales): squared steps a bit is worth, by layer
 BIT_WEIGHTS = (0.12, 0.15, 0.17, 0.19, 0.2)
 CHROMA_LEVELS = -8  # F: of chroma against luma
-HEAD = struct.Struct("<HB")  # F: quarters of quality, distance
+FINER_LEVELS, FINER_MOST = 16, 3  # F: of a first frame that is finer, each time; how many times
+HEAD = struct.Struct("<HB")  # F: quarters of quality, structure
+DISTANCE_BITS = 6  # F: of the structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +52,15 @@ class GroupSettings:
         low_delay: frames are coded in the order they are shown, so that each can be decoded as soon as it
             is there.
         distance: of the pyramid without low_delay.
+        finer: 0 to 3, how much finer than usual the first frame is quantised, in thirds of an octave: what
+            stands still is copied from it.
     """
 
     quality: float = 50
     effort: int = 5
     low_delay: bool = False
     distance: int = 8
+    finer: int = 0
 
     def __post_init__(self) -> None:
         if not LEAST <= self.quality <= MOST or self.quality * QUARTERS % 1:
@@ -64,11 +69,14 @@ class GroupSettings:
             raise SignalError(f"effort is {self.effort}; allowed are 1 to 9")
         if self.distance not in DISTANCES:
             raise SignalError(f"distance is {self.distance}; allowed are {', '.join(map(str, DISTANCES))}")
+        if not 0 <= self.finer <= FINER_MOST:
+            raise SignalError(f"finer is {self.finer}; allowed are 0 to {FINER_MOST}")
 
     @property
     def head(self) -> bytes:
         """Of the payload."""
-        return HEAD.pack(round(self.quality * QUARTERS), CHAIN if self.low_delay else self.distance)
+        structure = (CHAIN if self.low_delay else self.distance) | self.finer << DISTANCE_BITS
+        return HEAD.pack(round(self.quality * QUARTERS), structure)
 
 
 def encode_group(
@@ -181,9 +189,16 @@ def decode_group(
     return [p[frames or slice(None)] for p in out]
 
 
+def read_head(head: bytes) -> tuple[int, int, int]:
+    """(quarters of quality, distance, finer) of a payload's head."""
+    quarters, structure = HEAD.unpack(head)
+    finer, distance = divmod(structure, 1 << DISTANCE_BITS)
+    return quarters, distance, finer
+
+
 def check_head(head: bytes, name: str) -> None:
     """Raises BitstreamError for a quality or distance that is not possible."""
-    quarters, distance = HEAD.unpack(head)
+    quarters, distance, _ = read_head(head)
     if not LEAST * QUARTERS <= quarters <= MOST * QUARTERS or distance not in (CHAIN, *DISTANCES):
         raise BitstreamError(
             f"{name}: quality {quarters / QUARTERS:g} and distance {distance} are not possible; the file is "
@@ -210,7 +225,7 @@ class Group:
     def __init__(self, shapes: Sequence[tuple[int, ...]], depth: int, head: bytes, tables: Tables) -> None:
         self.shapes, self.depth, self._tables = shapes, depth, tables
         frames, height, width = shapes[0]
-        quarters, distance = HEAD.unpack(head)
+        quarters, distance, self._finer = read_head(head)
         self.steps = steps_of(frames, distance)
         self._uses = last_uses(self.steps)
         self.pool = pool_size(self.steps, self._uses)
@@ -251,7 +266,9 @@ class Group:
 
     def level(self, step: Step) -> int:
         """Of quantisation of a frame's luma."""
-        return int(np.clip(self._base + LAYER_LEVELS[min(step.layer, len(LAYER_LEVELS) - 1)], 0, LEVELS - 1))
+        own = LAYER_LEVELS[min(step.layer, len(LAYER_LEVELS) - 1)]
+        finer = 0 if step.layer else FINER_LEVELS * self._finer
+        return int(np.clip(self._base + own - finer, 0, LEVELS - 1))
 
     def weight(self, step: Step) -> float:
         """Squared error that a bit is worth: of step sizes squared; encoders only."""

@@ -1,13 +1,12 @@
 """Moving pictures as they come: packets out of an encoder, frames out of a decoder, with a stated latency.
 
-    packet = CRC-32 of the rest | uvarint number of its first frame | uvarint its frames, 0 for one of a chain
-    | body
+    packet = CRC-32 of the rest | uvarint number of its first frame | uvarint its frames, 0 of a chain | body
     body   = the payload of a group; of a chain: uvarint place in the group | head of the payload | piece
              (chain.py)
 
 Without low_delay a packet is a group: it decodes alone, and one that is lost costs its own frames. With
-low_delay it
-is one frame, given as soon as it is there; one that is lost costs the frames up to the next group.
+low_delay it is one frame, given as soon as it is there; one that is lost costs the frames up to the next
+group.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ class VideoStream:
 
     Example:
         stream = tersor.Codec("video").stream(width=640, height=360, fps=30, bitrate=500, low_delay=True)
-        receiver =
-        stream.decoder()
+        receiver = stream.decoder()
         for frame in camera:                           # uint8 [360, 640, 3], RGB, or a tuple of planes
             for packet in stream.push(frame):
                 for planes in receiver.push(packet):

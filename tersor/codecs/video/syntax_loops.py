@@ -1,9 +1,8 @@
 """What a block says and in which order: one set of functions that codes, decodes and measures.
 
-    block of 32 -> split? -> blocks of 16 -> split? -> blocks of 8 (blocks that cross the border are split
-    without a word)
+    block of 32 -> split? -> blocks of 16 -> split? -> blocks of 8 (those that cross the border split unasked)
     block       -> skip? which neighbour's motion | intra? modes | neighbour's motion, or references and
-    vectors -> residual: transforms split? levels
+                   vectors -> residual: transforms split? levels
 
 Fields lie in the block's first unit of the grid; a coder reads them there, a decoder writes them.
 """

@@ -4,6 +4,7 @@ never goes further than wrong samples.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tersor.codecs.video.group import GroupSettings, decode_group, encode_and_rebuild, encode_group
+from tersor.codecs.video.group import (
+    FINER_MOST,
+    GroupSettings,
+    decode_group,
+    encode_and_rebuild,
+    encode_group,
+)
 from tersor.codecs.video.model import fresh_state, start_tables, tables_of
 from tersor.entropy.binary_tables import arithmetic_tables
 from tersor.errors import BitstreamError, SignalError
@@ -75,6 +82,19 @@ def test_decoders_give_what_the_encoder_rebuilt(
         np.array_equal(a, b) and a.dtype == p.dtype for a, b, p in zip(rebuilt, decoded, planes, strict=True)
     )
     assert psnr(planes, decoded, depth) > 32
+
+
+@pytest.mark.parametrize("low_delay", [True, False])
+def test_a_finer_first_frame(low_delay: bool) -> None:
+    planes = moving(5, 32, 48)
+    first = []
+    for finer in range(FINER_MOST + 1):
+        settings = GroupSettings(quality=40, low_delay=low_delay, finer=finer)
+        payload, rebuilt = encode_and_rebuild(planes, depth=8, settings=settings)
+        decoded = decode_group(payload, shapes=shapes(planes), depth=8, name="group 0")
+        assert all(np.array_equal(a, b) for a, b in zip(rebuilt, decoded, strict=True))
+        first.append(psnr([p[:1] for p in planes], [p[:1] for p in decoded], 8))
+    assert all(b > a + 1 for a, b in itertools.pairwise(first))
 
 
 @pytest.mark.parametrize("low_delay", [True, False])
@@ -177,10 +197,12 @@ def test_refusals() -> None:
 
 UNCOMPILED = """
 import sys
+import itertools
+
 import numpy as np
 sys.path.insert(0, {tests!r})
 from test_group import moving
-from tersor.codecs.video.group import GroupSettings, decode_group, encode_group
+from tersor.codecs.video.group import FINER_MOST, GroupSettings, decode_group, encode_group
 planes = moving(3, 24, 40)
 payload = encode_group(planes, depth=8, settings=GroupSettings(quality=60, effort=3, low_delay={low_delay}))
 decoded = decode_group(payload, shapes=[p.shape for p in planes], depth=8, name="g")

@@ -1,12 +1,15 @@
-"""The trial of a group's distance: what it looks at, and that it takes what costs least."""
+"""The trial of a group's structure: what it looks at, and that it takes what costs least."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tersor.codecs.video import trial
-from tersor.codecs.video.trial import FROM_EFFORT, LOOKED_AT, TRIED, USUAL, distance_for, halved
+from tersor.codecs.video.group import FINER_MOST, GroupSettings
+from tersor.codecs.video.trial import FROM_EFFORT, LOOKED_AT, TRIED, halved, tried
 
 
 def test_halved_is_the_mean_of_squares() -> None:
@@ -16,22 +19,34 @@ def test_halved_is_the_mean_of_squares() -> None:
     assert halved(np.full((1, 2, 2), 4095, np.uint16)).item() == 4095
 
 
+BASE = GroupSettings(effort=FROM_EFFORT)
+
+
+@pytest.mark.parametrize("low_delay", [False, True])
 @pytest.mark.parametrize("best", TRIED)
-def test_the_cheapest_is_taken(monkeypatch: pytest.MonkeyPatch, best: int) -> None:
+@pytest.mark.parametrize("finer", range(FINER_MOST + 1))
+def test_the_cheapest_is_taken(
+    monkeypatch: pytest.MonkeyPatch, best: int, finer: int, low_delay: bool
+) -> None:
     shapes = []
 
-    def cost(luma: np.ndarray, depth: int, quality: float, distance: int) -> float:
+    def cost(luma: np.ndarray, depth: int, way: GroupSettings) -> float:
         shapes.append(luma.shape)
-        return float(distance != best)
+        return (not way.low_delay and way.distance != best) + abs(way.finer - finer) / 8
 
     monkeypatch.setattr(trial, "_cost", cost)
     luma = np.zeros((40, 90, 128), np.uint8)
-    assert distance_for(luma, 8, 50, FROM_EFFORT) == best
+    base = replace(BASE, low_delay=low_delay)
+    found = tried(luma, 8, base)
+    assert found == replace(base, distance=base.distance if low_delay else best, finer=finer)
     assert set(shapes) == {(LOOKED_AT, 45, 64)}
     shapes.clear()
-    assert distance_for(luma, 8, 50, FROM_EFFORT - 1) == USUAL
-    assert distance_for(luma[:, :60], 8, 50, 9) == USUAL
-    assert distance_for(luma[:4], 8, 50, 9) == USUAL
+    for given, settings in (
+        (luma, replace(base, effort=FROM_EFFORT - 1)),
+        (luma[:, :60], base),
+        (luma[:4], base),
+    ):
+        assert tried(given, 8, settings) == settings
     assert not shapes
 
 
@@ -39,5 +54,15 @@ def test_cost_is_of_bytes_and_error() -> None:
     """More quality costs more bytes, but no more than its PSNR is worth, by what rate control knows."""
     rng = np.random.default_rng(0)
     luma = (np.cumsum(rng.normal(0, 9, (3, 64, 64)), 2) + 128).clip(0, 255).astype(np.uint8)
-    costs = [trial._cost(luma, 8, quality, 4) for quality in (40, 60)]
+    costs = [trial._cost(luma, 8, GroupSettings(quality=q, effort=1, distance=4)) for q in (40, 60)]
     assert abs(costs[1] - costs[0]) < 1
+
+
+def test_what_stands_still_is_copied_from_a_fine_frame() -> None:
+    """Noise that stays costs less so; noise that is new in every frame does not."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 60, (12, 128, 128), dtype=np.uint8)
+    still = np.repeat(noise[:1], 12, 0) + rng.integers(0, 2, noise.shape, dtype=np.uint8)
+    assert tried(still, 8, BASE).finer > 0
+    assert tried(still, 8, replace(BASE, low_delay=True)).finer > 0
+    assert tried(noise, 8, BASE).finer == 0
