@@ -7,12 +7,16 @@ import pytest
 
 import tersor
 from tersor.codecs.field import class_tables, nested
+from tersor.codecs.field.block_decode import decode_block
+from tersor.codecs.field.block_encode import encode_block
 from tersor.codecs.field.effort import Effort
+from tersor.codecs.field.nested_block import NestedTrial
 from tersor.codecs.field.nested_loops import CLASSES
 from tersor.container import ByteReader
 from tersor.entropy.letters import ESCAPE, LETTERS
 from tersor.entropy.magnitude_tables import magnitude_tables
 from tersor.errors import BitstreamError
+from tersor.testing.samples import weather
 
 SHAPES = [(1,), (2,), (3,), (40,), (1, 7), (2, 2), (3, 50), (33, 64), (2, 3, 40), (3, 3, 3), (17, 18, 19)]
 SHAPES += [
@@ -65,6 +69,19 @@ def test_efforts_order_sizes() -> None:
     assert nine <= usual <= 1.02 * one
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)], ids=str)
+def test_keys_of_the_first_frame_begin_as_their_parents(order: tuple[int, ...]) -> None:
+    """Here some have no weights of their own while their parents have."""
+    x = weather((12, 180, 240))
+    step = 2e-3 * float(np.ptp(x))
+    offset, unit = float(x.min()), step / 64
+    target, none = (x.ravel().astype(np.float64) - offset) / unit, np.empty(0, np.bool_)
+    trial = NestedTrial(x.shape, target, none, True, False, order, 0, Effort.of(5), magnitude_tables())
+    payload, _ = trial.payload(x.ravel(), np.zeros(x.size, np.bool_), 0.51 * step, offset, unit)
+    y = decode_block(payload, x.shape, x.dtype, "block", magnitude_tables())
+    assert np.abs(x.astype(np.float64) - y).max() <= 0.51 * step
+
+
 def test_threads_do_not_change_a_file() -> None:
     x = walk((40, 60, 70))
     assert len({tersor.encode(x, codec="field", rel_error=1e-3, threads=n) for n in (1, 2, 3)}) == 1
@@ -73,9 +90,6 @@ def test_threads_do_not_change_a_file() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_damage_is_noticed(seed: int) -> None:
     """With a checksum that fits."""
-    from tersor.codecs.field.block_decode import decode_block
-    from tersor.codecs.field.block_encode import encode_block
-
     x, rng = walk((7, 20, 30), seed), np.random.default_rng(seed)
     payload = encode_block(x, 0.02, None, None)
     whole = decode_block(payload, x.shape, x.dtype, "block", magnitude_tables())

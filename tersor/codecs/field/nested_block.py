@@ -118,6 +118,7 @@ class NestedTrial:
             later = len(actions) // 2 if p.frames > 1 else len(actions)
             actions[later:] = NOTHING
             self._train(effort, later)
+            self.models.heads[:later] = -1  # not fitted yet: they begin as their parents will be
         places = np.zeros((len(actions), 3), np.int64)
         places[:, 2] = effort.samples
         most = effort.samples if actions.any() else 0
