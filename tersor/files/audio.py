@@ -16,7 +16,7 @@ import numpy as np
 from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError, unreadable
 from tersor.files.atomic import write_atomically
-from tersor.files.checksums import flac_md5, ogg_damage
+from tersor.files.checksums import flac_md5, matroska_damage, ogg_damage
 from tersor.signals import Audio
 from tersor.signals.audio import AUDIO_TYPES, MAX_CHANNELS, MAX_RATE, MIN_RATE
 
@@ -39,6 +39,11 @@ SUFFIXES = {
     ),
     *(".wv", ".ape", ".tta", ".tak", ".ac3", ".eac3", ".dts", ".amr"),
 }
+# FFmpeg's decoders of formats that carry checksums, which it compares only when it is asked to
+CHECKED = {"flac", "wavpack", "tta", "ape", "tak", "ac3", "eac3", "truehd", "mlp"} | {
+    f"mp{layer}{kind}" for layer in (1, 2, 3) for kind in ("", "float")
+}
+STRICT = {"err_detect": "crccheck+explode"}
 GAP_SECONDS = 0.01  # G: time stamps of containers are rounded to milliseconds
 DELAY_SECONDS = 0.1  # G: a shorter start time is the delay of an encoder
 WRITABLE = {".wav": "wav", ".flac": "flac"}
@@ -63,7 +68,7 @@ LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "han
 
 class AudioReader:
     """A sound file opened for reading. Checksums of the format are compared (frames and MD5 of FLAC, pages of
-    Ogg), and gaps in the time stamps noticed.
+    Ogg, frames of WavPack, TTA, AC-3 and others), and gaps in the time stamps noticed.
 
     Args:
         source: a path, or the bytes of a file.
@@ -126,10 +131,12 @@ class AudioReader:
         self.layout = "" if name in (LAYOUTS.get(self.channels), f"{self.channels} channels") else name
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._announced_md5 = flac_md5(bytes(context.extradata or b"")) if context.name == "flac" else b""
-        if context.name == "flac":
-            context.options = {"err_detect": "crccheck"}
+        if context.name in CHECKED:
+            context.options = dict(STRICT)
         if "ogg" in self._form and (damage := ogg_damage(source)):
             self._damaged(f"{damage}; FFmpeg would leave it out without a word")
+        if "matroska" in self._form and (damage := matroska_damage(source)):
+            self._damaged(damage)
         self.tags = {
             str(k): str(v)
             for k, v in {**self._container.metadata, **stream.metadata}.items()
@@ -189,6 +196,8 @@ class AudioReader:
                     self._damaged(f"after {self.seconds:.2f} s: {getattr(e, 'strerror', None) or e}")
                     continue
                 for frame in frames:
+                    if frame.is_corrupt:
+                        self._damaged(f"after {self.seconds:.2f} s: a frame fails its checks")
                     x = self._samples(frame)
                     start = None if frame.pts is None else float(frame.pts * frame.time_base)
                     if start is not None:

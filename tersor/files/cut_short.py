@@ -29,15 +29,15 @@ def announced_size(file: BinaryIO) -> int:
 
 
 def _matroska(front: bytes) -> int:
-    length, at = _vint(front, 4)
+    length, at = vint(front, 4)
     at += length
     if front[at : at + 4] != SEGMENT:
         return 0
-    length, at = _vint(front, at + 4)
+    length, at = vint(front, at + 4)
     return at + length if length >= 0 else 0
 
 
-def _vint(data: bytes, at: int) -> tuple[int, int]:
+def vint(data: bytes, at: int) -> tuple[int, int]:
     """(EBML's variable-length number, or -1 for unknown, where it ends)."""
     if at >= len(data) or not data[at]:
         return -1, len(data)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import math
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tersor.errors import SignalError, unreadable
 from tersor.files.atomic import atomic_file, write_atomically
 from tersor.files.hdf5 import HDF5, hdf5_bytes, read_hdf5, write_hdf5
 from tersor.files.netcdf import NETCDF, netcdf_bytes, read_netcdf, write_netcdf
+from tersor.files.npz import is_npz, npy_header, read_npz, write_npz
 from tersor.files.spool import LARGE_BYTES, allocate, boxes, pour, release
 from tersor.files.zarr_store import ZARR, read_zarr, write_zarr
 from tersor.signals import Field, FieldSet
@@ -67,19 +67,19 @@ def _read(source: Path | bytes, variables: Sequence[str] | None) -> Field | Fiel
     if suffix in REFUSED:
         raise SignalError(f"{name}: {REFUSED[suffix]}")
     try:
+        if is_npz(_front(source)):
+            return read_npz(source, name, variables)
         values = _load(source)
-        if not isinstance(values, np.ndarray):
-            with values:
-                return _archive(values, name, variables)
     except OSError as e:
         raise unreadable(name, e) from e
-    except (ValueError, EOFError, zipfile.BadZipFile) as e:
+    except (ValueError, EOFError) as e:
         if isinstance(e, SignalError):
             raise
         if cut := _cut_short(source):
             raise SignalError(f"{name}: {cut}") from e
-        what = "it holds Python objects, which are not read" if "pickle" in str(e) and _is_npy(source) else e
-        if "pickle" in str(e) and not _is_npy(source):
+        is_npy = _front(source).startswith(b"\x93NUMPY")
+        what = "it holds Python objects, which are not read" if "pickle" in str(e) and is_npy else e
+        if "pickle" in str(e) and not is_npy:
             what = f"it begins with {_front(source)!r}"
         raise SignalError(
             f"{name}: not a .npy or .npz file of numbers ({what}); allowed are .npy, .npz, NetCDF and HDF5"
@@ -95,13 +95,7 @@ def _cut_short(source: Path | bytes) -> str:
         found = f.seek(0, io.SEEK_END)
         f.seek(0)
         try:
-            version = np.lib.format.read_magic(f)  # type: ignore[no-untyped-call]
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read(f)  # type: ignore[no-untyped-call]
+            shape, _, dtype = npy_header(f)
         except (ValueError, EOFError):
             begun = _front(source)[:6] == b"\x93NUMPY"[: min(6, found)] and 0 < found < NPY_HEADER
             return f"the .npy file is cut short inside its header; it has {found} bytes" if begun else ""
@@ -119,10 +113,6 @@ def _front(source: Path | bytes) -> bytes:
         return source[:8]
     with source.open("rb") as f:
         return f.read(8)
-
-
-def _is_npy(source: Path | bytes) -> bool:
-    return _front(source).startswith((b"\x93NUMPY", b"PK"))
 
 
 def _suffix_of(data: bytes) -> str:
@@ -181,25 +171,12 @@ def stray_values(f: Field) -> str:
 
 
 def _load(source: Path | bytes) -> Any:
-    """What a .npy or .npz file holds; a large .npy file is mapped, not read."""
+    """What a .npy file holds; a large one is mapped, not read."""
     if isinstance(source, bytes):
         return np.load(io.BytesIO(source), allow_pickle=False)
     large = source.suffix.lower() == ".npy" and source.stat().st_size >= LARGE_BYTES
     # copy on write: nothing is written, but loops are compiled once, for arrays that can be
     return np.load(source, mmap_mode="c" if large else None, allow_pickle=False)
-
-
-def _archive(arrays: Any, name: str, variables: Sequence[str] | None) -> FieldSet:
-    """The arrays of a .npz file."""
-    names = list(arrays.files) if variables is None else list(variables)
-    if missing := sorted(set(names) - set(arrays.files)):
-        raise SignalError(f"{name}: no array {', '.join(missing)}; it has {', '.join(arrays.files)}")
-    if not names:
-        raise SignalError(f"{name}: no arrays")
-    return FieldSet(
-        fields={n: Field(values=_numbers(arrays[n], f"{name}, {n}"), name=n) for n in names},
-        encoding={"source": ".npz"},
-    )
 
 
 def _numbers(values: Any, name: str) -> Any:
@@ -250,18 +227,14 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
         raise SignalError(f"'{suffix}' is not a format for arrays; allowed are {', '.join(sorted(SUFFIXES))}")
     fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
     out = io.BytesIO()
-    if texts := [
-        f.name
-        for f in fields
-        if (f.is_text and f.name in getattr(signal, "asked", ())) or (f.is_text and suffix == ".npz")
-    ]:
+    if suffix == ".npz":
+        write_npz(_by_name(signal), out)
+        return out.getvalue(), _unkept(signal, suffix)
+    if texts := [f.name for f in fields if f.is_text and f.name in getattr(signal, "asked", ())]:
         raise SignalError(
             f"{suffix} files hold numbers, not text ({', '.join(texts)}); write .nc, "
             "or choose others with --variables"
         )
-    if suffix == ".npz":
-        np.savez(out, **{f.name or "field": f.values for f in fields})
-        return out.getvalue(), _unkept(signal, suffix)
     values = _only(signal, suffix).values
     if suffix in TIFF:
         from tersor.files.tiff import array_bytes
@@ -269,6 +242,11 @@ def field_file(signal: Field | FieldSet, suffix: str) -> tuple[bytes, tuple[str,
         return array_bytes(values), _unkept(signal, suffix)
     np.save(out, values, allow_pickle=False)
     return out.getvalue(), _unkept(signal, suffix)
+
+
+def _by_name(signal: Field | FieldSet) -> dict[str, Any]:
+    fields = [signal] if isinstance(signal, Field) else list(signal.fields.values())
+    return {f.name or "field": f.values for f in fields}
 
 
 def _only(signal: Field | FieldSet, suffix: str) -> Field:
@@ -309,6 +287,10 @@ def write_field(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
         x = _only(signal, suffix).values
         with mapped_npy(path, x.shape, x.dtype) as cells:
             pour(x, cells)
+        return _unkept(signal, suffix)
+    if suffix == ".npz":
+        with atomic_file(path) as file:
+            write_npz(_by_name(signal), file)
         return _unkept(signal, suffix)
     data, notes = field_file(signal, path.suffix)
     write_atomically(path, data)

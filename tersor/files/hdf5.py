@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from tersor.arrays import Numbers
-from tersor.errors import MissingDependencyError, SignalError, unreadable
+from tersor.errors import MissingDependencyError, SignalError, TersorError, unreadable
 from tersor.files.atomic import atomic_path
 from tersor.files.attributes import held, kept, left_out
+from tersor.files.hdf5_chunks import check_chunks
 from tersor.files.spool import LARGE_BYTES, Spool, pour
 from tersor.signals import Field, FieldSet
 from tersor.signals.field import Attributes, Empty, describes, with_related
@@ -55,7 +56,9 @@ def read_hdf5(source: Path | bytes, variables: Sequence[str] | None) -> FieldSet
     try:
         with h5py.File(source if isinstance(source, Path) else io.BytesIO(source), "r") as file:
             return _field_set(file, path, variables)
-    except (OSError, RuntimeError, KeyError) as e:
+    except TersorError:
+        raise
+    except Exception as e:  # damaged files raise whatever comes to h5py
         raise SignalError(f"{path}: not an HDF5 file that can be read ({e})") from e
 
 
@@ -71,6 +74,7 @@ def _field_set(file: Node, path: Path | str, variables: Sequence[str] | None) ->
     spool = Spool()
     for name in [n for n in found if n in needed]:
         node = found[name]
+        check_chunks(_h5py(), node)
         values = _from_boxes(spool, node) if _is_plain(node) else _values(node)
         if values is None:
             lost.append(f"{name} ({node.dtype})")

@@ -260,6 +260,8 @@ def _select(im: Pil.Image, name: str, page: int | None) -> tuple[list[str], bool
 
 def _read_selected(im: Pil.Image, data: bytes, page: int | None, notes: tuple[str, ...]) -> Image:
     whole = png.parse(data) if data[:8] == png.MAGIC else None
+    if im.format in ("ICO", "ICNS", "CUR"):
+        png.check_inside(data)
     if im.format == "TIFF":
         notes += tiff.check_picture(im)
     why = shortfall(im, data)

@@ -13,6 +13,7 @@ import numpy as np
 from tersor.errors import SignalError
 from tersor.files.atomic import atomic_path
 from tersor.files.attributes import for_netcdf, held, left_out
+from tersor.files.hdf5_chunks import check_file
 from tersor.files.spool import pour
 from tersor.files.variables import by_group, group_attributes, named_axes, read_groups, xarray_for
 from tersor.signals import Field, FieldSet
@@ -34,7 +35,7 @@ def read_netcdf(path: Path, variables: Sequence[str] | None) -> FieldSet:
 
 
 def _groups(path: Path) -> dict[str, xr.Dataset]:
-    """Raw xarray datasets of all groups, by path from "/"."""
+    """Raw xarray datasets of all groups, by path from "/"; the chunks of all are where their index says."""
     xarray = xarray_for(".nc")
     import netCDF4
 
@@ -42,7 +43,9 @@ def _groups(path: Path) -> dict[str, xr.Dataset]:
         return [group.path, *(p for g in group.groups.values() for p in paths(g))]
 
     with netCDF4.Dataset(path) as file:
-        names = paths(file)
+        names, is_hdf5 = paths(file), file.disk_format == "HDF5"
+    if is_hdf5:
+        check_file(path)
     return {n: xarray.open_dataset(path, engine="netcdf4", group=n, decode_cf=False) for n in names}
 
 

@@ -110,6 +110,17 @@ def parse(data: bytes) -> Png:
     )
 
 
+def check_inside(data: bytes) -> None:
+    """Compare the checksums of the PNG files that a file of icons holds.
+
+    Raises:
+        SignalError: as `parse`.
+    """
+    at = data.find(MAGIC)
+    while at >= 0:
+        at = data.find(MAGIC, len(data) - parse(data[at:]).trailing)
+
+
 def with_alpha(samples: Samples, png: Png) -> Samples:
     """Samples [H, W, 1 or 3], as deep as the file or scaled to 8 bits, with the alpha that tRNS means."""
     colour = png.transparent

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tersor.arrays import Numbers
-from tersor.errors import MissingDependencyError, SignalError, unreadable
+from tersor.errors import MissingDependencyError, SignalError, TersorError, unreadable
 from tersor.files.attributes import kept, left_out
 from tersor.files.spool import Spool
 from tersor.signals import Field, FieldSet
@@ -75,9 +75,9 @@ def read_groups(
             for data in groups.values():
                 stack.callback(data.close)
             return fields_of(str(path), groups, variables, suffix, Spool())
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as e:
-        if isinstance(e, SignalError):
-            raise
+    except TersorError:
+        raise
+    except Exception as e:  # damaged files raise whatever comes to the codecs of their chunks
         raise SignalError(f"{path}: not {kind} that can be read ({e})") from e
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from tersor.errors import SignalError, unreadable
 from tersor.files.audio import AudioReader
+from tersor.files.checksums import SliceSums, matroska_damage
 from tersor.files.cut_short import announced_size
 from tersor.files.pixels import deinterlacer, layout_of, plane_array, pulled
 from tersor.files.y4m import MAGIC, Y4mReader
@@ -72,6 +73,7 @@ LEFT_OUT = {
 NO_RATE = Fraction(25)  # of a single frame, or of a stream without any clock
 GROWN_BY = 64  # frames that a video in memory is made longer by, when the file does not say its length
 SHORT = 0.9  # a video that lasts less than this of what its file says is noted
+REPAIR = "repair the file, or cut it there"
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
@@ -176,6 +178,8 @@ class VideoReader:
                 f"{self.name}: the file is cut short, {there:,} of {announced:,} bytes are there; get "
                 "the whole file"
             )
+        if damage := matroska_damage(self._source):
+            raise SignalError(f"{self.name}: the file is damaged ({damage}); copy it again")
 
     def _announced_seconds(self) -> float:
         stream = self._stream
@@ -247,6 +251,9 @@ class VideoReader:
         there = float((self._end - min(0, self._stamps[0])) * self._base)
         if there < SHORT * self._seconds and (self._seconds - there) * self.rate > 2:
             self.notes += (f"the file announces {self._seconds:.2f} s, {there:.2f} s are in it",)
+        elif "avi" in str(self._container.format.name) and len(self._stamps) < self._stream.frames:
+            # a frame whose name is damaged is passed over; a gap that was recorded has no bytes
+            self.notes += (f"the file announces {self._stream.frames} frames, {len(self._stamps)} are in it",)
 
     def _take_time(self, frame: Any) -> None:
         stamp = frame.pts
@@ -313,19 +320,25 @@ class VideoReader:
     def _frames(self) -> Iterator[av.VideoFrame]:
         import av
 
+        sums = SliceSums() if self._is_ffv1() else None
         try:
-            for frame in self._container.decode(self._stream):
-                if frame.is_corrupt:
-                    raise SignalError(
-                        f"{self.name}: frame {len(self._stamps)} is damaged; repair the file, or cut it there"
-                    )
-                yield frame
+            for n, packet in enumerate(self._container.demux(self._stream)):
+                if sums is not None and sums.fail(bytes(packet)):
+                    raise SignalError(f"{self.name}: frame {n} is damaged; {REPAIR}")
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise SignalError(f"{self.name}: frame {len(self._stamps)} is damaged; {REPAIR}")
+                    yield frame
         except (av.FFmpegError, OSError) as e:
             why = getattr(e, "strerror", None) or e
             raise SignalError(
-                f"{self.name}: the video is damaged after frame {len(self._stamps)} ({why}); repair "
-                "it, or cut it there"
+                f"{self.name}: the video is damaged after frame {len(self._stamps)} ({why}); {REPAIR}"
             ) from e
+
+    def _is_ffv1(self) -> bool:
+        """Whether it is FFV1 in slices, as from its version 3 on."""
+        context = self._stream.codec_context
+        return context.name == "ffv1" and bool(context.extradata)
 
     def again(self) -> VideoReader:
         """The same file from its start."""

@@ -97,3 +97,17 @@ def test_what_pillow_reduced_is_not_taken_as_exact() -> None:
     with Pil.open(io.BytesIO(data)) as im, pytest.raises(SignalError, match="16 bits"):
         tersor.encode(im, codec="lossless")
     assert read_image(data) == Image(samples=seen)
+
+
+@pytest.mark.parametrize("kind", ["ICO", "ICNS"])
+def test_a_flipped_bit_of_a_png_inside_icons_is_an_error(kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 4), dtype=np.uint8)
+    out = io.BytesIO()
+    Pil.fromarray(noise).save(out, kind)
+    data = out.getvalue()
+    assert read_image(data).samples.shape[2] == 4
+    for at in range(len(data) // 3, len(data) - 200, len(data) // 40):
+        damaged = bytearray(data)
+        damaged[at] ^= 1
+        with pytest.raises(SignalError):
+            read_image(bytes(damaged))
