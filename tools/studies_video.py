@@ -1,5 +1,7 @@
 """Questions about video that a release answers in results/.
 
+python tools/studies_video.py ledger --data CLIPS --log LOG   what `tersor eval` measures, by clip and mode;
+goes on where LOG (JSON lines) ends
 python tools/studies_video.py rate --data CLIPS     bytes and PSNR over quality: constants of video/rate.py
 python tools/studies_video.py memory                peak memory and speed of two lengths, by the command line
 python tools/studies_video.py seek                  time to one frame in the middle of a long file
@@ -10,6 +12,7 @@ python tools/studies_video.py filter --data CLIPS   what the filter of frames sa
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import subprocess
 import sys
@@ -31,7 +34,9 @@ from tersor.codecs.video.rate import BYTES_SLOPE, PSNR_SLOPE, psnr_611
 from tersor.codecs.video.structure import DISTANCES
 from tersor.codecs.video.trial import tried
 from tersor.container import Reader
+from tersor.evaluate.anchors.video import MODES
 from tersor.evaluate.lab import find
+from tersor.evaluate.video import METRICS, bd_rates, measure, table
 from tersor.files.video import SUFFIXES, read_video
 from tersor.files.y4m import Y4mWriter
 from tersor.signals.video import Video, VideoFormat
@@ -79,6 +84,31 @@ def rate(a: argparse.Namespace) -> None:
         f"{spread.min():.3f} to {spread.max():.3f}"
     )
     print(f"dB a step: {(np.diff(quality_db) / steps).mean():.3f}")
+
+
+def ledger(a: argparse.Namespace) -> None:
+    """Rows of an older code stay in the log; start another after a change of the encoder."""
+    log = Path(a.log)
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(r["clip"], r["mode"]) for r in rows}
+    families = a.anchors.split(",")
+    paths = {p.stem: p for p in find(a.data, SUFFIXES, None, "videos")}
+    for mode in MODES:
+        for clip in a.clips.split(",") if a.clips else paths:
+            if (clip, mode) not in done:
+                video = read_video(paths[clip], audio=False)[: a.frames]
+                new = measure([(clip, video)], families, modes=[mode], effort=a.effort, with_ms_ssim=True)
+                with log.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in new)
+                rows += new
+                print(f"{mode}, {clip}: {len(new)} rows", file=sys.stderr, flush=True)
+    for metric in METRICS:
+        print(f"\n{metric}, percent of rate at equal quality, ours against")
+        print("\n".join(table(bd_rates(rows, metric))))
+    print("\nframes a second of CPU time, geometric mean: encode, decode")
+    for mode, codec in dict.fromkeys((r["mode"], r["codec"]) for r in rows):
+        own = [(r["encode_fps"], r["decode_fps"]) for r in rows if (r["mode"], r["codec"]) == (mode, codec)]
+        print(f"{mode:<14}{codec:<20}" + "".join(f"{v:>9.1f}" for v in np.exp(np.log(own).mean(0))))
 
 
 def made(path: Path, frames: int, size: tuple[int, int]) -> None:
@@ -203,15 +233,19 @@ def filter_(a: argparse.Namespace) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (rate, memory, seek, structures, filter_):
+    for run in (ledger, rate, memory, seek, structures, filter_):
         q = sub.add_parser(run.__name__.strip("_"))
         q.set_defaults(run=run)
         if run not in (memory, seek):
             q.add_argument("--data", required=True)
             q.add_argument("--limit", type=int)
-            q.add_argument("--effort", type=int, default=None if run is rate else 2)
-            q.add_argument("--frames", type=int, default=FRAMES)
+            q.add_argument("--effort", type=int, default=None if run in (rate, ledger) else 2)
+            q.add_argument("--frames", type=int, default=32 if run is ledger else FRAMES)
             q.add_argument("--quality", type=float, default=50)
+        if run is ledger:
+            q.add_argument("--log", required=True)
+            q.add_argument("--clips", help="with commas; all if left out")
+            q.add_argument("--anchors", default="x264,x265,svtav1,vp9")
     a = p.parse_args()
     a.run(a)
 

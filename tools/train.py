@@ -4,6 +4,7 @@
     python tools/train.py audio --data DIR --speech runs/speech/speech.safetensors --out runs/audio
     python tools/train.py voice --data DIR --out runs/voice
     python tools/train.py image --data DIR... --dev DIR --out runs/image --steps 7200
+    python tools/train.py filter --data DIR... --start-from image-1.safetensors --out runs/filter
 
 Stop it at any moment; the same command goes on from the last checkpoint to the same result (a save holds
 weights, EMA, optimisers, generators and step). Logs are JSON lines in OUT/log.jsonl. `--start-from
@@ -40,6 +41,17 @@ def parse() -> argparse.Namespace:
     q.add_argument("--save-every", type=int, default=500)
     q.add_argument("--start-from", help="released weights (.safetensors) to start from")
     q.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    q = sub.add_parser("filter", help="the pixel filter of the image model, on pictures as they are coded")
+    q.add_argument("--data", nargs="+", required=True, help="folders of training images")
+    q.add_argument("--start-from", required=True, help="released weights, which the result stands on")
+    q.add_argument("--out", default="runs/filter", help="folder of crops, checkpoint, log and weights")
+    q.add_argument("--crops", type=int, default=4000)
+    q.add_argument("--steps", type=int, default=6000)
+    q.add_argument("--batch", type=int, default=4, help="crops a step")
+    q.add_argument("--lr", type=float, default=3e-4)
+    q.add_argument("--edges", type=float, default=0.1, help="weight of the edges of blocks")
+    q.add_argument("--every", type=int, default=250, help="steps between lines of the log and checkpoints")
+    q.add_argument("--seed", type=int, default=0)
     q = sub.add_parser("audio", help="what the audio coder knows at the start")
     q.add_argument(
         "--data",
@@ -102,6 +114,8 @@ def main() -> None:
         from training.video import run
     elif args.codec == "speech":
         from training.speech import run
+    elif args.codec == "filter":
+        from training.image_filter import run
     else:
         from training.image import run
     run(args)

@@ -12,7 +12,7 @@ keep() {
     "$python" "$@" >"$out/$name.txt"
     cat "$out/$name.txt"
 }
-keep video -m tersor eval --codec video --data "$clips" --anchors x264,x265,svtav1,vp9 -o $out/video
+keep video tools/studies_video.py ledger --data "$clips" --log $out/video.jsonl --anchors x265,svtav1
 keep video-memory tools/studies_video.py memory
 keep video-seek tools/studies_video.py seek
 keep video-filter tools/studies_video.py filter --data "$clips" --frames 9

@@ -1,4 +1,4 @@
-"""Released weights of the image codec: one safetensors file a model, found by digest.
+"""Released weights of the image codec: a safetensors file each, found by digest; it may stand on another.
 
 Transforms are stored in float16, the prior as the integers it runs on, gains and linear transforms in
 float32, probability tables as counts. The JSON card in the file's metadata says what it was trained on. A
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -142,16 +141,14 @@ def _exact_layers(model: ImageModel) -> set[str]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object], ImageModelConfig]:
+    release = release_at(path)
+    tensors, _ = weights.load(release)
     try:
-        with safe_open(path, "pt") as f:
-            metadata = f.metadata()
-            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (safe_open has no items)
-        return (
-            tensors,
-            json.loads(metadata["card"]),
-            ImageModelConfig.from_dict(json.loads(metadata["config"])),
-        )
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as e:
+        _, metadata = release.read()
+        config = ImageModelConfig.from_dict(json.loads(metadata["config"]))
+        card = json.loads(metadata["card"])
+        return {k: torch.from_numpy(v.copy()) for k, v in tensors.items()}, card, config
+    except (KeyError, TypeError, json.JSONDecodeError) as e:
         raise WeightsError(f"{path}: not a tersor weights file, or damaged ({e}); reinstall tersor") from e
 
 
