@@ -3,6 +3,7 @@
 python tools/studies.py effort --data KODAK --limit 6     what encoder effort gains
 python tools/studies.py rounding --data TRAIN --limit 8   what rate-distortion optimised rounding gains
 python tools/studies.py lossless --data KODAK             bits per sub-pixel beside WebP and JPEG XL
+python tools/studies.py blocks --data KODAK               how much the grid shows where pictures are smooth
 python tools/studies.py access --data FIELD.npy           time and memory to a value of a 1 GB array
 python tools/studies.py qualities --data SOUNDS           bit rates that qualities of sound stand for
 python tools/studies.py memory                            peak memory of a 100-megapixel image
@@ -14,6 +15,7 @@ python tools/studies.py damage                            10,000 random truncati
 from __future__ import annotations
 
 import argparse
+import bisect
 import io
 import resource
 import subprocess
@@ -134,6 +136,49 @@ def lossless(a: argparse.Namespace) -> None:
         f"tersor: {seconds['encode'] / len(images):.2f} s in, {seconds['decode'] / len(images):.2f} s "
         "out an image; every image came back exactly from every codec"
     )
+
+
+SMOOTHEST = 0.4  # of the blocks of a picture
+BLOCK = 16
+
+
+def blocks(a: argparse.Namespace) -> None:
+    """Mean second difference along rows at the lines of the grid over that elsewhere, in the smoothest blocks
+    of the original; AVIF of at most as many bytes beside it.
+    """
+    from tersor.codecs.image.codec import ImageCodec
+    from tersor.evaluate.anchors.image import anchor, decode
+
+    codec, avif = ImageCodec("cpu"), anchor("avif")
+    found: dict[str, list[float]] = {"original": [], "tersor": [], "avif": []}
+    for _, x in load_images(a.data, a.limit):
+        smooth = smooth_blocks(x)
+        (file,) = codec.encode_batch([x], quality=a.quality)
+        q = bisect.bisect_right(range(100), len(file), key=lambda q: len(avif(x, q))) - 1
+        ours, theirs = np.asarray(codec.decode_batch([file])[0]), decode(avif(x, max(q, 0)))
+        shown = {"original": x, "tersor": ours, "avif": theirs}
+        for name, y in shown.items():
+            found[name].append(blockiness(y, smooth))
+    means = ", ".join(f"{name} {np.mean(v):.3f}" for name, v in found.items())
+    print(f"{len(found['original'])} images, quality {a.quality}: {means}")
+
+
+def smooth_blocks(x: np.ndarray) -> np.ndarray:
+    """bool [H, W]: the blocks with the least gradients."""
+    down, across = np.gradient(x.mean(2))
+    h, w = (n // BLOCK for n in x.shape[:2])
+    change = (np.abs(down) + np.abs(across))[: h * BLOCK, : w * BLOCK]
+    energy = change.reshape(h, BLOCK, w, BLOCK).mean((1, 3))
+    return np.kron(energy < np.quantile(energy, SMOOTHEST), np.ones((BLOCK, BLOCK), bool))
+
+
+def blockiness(x: np.ndarray, smooth: np.ndarray) -> float:
+    """Of the mean colour of uint8 [H, W, 3]."""
+    h, w = smooth.shape
+    d, own = np.abs(np.diff(x[:h, :w].astype(float).mean(2), 2, axis=1)), smooth[:, 1:-1]
+    at = np.arange(1, w - 1) % BLOCK
+    line = (at == BLOCK - 1) | (at == 0)
+    return float(d[:, line][own[:, line]].mean() / d[:, ~line][own[:, ~line]].mean())
 
 
 MEMORY = """
@@ -329,12 +374,14 @@ def beside(_: argparse.Namespace) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    for run in (effort, rounding, lossless, access, qualities, memory, hour, beside, damage):
+    for run in (effort, rounding, lossless, blocks, access, qualities, memory, hour, beside, damage):
         q = sub.add_parser(run.__name__)
         q.set_defaults(run=run)
-        if run in (effort, rounding, lossless, access, qualities):
+        if run in (effort, rounding, lossless, blocks, access, qualities):
             q.add_argument("--data", required=True)
-            q.add_argument("--limit", type=int, default=24 if run is lossless else 6)
+            q.add_argument("--limit", type=int, default=24 if run in (lossless, blocks) else 6)
+        if run is blocks:
+            q.add_argument("--quality", type=int, default=10)
         if run is effort:
             q.add_argument("--efforts", type=int, nargs="+", default=[3, 4, 5, 7])
             q.add_argument("--crop", type=int, default=0, help="pixels of a side; 0: whole pictures")
