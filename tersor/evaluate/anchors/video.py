@@ -7,6 +7,7 @@ D.1.6, H.265 D.2.6). On a short clip that text would be up to a third.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -145,6 +146,7 @@ def run_anchor(variant: Variant, video: Video, crf: int) -> Coded:
     """
     import av
 
+    os.environ.setdefault("SVT_LOG", "1")  # it tells its settings otherwise
     encoder: Any = av.CodecContext.create(ENCODERS[variant.family], "w")
     pixels = pixel_format(video.format)
     encoder.width, encoder.height, encoder.pix_fmt = video.width, video.height, pixels
