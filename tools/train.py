@@ -47,6 +47,7 @@ def parse() -> argparse.Namespace:
     q.add_argument("--out", default="runs/filter", help="folder of crops, checkpoint, log and weights")
     q.add_argument("--crops", type=int, default=4000)
     q.add_argument("--steps", type=int, default=6000)
+    q.add_argument("--stop-at", type=int, help="save and stop at this step of the schedule")
     q.add_argument("--batch", type=int, default=4, help="crops a step")
     q.add_argument("--lr", type=float, default=3e-4)
     q.add_argument("--edges", type=float, default=0.1, help="weight of the edges of blocks")

@@ -18,9 +18,11 @@ from tersor.codecs.audio.encode import TransformEncoder
 from tersor.codecs.audio.header import AudioHeader
 from tersor.codecs.audio.options import Target
 from tersor.entropy.binary_tables import adaptive_tables, tables_from
+from tersor.models.image_weights import load_released
 from tersor.signals import Audio
 
 ROOT = Path(__file__).parents[2]
+IMAGE_1 = ROOT / "tersor" / "weights" / "image-1.safetensors"
 
 
 @pytest.fixture
@@ -145,11 +147,30 @@ def test_a_checkpoint_becomes_weights_to_use_and_to_start_from(photos: Path, tmp
         env={"PYTHONPATH": str(ROOT)},
         cwd=ROOT,
     )
-    from tersor.models.image_weights import load_released
-
     released = load_released(weights, "cpu")
     assert released.card["steps"] == 3
     train(photos, tmp_path / "again", 3, "--start-from", str(weights))
+
+
+@pytest.mark.slow
+def test_the_filter_resumes_and_stands_on_the_weights_it_started_from(photos: Path, tmp_path: Path) -> None:
+    def tool(name: str, *more: str) -> dict[str, np.ndarray]:
+        command = [sys.executable, str(ROOT / "tools" / "train.py"), "filter", "--data", str(photos)]
+        sizes = ["--crops", "50", "--steps", "4", "--batch", "2", "--every", "2"]
+        out = ["--start-from", str(IMAGE_1), "--out", str(tmp_path / name)]
+        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, *sizes, *out, *more], check=True, cwd=ROOT, env=environment)
+        found = tmp_path / name / "filter.safetensors"
+        return load_file(found) if found.exists() else {}
+
+    whole = tool("whole")
+    assert tool("parts", "--stop-at", "2") == {}
+    parts = tool("parts")
+    assert all(np.array_equal(whole[k], parts[k]) for k in whole)
+    released = load_released(tmp_path / "whole" / "filter.safetensors", "cpu")
+    before = load_released(IMAGE_1, "cpu")
+    assert torch.equal(released.model.forward_transform, before.model.forward_transform)
+    assert not torch.equal(released.model.filter.entry.weight, before.model.filter.entry.weight)
 
 
 @pytest.mark.slow

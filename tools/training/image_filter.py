@@ -158,9 +158,10 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.adam.load_state_dict(state["adam"])
         began, sums = time.monotonic(), np.zeros(2)
-        for step in self.files.steps(first, self.args.steps):
+        last = min(self.args.stop_at or self.args.steps, self.args.steps)
+        for step in self.files.steps(first, last):
             sums += self.step(step)
-            if step % self.args.every == 0 or step == self.args.steps or self.files.stopped:
+            if step % self.args.every == 0 or step == last or self.files.stopped:
                 self.files.save(
                     {
                         "step": step,
@@ -173,7 +174,7 @@ class Trainer:
                 entry = {"step": step, "error": round(error, 4), "edges": round(lines, 4)}
                 self.files.log(**entry, **self.measure(), seconds=round(time.monotonic() - began))
                 sums[:] = 0
-        if not self.files.stopped:
+        if last == self.args.steps and not self.files.stopped:
             self.write()
 
     def step(self, step: int) -> tuple[float, float]:
