@@ -1,9 +1,11 @@
-"""Whole files or none."""
+"""Whole files or none; a full disk is named as that, whatever a library makes of it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tersor.errors import SignalError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PROBE = 1 << 16  # G: bytes; a library may leave as much of a full disk
+TOLD_BY_HDF5 = re.compile(r"errno = (\d+)")
+
+
+def unwritable(path: Path, error: OSError) -> SignalError:
+    """What to raise for a file that cannot be written."""
+    told = TOLD_BY_HDF5.search(str(error)) if error.errno is None else None
+    number = int(told[1]) if told else error.errno
+    if number in FULL:
+        return SignalError(f"{path}: no space left on {path.parent}; make room there, or name another folder")
+    why = os.strerror(number) if number is not None else error
+    return SignalError(f"{path}: cannot be written ({why})")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -63,25 +79,59 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.chmod(beside, 0o666 & ~umask)
         os.replace(beside, path)
     except OSError as e:
-        raise SignalError(f"{path}: cannot be written ({e.strerror or e})") from e
+        raise unwritable(path, e) from e
+    except Exception as e:  # of NetCDF and others, who do not say why
+        if full := _fullness(beside):
+            raise unwritable(path, full) from e
+        raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _fullness(file: Path) -> OSError | None:
+    """What is in the way of a longer file."""
+    try:
+        with file.open("ab") as f:
+            f.write(bytes(PROBE))
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError as e:
+        return e
+    return None
 
 
 def _write_through(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as e:
-        raise SignalError(f"{path}: cannot be written ({e.strerror})") from e
+        raise unwritable(path, e) from e
 
 
 def write_output(path: Path | None, data: bytes) -> None:
     """To a file, its folder made where it is missing, or to standard output."""
     if path is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with to_stdout() as file:
+            file.write(data)
         return
     write_atomically(prepared(path), data)
+
+
+@contextlib.contextmanager
+def to_stdout() -> Iterator[BinaryIO]:
+    """Standard output, for bytes; what is in it is written out at the end.
+
+    Raises:
+        SignalError: it cannot be written; BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        with contextlib.suppress(OSError):  # or the interpreter tries again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SignalError(f"standard output cannot be written ({e.strerror or e})") from e
 
 
 def prepared(path: Path) -> Path:

@@ -129,7 +129,7 @@ def _suffix_of(data: bytes) -> str:
 def _from_bytes(data: bytes, suffix: str, variables: Sequence[str] | None) -> FieldSet:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"input{suffix}"
-        path.write_bytes(data)
+        write_atomically(path, data)
         try:
             return read_netcdf(path, variables)
         except SignalError as e:

@@ -117,10 +117,10 @@ def picture_suffixes() -> frozenset[str]:
 
 def read_pages(source: Path | bytes) -> Field | None:
     """All pictures of a file as one array [pages, H, W, channels], without channels for grey; or the numbers
-    of a TIFF that no image holds. None if one image holds the file, or none does.
+    of a TIFF that no image holds. None if one image holds the file.
 
     Raises:
-        SignalError: as `read_image`, or pictures of several sizes.
+        SignalError: as `read_image`, or pictures of several sizes, or not all of the file.
         MissingDependencyError: this TIFF needs tifffile.
     """
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
@@ -138,8 +138,13 @@ def read_pages(source: Path | bytes) -> Field | None:
         if not tiff.is_tiff(data):
             raise
         return tiff.numbers(data, name)
-    if not all(p.exact for p in pages):
-        return tiff.numbers(data, name) if tiff.is_tiff(data) else None
+    if inexact := [p for p in pages if not p.exact]:
+        if tiff.is_tiff(data):
+            return tiff.numbers(data, name)
+        raise SignalError(
+            f"{name}: {count} {parts}, and an array would not hold them as they are: "
+            f"{'; '.join(inexact[0].notes)}; choose one with --pages"
+        )
     channels = max(p.samples.shape[2] for p in pages)
     samples = [_with_channels(p.samples, channels) for p in pages]
     if len({(s.shape, s.dtype) for s in samples}) > 1:
@@ -295,5 +300,6 @@ def _read_selected(im: Pil.Image, data: bytes, page: int | None, notes: tuple[st
 def _image(im: Pil.Image, samples: Samples, whole: png.Png | None) -> Image:
     """Samples from elsewhere, with Pillow's metadata of the file."""
     im.load()  # metadata after the samples, and some of it stands behind them
+    meta.without_texts(im, whole)
     metadata, notes = meta.of_pillow(im, whole)
     return Image(samples=samples, metadata=metadata, notes=tuple(notes))

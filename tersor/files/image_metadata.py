@@ -36,6 +36,12 @@ HARMLESS_RESOURCES = {
 }  # copies of what is kept, digests
 # blocks that ImageMagick writes into text, and that are read as what they are
 READ_PROFILES = ("Raw profile type exif", "Raw profile type iptc", "Raw profile type xmp")
+PILLOWS_OWN = {
+    *("transparency", "exif", "icc_profile", "gamma", "dpi", "aspect", "srgb", "chromaticity", "xmp"),
+    *("photoshop", "jfif_unit", "jfif_density", "comment"),
+}
+CHUNKS = {"transparency": "tRNS", "exif": "eXIf"}
+MOST_TEXT = 1 << 20  # G: bytes of an inflated text
 CM_PER_INCH = Fraction(254, 100)
 
 
@@ -69,12 +75,29 @@ def of_pillow(im: Pil.Image, png: Png | None) -> tuple[dict[str, bytes], list[st
     if resolution := _guarded(_resolution, im, notes):
         found["resolution"] = resolution
     found |= _of_chunks(png) if png else _colour_of_info(info)
-    if text := _text(im):
+    if text := _text_of_chunks(png) if png else _text(im):
         found["text"] = json.dumps(text, ensure_ascii=False).encode()
     if png and (others := sorted({n for n, _ in png.chunks} - KNOWN_CHUNKS)):
         notes.append(f"PNG chunks {', '.join(others)} are left out")
     notes += _segments(im)
     return found, notes
+
+
+def without_texts(im: Pil.Image, png: Png | None) -> None:
+    """Pillow puts the texts of a PNG among what it knows of the picture, by their keywords: one called
+    "transparency" or "exif" is neither. What the chunks say comes back.
+
+    Args:
+        im: loaded.
+        png: its file, if it is one of PNG that is at hand.
+    """
+    for key in PILLOWS_OWN & set(getattr(im, "text", ())) if png else ():
+        im.info.pop(key, None)
+        body = png.body(CHUNKS.get(key, "")) if png else None
+        if key == "exif" and body:
+            im.info["exif"] = exif_blocks.PREFIX + body
+        elif key == "transparency" and body and im.mode == "P":
+            im.info["transparency"] = body
 
 
 def _guarded(read: Callable[[Pil.Image], bytes | None], im: Pil.Image, notes: list[str]) -> bytes | None:
@@ -201,6 +224,33 @@ def _text(im: Pil.Image) -> list[list[str]]:
     return out
 
 
+def _text_of_chunks(png: Png) -> list[list[str]]:
+    """The same of all chunks of text; Pillow keeps one of each keyword."""
+    out = []
+    for name, body in png.chunks:
+        if name not in ("tEXt", "zTXt", "iTXt"):
+            continue
+        key, _, rest = body.partition(b"\0")
+        keyword, extra = key.decode("latin-1"), [b"", b""]
+        if keyword == XMP_KEYWORD or keyword in READ_PROFILES:
+            continue
+        packed = name == "zTXt" or (name == "iTXt" and rest[:1] == b"\1")
+        if name == "iTXt":
+            *extra, rest = [*rest[2:].split(b"\0", 2), b"", b""][:3]
+        text = _inflated(rest[1:] if name == "zTXt" else rest) if packed else rest
+        value = text.decode("utf-8" if name == "iTXt" else "latin-1", "replace")
+        out.append([keyword, value, *([e.decode("utf-8", "replace") for e in extra] if any(extra) else [])])
+    return out
+
+
+def _inflated(block: bytes) -> bytes:
+    """As far as it goes; no more than a text has."""
+    try:
+        return zlib.decompressobj().decompress(block, MOST_TEXT)
+    except zlib.error:
+        return b""
+
+
 def _segments(im: Pil.Image) -> Iterator[str]:
     """What else a JPEG file carries."""
     names = set()
@@ -217,6 +267,9 @@ def _segments(im: Pil.Image) -> Iterator[str]:
         if marker == "COM" or body.startswith(known):
             continue
         names.add(marker + (" (thumbnail)" if body.startswith(b"JFXX") else ""))
+    comments = {body for marker, body in getattr(im, "applist", ()) if marker == "COM"}
+    if len(comments) > 1:
+        yield f"{len(comments) - 1} further comments are left out"
     if names:
         yield f"JPEG segments {', '.join(sorted(names))} are left out"
     resources = im.info.get("photoshop")

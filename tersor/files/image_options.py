@@ -43,7 +43,7 @@ def png_chunks(held: dict[str, bytes]) -> list[tuple[str, bytes]]:
     if "xmp" in held:
         chunks.append(("iTXt", meta.XMP_KEYWORD.encode() + b"\0\0\0\0\0" + held["xmp"]))
     known = texts(held)
-    if "comment" in held and not any(t[0] == "Comment" for t in known):
+    if "comment" in held and not any(t[0].lower() == "comment" for t in known):
         known = [*known, ["Comment", _decoded(held["comment"])]]
     return chunks + [c for t in known for c in _text_chunk(t)]
 

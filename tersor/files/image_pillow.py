@@ -41,6 +41,7 @@ def from_pil(
         im.load()
     except Exception as e:  # damaged files raise whatever comes to Pillow's parsers
         raise SignalError(f"the {im.format} data cannot be decoded ({e!r})") from e
+    meta.without_texts(im, whole)
     metadata, found = meta.of_pillow(im, whole)
     notes: tuple[str, ...] = tuple(found)
     if not isinstance(im, ImageFile.ImageFile):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tersor.arrays import Numbers, NumberType
 from tersor.errors import SignalError
-from tersor.files.atomic import atomic_file
+from tersor.files.atomic import FULL, atomic_file, unwritable
 from tersor.files.audio import LAYOUTS
 from tersor.files.pixels import frame_of, pixel_format
 from tersor.files.y4m import Y4mWriter
@@ -119,7 +119,7 @@ def _write_pictures(source: VideoSource, folder: Path) -> tuple[str, ...]:
         for picture in sorted(beside.iterdir()):
             os.replace(picture, folder / picture.name)
     except OSError as e:
-        raise SignalError(f"{folder}: cannot be written ({e.strerror})") from e
+        raise unwritable(folder, e) from e
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     lost = ["timestamps", *(["sound"] if source.has_sound else [])]
@@ -138,7 +138,7 @@ def _write_container(source: VideoSource, file: BinaryIO, suffix: str, crf: int)
             writer.write_sound_until(float("inf"))
             return (*writer.notes, *writer.sound_notes)
     except (av.FFmpegError, OSError, ValueError) as e:
-        if isinstance(e, SignalError):
+        if isinstance(e, SignalError) or getattr(e, "errno", None) in FULL:
             raise
         raise SignalError(
             f"a {suffix} file of this video cannot be written ({getattr(e, 'strerror', None) or e})"

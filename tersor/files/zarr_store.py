@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tersor.errors import SignalError
+from tersor.files.atomic import unwritable
 from tersor.files.attributes import for_zarr, held, left_out
 from tersor.files.spool import LARGE_BYTES, pour
 from tersor.files.variables import by_group, group_attributes, named_axes, quiet, read_groups, xarray_for
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Node = Any  # a group or array of zarr
 ZARR = ".zarr"
 MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+REMOVALS, SECONDS_BETWEEN = 50, 0.1  # G
 CHUNK_CELLS = 1 << 20  # G: of large arrays whose source had no chunks
 
 
@@ -88,7 +91,7 @@ def write_zarr(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as e:
-        raise SignalError(f"{path}: cannot be written ({e.strerror})") from e
+        raise unwritable(path, e) from e
     try:
         with quiet():
             for group, fields in by_group(signal).items():
@@ -107,11 +110,20 @@ def write_zarr(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
     except (ValueError, TypeError) as e:
         raise SignalError(f"cannot be written as Zarr ({e})") from e
     except OSError as e:
-        raise SignalError(f"{path}: cannot be written ({e.strerror or e})") from e
+        raise unwritable(path, e) from e
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
     links = [] if isinstance(signal, Field) else list(signal.encoding.get("links", {}))
     return left_out("what a .zarr file cannot hold was", [*lost, *links])
+
+
+def _remove(folder: Path) -> None:
+    """After an error zarr's other tasks go on for a while, and make files in what is being removed."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(SECONDS_BETWEEN)
 
 
 def _write_group(

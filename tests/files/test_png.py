@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ import tersor
 from tersor.errors import SignalError
 from tersor.files import png
 from tersor.files.image import image_bytes, read_image
+from tersor.files.image_options import texts
 from tersor.signals import Image
 from tersor.testing import png_maker
 
@@ -111,3 +113,31 @@ def test_a_flipped_bit_of_a_png_inside_icons_is_an_error(kind: str) -> None:
         damaged[at] ^= 1
         with pytest.raises(SignalError):
             read_image(bytes(damaged))
+
+
+def test_texts_with_the_names_of_other_things_are_texts() -> None:
+    """Pillow keeps texts and what it knows of a picture in one place."""
+    for colour_type, transparent in ((2, False), (2, True), (3, True), (0, False)):
+        data, seen = png_maker.make(colour_type, 8, False, transparent)
+        names = ("transparency", "exif", "gamma", "dpi", "icc_profile", "comment", "xmp")
+        odd = [("tEXt", name.encode() + b"\0" + b"words") for name in names]
+        for chunks in (
+            odd,
+            [*odd, ("tEXt", b"comment\0again"), ("zTXt", b"Title\0\0" + zlib.compress(b"packed"))],
+        ):
+            image = read_image(png.insert(data, chunks))
+            assert image.exact
+            np.testing.assert_array_equal(image.samples, seen)
+            assert image.metadata.keys() == {"text"}
+            again = read_image(image_bytes(image, ".png"))
+            assert again.metadata == image.metadata
+            assert len(texts(again.metadata)) == len(chunks), "also two of one keyword"
+
+
+def test_several_comments_of_a_jpeg_are_counted() -> None:
+    out = io.BytesIO()
+    Pil.fromarray(np.zeros((8, 8), np.uint8)).save(out, "JPEG", comment=b"one")
+    data = out.getvalue()
+    two = data[:2] + b"\xff\xfe\0\x05two" + data[2:]
+    assert "1 further comments" in " ".join(read_image(two).notes)
+    assert read_image(data).notes == ()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tersor.files.atomic import prepared
+from tersor.files.atomic import prepared, to_stdout
 from tersor.files.kinds.base import Asked, FileCodec, Kind, OptionsByName
 from tersor.files.video import SUFFIXES
 
@@ -57,8 +56,8 @@ class VideoKind(Kind[Any]):
             check_suffix(path.suffix)
         video = codec.open(reader, **options)
         if path is None:
-            lost = write_y4m(video, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            with to_stdout() as file:
+                lost = write_y4m(video, file)
         else:
             lost = write_video(video, prepared(path), **writing)
         video.notes += lost  # what was damaged is known after the last frame
