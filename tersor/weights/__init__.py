@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DIGEST_BYTES = 4  # F: headers hold that many
 DEFAULTS = MappingProxyType(
-    {"image": "image-1", "audio": "audio-2", "magnitude": "magnitude-1", "video": "video-1"}
+    {"image": "image-2", "audio": "audio-2", "magnitude": "magnitude-1", "video": "video-1"}
 )
 FOLDERS_VARIABLE = "TERSOR_WEIGHTS"
 SUFFIX = ".safetensors"

@@ -141,9 +141,9 @@ def test_images_of_two_versions_decode_in_one_batch(install: Install) -> None:
     tensors, metadata = first.read()
     codec, photo = ImageCodec("cpu"), np.ascontiguousarray(picture(96, 64))
     old = codec.encode_batch([photo])[0]
-    second = install("image-2", tensors, metadata | {"card": '{"name": "image-2"}'})
+    second = install("image-3", tensors, metadata | {"card": '{"name": "image-3"}'})
     new = codec.encode_batch([photo])[0]
-    assert [tersor.info(f)["model"] for f in (old, new)] == [1, 2]
+    assert [tersor.info(f)["model"] for f in (old, new)] == [2, 3]
     assert tersor.info(new)["weights"] == second.digest.hex()
     a, b = codec.decode_batch([old, new])
     np.testing.assert_array_equal(a.samples, b.samples)
