@@ -7,6 +7,7 @@ converted --> metadata, after the samples
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pil
 from PIL import ImageFile
 
@@ -18,6 +19,7 @@ from tersor.files.fidelity import shortfall
 from tersor.signals import Image
 
 EXACT_MODES = ("1", "P", "PA", "RGBX")  # whose colours RGB or RGBA holds exactly
+BAND_PIXELS = 1 << 20  # G
 DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
 
 
@@ -96,13 +98,26 @@ def from_pil(
                 f"the {mode} image cannot become {target} ({e}); "
                 "convert it, or drop 'transparency' from its info"
             ) from e
-    samples = np.array(im)
+    samples = samples_of(im)
     return Image(
         samples=samples[:, :, None] if samples.ndim == 2 else samples,
         metadata=metadata,
         notes=notes,
         exact=mode in (*DIRECT_MODES, *EXACT_MODES) and not why,
     )
+
+
+def samples_of(im: Pil.Image) -> NDArray[np.uint8]:
+    """The samples of an image of 8 bits, a band of rows at a time: np.array(im) holds them twice."""
+    rows = max(1, BAND_PIXELS // max(1, im.width))
+    out: NDArray[np.uint8] | None = None
+    for top in range(0, im.height, rows):
+        bottom = min(im.height, top + rows)
+        band = np.asarray(im.crop((0, top, im.width, bottom)))
+        if out is None:
+            out = np.empty((im.height, *band.shape[1:]), band.dtype)
+        out[top:bottom] = band
+    return np.array(im) if out is None else out
 
 
 def _check_unloaded(im: Pil.Image) -> tuple[png.Png | None, str | None]:

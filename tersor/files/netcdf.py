@@ -1,10 +1,11 @@
-"""NetCDF files: read through xarray, as stored; written as NetCDF-4, a box of cells at a time."""
+"""NetCDF files: read through xarray, as stored; written in the format of their source, a box at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Node = Any  # a file or group of netCDF4, which has few types
 NETCDF = {".nc", ".nc4", ".cdf"}
+USUAL = "NETCDF4"
+CLASSIC = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA", "NETCDF4_CLASSIC")
 
 
 def read_netcdf(path: Path, variables: Sequence[str] | None) -> FieldSet:
@@ -31,7 +34,17 @@ def read_netcdf(path: Path, variables: Sequence[str] | None) -> FieldSet:
     Raises:
         SignalError: no such file, or one without the variables asked for.
     """
-    return read_groups(path, variables, path.suffix.lower(), "a NetCDF file", _groups)
+    found = read_groups(path, variables, path.suffix.lower(), "a NetCDF file", _groups)
+    model = _model(path)
+    return replace(found, encoding={**found.encoding, "format": model}) if model != USUAL else found
+
+
+def _model(path: Path) -> str:
+    """Which of the formats that are called NetCDF."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        return str(file.data_model)
 
 
 def _groups(path: Path) -> dict[str, xr.Dataset]:
@@ -70,22 +83,33 @@ def write_netcdf(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
     xarray_for(".nc")
     import netCDF4
 
+    model = USUAL if isinstance(signal, Field) else str(signal.encoding.get("format", USUAL))
+    models: list[Any] = [model, USUAL] if model in CLASSIC else [USUAL]
     lost: list[str] = []
     with atomic_path(path) as beside:
-        try:
-            with contextlib.closing(netCDF4.Dataset(beside, "w", format="NETCDF4")) as file:
-                for group, fields in by_group(signal).items():
-                    node = file.createGroup(group) if group else file
-                    attributes, names = held(group_attributes(signal, group), for_netcdf)
-                    lost += [f"{group}:{n}" if group else n for n in names]
-                    node.setncatts(attributes)
-                    _write_group(node, fields, lost)
-        except (ValueError, TypeError, RuntimeError, AttributeError) as e:
-            raise SignalError(
-                f"cannot be written as NetCDF ({e}); write .h5, or .npy for arrays of types that it lacks"
-            ) from e
+        for form in models:
+            lost = [f"the format {models[0]}"] if form != models[0] else []
+            try:
+                with contextlib.closing(netCDF4.Dataset(beside, "w", format=form)) as file:
+                    _write(file, signal, lost)
+                break
+            except (ValueError, TypeError, RuntimeError, AttributeError) as e:
+                if form == USUAL:  # another may hold less than what was decoded
+                    raise SignalError(
+                        f"cannot be written as NetCDF ({e}); write .h5, or .npy for arrays of types that it "
+                        "lacks"
+                    ) from e
     links = [] if isinstance(signal, Field) else list(signal.encoding.get("links", {}))
     return left_out("what a .nc file cannot hold was", [*lost, *links])
+
+
+def _write(file: Node, signal: Field | FieldSet, lost: list[str]) -> None:
+    for group, fields in by_group(signal).items():
+        node = file.createGroup(group) if group else file
+        attributes, names = held(group_attributes(signal, group), for_netcdf)
+        lost += [f"{group}:{n}" if group else n for n in names]
+        node.setncatts(attributes)
+        _write_group(node, fields, lost)
 
 
 def _write_group(node: Node, fields: list[Field], lost: list[str]) -> None:
@@ -111,15 +135,15 @@ def _write_group(node: Node, fields: list[Field], lost: list[str]) -> None:
         if values.dtype == object and marker is not None:
             lost.append(f"{f.name or name}:_FillValue")
             marker = None
-        variable = node.createVariable(
-            name, _type(node, f, values), dims, fill_value=marker, **_storage(f, values)
-        )
+        storage = {} if node.data_model.startswith("NETCDF3") else _storage(f, values)
+        variable = node.createVariable(name, _type(node, f, values), dims, fill_value=marker, **storage)
         variable.set_auto_maskandscale(False)
         variable.set_auto_chartostring(False)
         variable.setncatts(attributes | ({"dtype": "bool"} if f.values.dtype == np.bool_ else {}))
         targets.append((variable, values))
     for variable, values in targets:
-        pour(values, variable, variable.chunking() if variable.chunking() != "contiguous" else ())
+        chunks = variable.chunking()  # None in files of version 3
+        pour(values, variable, chunks if chunks and chunks != "contiguous" else ())
 
 
 def _stored(f: Field) -> Any:

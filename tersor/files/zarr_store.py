@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,10 @@ def read_zarr(path: Path, variables: Sequence[str] | None) -> FieldSet:
     Raises:
         SignalError: no such store, or one without the variables asked for.
     """
-    return read_groups(path, variables, ZARR, "a Zarr store", _groups)
+    found = read_groups(path, variables, ZARR, "a Zarr store", _groups)
+    if (path / "zarr.json").exists():
+        return found
+    return replace(found, encoding={**found.encoding, "format": 2})
 
 
 def _groups(path: Path) -> dict[str, xr.Dataset]:
@@ -84,6 +88,7 @@ def write_zarr(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
         SignalError: values that Zarr cannot hold, a folder that is something else, or that cannot be written.
     """
     xarray = xarray_for(ZARR)
+    version = 3 if isinstance(signal, Field) or signal.encoding.get("format") != 2 else 2
     if path.exists() and not any((path / mark).exists() for mark in MARKS):
         raise SignalError(f"{path} exists and is no Zarr store; it is left as it is: give another name")
     lost: list[str] = []
@@ -97,7 +102,7 @@ def write_zarr(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
             for group, fields in by_group(signal).items():
                 attributes, names = held(group_attributes(signal, group), for_zarr)
                 lost += [f"{group}:{n}" if group else n for n in names]
-                _write_group(xarray, aside / "store", group, fields, attributes, lost)
+                _write_group(xarray, aside / "store", version, group, fields, attributes, lost)
         old = aside / "old"
         if path.exists():
             path.rename(old)
@@ -127,7 +132,13 @@ def _remove(folder: Path) -> None:
 
 
 def _write_group(
-    xarray: ModuleType, store: Path, group: str, fields: list[Field], attributes: Attributes, lost: list[str]
+    xarray: ModuleType,
+    store: Path,
+    version: int,
+    group: str,
+    fields: list[Field],
+    attributes: Attributes,
+    lost: list[str],
 ) -> None:
     """Small arrays by xarray, all at once. Of a large one xarray writes the first cells, and with them all
     that is said of it; then the array grows, and is filled box by box."""
@@ -136,12 +147,14 @@ def _write_group(
     made = {f.name.rpartition("/")[2] or "field": (f, _made(xarray, f, lost)) for f in fields}
     large = {n: (f, v) for n, (f, v) in made.items() if f.nbytes >= LARGE_BYTES}
     small = xarray.Dataset({n: v for n, (_, v) in made.items() if n not in large}, attrs=attributes)
-    small.to_zarr(store, mode="a" if group else "w", group=group or None, consolidated=False)
+    small.to_zarr(
+        store, mode="a" if group else "w", group=group or None, consolidated=False, zarr_format=version
+    )
     for name, (f, v) in large.items():
         first = xarray.Dataset({name: v[tuple(slice(0, 1) for _ in v.dims)]}).drop_vars(
             v.dims, errors="ignore"
         )
-        first.to_zarr(store, mode="a", group=group or None, consolidated=False)
+        first.to_zarr(store, mode="a", group=group or None, consolidated=False, zarr_format=version)
         array: Node = zarr.open_group(store, mode="r+", path=group or "")[name]
         array.resize(f.values.shape)
         pour(f.values, array, array.chunks)

@@ -149,6 +149,7 @@ class FieldSet:
         fields: in order.
         attributes: of the whole.
         encoding: how the source was built, which changes no value: "source" (its suffix), "unlimited" (axes),
+            "format" (of NetCDF; 2 of Zarr; if it is not the usual one),
             "groups" (attributes by path), "links" (targets by path), "empty" (types by path).
         asked: names that were asked for; the other fields are their coordinates. Empty if all were.
         notes: what was changed on the way in, for people.

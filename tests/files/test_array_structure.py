@@ -21,7 +21,7 @@ import tersor
 from tersor.cli import main
 from tersor.codecs.field.codec import FieldCodec
 from tersor.errors import BitstreamError, SignalError
-from tersor.files.field import field_file, read_field
+from tersor.files.field import field_file, read_field, write_field
 from tersor.interop.numcodecs import TersorCodec
 from tersor.signals import Field, FieldSet
 
@@ -359,3 +359,57 @@ def test_blocks_are_placed_where_there_is_room(shape: tuple[int, ...], kind: str
         opened = codec.open(bytes(damaged), salvage=True)
         assert np.array_equal(opened.read(np.empty), codec.decode_batch([bytes(damaged)], salvage=True)[0])
         assert "damaged" in opened.notes[0]
+
+
+@pytest.mark.parametrize(
+    "model", ["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA", "NETCDF4_CLASSIC"]
+)
+def test_the_format_of_netcdf_is_kept(model: str, tmp_path: Path) -> None:
+    path, coded, back = tmp_path / "x.nc", tmp_path / "x.tsr", tmp_path / "back.nc"
+    with netCDF4.Dataset(path, "w", format=model) as d:
+        d.title = "of its format"
+        for name, n in (("t", None), ("y", 30), ("n", 3)):
+            d.createDimension(name, n)
+        d.createVariable("air", "f4", ("t", "y"), fill_value=-9.0)[:] = smooth(8, 30)
+        d.createVariable("names", "S1", ("y", "n"))[:] = np.full((30, 3), b"a")
+        d.createVariable("t", "i4", ("t",))[:] = np.arange(8)
+        d["t"].units = "days since 2000-01-01"
+    assert main(["encode", str(path), "-o", str(coded), "--lossless", "-q"]) == 0
+    assert main(["decode", str(coded), "-o", str(back), "-q"]) == 0
+    with netCDF4.Dataset(path) as a, netCDF4.Dataset(back) as b:
+        assert b.data_model == a.data_model
+        assert b.title == a.title
+        assert b.dimensions["t"].isunlimited()
+        for name, v in a.variables.items():
+            assert np.array_equal(v[:], b[name][:])
+            assert v.ncattrs() == b[name].ncattrs()
+
+
+def test_a_format_that_holds_less_than_is_written_is_named(tmp_path: Path) -> None:
+    x = Field(values=np.arange(6, dtype=np.int64), name="x")
+    signal = FieldSet(fields={"x": x}, encoding={"format": "NETCDF3_CLASSIC"})
+    assert "NETCDF3_CLASSIC" in write_field(signal, tmp_path / "x.nc")[0]
+    with netCDF4.Dataset(tmp_path / "x.nc") as d:
+        assert d.data_model == "NETCDF4"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_version_of_zarr_is_kept(version: int, order: str, tmp_path: Path) -> None:
+    if version == 3 and order == "F":
+        pytest.skip("version 3 has no orders")
+    path, coded, back = tmp_path / "x.zarr", tmp_path / "x.tsr", tmp_path / "back.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    group.attrs["title"] = "of its version"
+    options = {"order": order} if version == 2 else {}
+    z = group.create_array("inner/air", shape=(9, 20), chunks=(4, 20), dtype="f4", **options)
+    z[...] = x = smooth(9, 20)
+    z.attrs["units"] = "K"
+    assert main(["encode", str(path), "-o", str(coded), "--lossless", "-q"]) == 0
+    assert main(["decode", str(coded), "-o", str(back), "-q"]) == 0
+    again = zarr.open_group(back, mode="r")
+    assert again.metadata.zarr_format == version
+    assert again.attrs["title"] == "of its version"
+    assert np.array_equal(again["inner/air"][...], x)
+    assert again["inner/air"].chunks == (4, 20)
+    assert again["inner/air"].attrs["units"] == "K"
