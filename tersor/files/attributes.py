@@ -29,6 +29,8 @@ def _kept(value: Any) -> Any:
     if isinstance(value, (str, bytes, Empty, np.bytes_)):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.kind in "fc" and value.dtype.itemsize > {"f": 8, "c": 16}[value.dtype.kind]:
+            raise TypeError(value.dtype)  # of another width on each machine
         if value.dtype.kind in "fiubcUS" or (value.dtype.kind == "V" and not value.dtype.hasobject):
             return value
         if value.dtype.kind in "OT":

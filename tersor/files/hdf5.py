@@ -255,7 +255,11 @@ def _write(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
 
     def describe(node: Node, attributes: Attributes, name: str) -> None:
         form, dropped = held(attributes, _form)
-        node.attrs.update(form)
+        for key, value in form.items():
+            try:
+                node.attrs[key] = value
+            except (TypeError, ValueError, RuntimeError):  # no such type, or too long
+                dropped.append(key)
         lost.extend(f"{name}:{d}" if name else d for d in dropped)
 
     with h5py.File(path, "w") as file:
@@ -266,7 +270,7 @@ def _write(signal: Field | FieldSet, path: Path) -> tuple[str, ...]:
             if f.is_coordinate:
                 file[f.name].make_scale(f.name.rpartition("/")[2])
         for name, e in built.get("empty", {}).items():
-            describe(file.create_dataset(name, data=h5py.Empty(e["dtype"])), e.get("attributes", {}), name)
+            describe(file.create_dataset(name, data=_form(Empty(e["dtype"]))), e.get("attributes", {}), name)
         for f in fields:
             _name_axes(file, f)
         for name, link in built.get("links", {}).items():
@@ -341,7 +345,8 @@ def _form(value: object) -> object:
         TypeError: HDF5 has no such attribute.
     """
     if isinstance(value, Empty):
-        return _h5py().Empty(value.dtype)
+        h5py = _h5py()  # the type of an object is that of text: no other is kept
+        return h5py.Empty(h5py.string_dtype() if value.dtype == "|O" else value.dtype)
     if value is None or isinstance(value, dict):
         raise TypeError(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "OU":

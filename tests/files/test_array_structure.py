@@ -413,3 +413,38 @@ def test_the_version_of_zarr_is_kept(version: int, order: str, tmp_path: Path) -
     assert np.array_equal(again["inner/air"][...], x)
     assert again["inner/air"].chunks == (4, 20)
     assert again["inner/air"].attrs["units"] == "K"
+
+
+def test_kinds_of_attributes_of_hdf5_are_kept_or_named(tmp_path: Path) -> None:
+    path, coded, back = tmp_path / "x.h5", tmp_path / "x.tsr", tmp_path / "back.h5"
+    kinds: dict[str, Any] = {
+        "text": "grüß", "fixed": np.bytes_(b"ab"), "nul": np.bytes_(b"a\0b"), "half": np.float16(1.5),
+        "wide": np.uint64(2**63), "complex": np.complex64(1j), "table": np.arange(6).reshape(2, 3),
+        "nothing": np.zeros(0, "f4"), "empty": h5py.Empty("f4"),
+        "empty text": h5py.Empty(h5py.string_dtype()),
+        "texts": np.array([["a", "b"], ["c", "d"]], object), "words": np.array([b"ab", b"c"], "S2"),
+        "truth": np.array([True, False]), "pair": np.array((1, 2.5), [("a", "i4"), ("b", "f8")]),
+        "opaque": np.void(b"\0\1raw"), "big": np.array([1, 2], ">i4"), "none": np.float64(np.nan),
+    }  # fmt: skip
+    with h5py.File(path, "w") as file:
+        node = file.create_dataset("x", data=np.arange(12.0))
+        for name, value in kinds.items():
+            node.attrs[name] = value
+        node.attrs["reference"] = node.ref
+        if np.dtype(np.longdouble).itemsize > 8:
+            node.attrs["long"] = np.longdouble(1.5)
+        file["no text"] = h5py.Empty(h5py.string_dtype())
+    signal = read_field(path)
+    assert "x:reference" in signal.notes[0]
+    assert main(["encode", str(path), "-o", str(coded), "--lossless", "-q"]) == 0
+    assert main(["decode", str(coded), "-o", str(back), "-q"]) == 0
+    with h5py.File(path) as a, h5py.File(back) as b:
+        assert set(b["x"].attrs) == kinds.keys()
+        assert b["no text"].dtype == a["no text"].dtype
+        for name in kinds:
+            before, after = a["x"].attrs[name], b["x"].attrs[name]
+            assert a["x"].attrs.get_id(name).dtype == b["x"].attrs.get_id(name).dtype, name
+            if isinstance(before, h5py.Empty):
+                assert isinstance(after, h5py.Empty)
+            else:
+                np.testing.assert_array_equal(before, after, err_msg=name)
