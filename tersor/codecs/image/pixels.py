@@ -61,11 +61,15 @@ def encode_jpeg(samples: NDArray[np.uint8], weight: float) -> tuple[bytes, float
 
 
 def _jpeg(samples: NDArray[np.uint8], quality: int) -> bytes:
+    file = _saved(samples, quality, optimize=False)
+    # Pillow has room for a byte a pixel of what it optimises; libjpeg complains aloud where it is not enough
+    fits = len(file) < samples.shape[0] * samples.shape[1]
+    return _saved(samples, quality, optimize=True) if fits else file
+
+
+def _saved(samples: NDArray[np.uint8], quality: int, optimize: bool) -> bytes:
     out = io.BytesIO()
-    try:
-        picture(samples).save(out, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
-    except OSError:  # Pillow's room is too small for a file that hardly shrinks
-        picture(samples).save(out, "JPEG", quality=quality, subsampling="4:4:4")
+    picture(samples).save(out, "JPEG", quality=quality, subsampling="4:4:4", optimize=optimize)
     return out.getvalue()
 
 
