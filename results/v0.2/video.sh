@@ -12,7 +12,8 @@ keep() {
     "$python" "$@" >"$out/$name.txt"
     cat "$out/$name.txt"
 }
-keep video tools/studies_video.py ledger --data "$clips" --log $out/video.jsonl --anchors x265,svtav1
+keep video tools/studies_video.py ledger --data "$clips" --log $out/video.jsonl --anchors x265,svtav1 \
+    --clips basketballpass,tennis,paper,aspen,bedroom,face,soapbox,kitesurf
 keep video-memory tools/studies_video.py memory
 keep video-seek tools/studies_video.py seek
 keep video-filter tools/studies_video.py filter --data "$clips" --frames 9
