@@ -44,7 +44,7 @@ from tersor.testing.samples import picture
 
 QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 FRAMES = 16
-LENGTHS = (256, 1024)  # some groups, so that all threads have one, and more
+LENGTHS = (512, 4096)  # some groups, so that all threads have one, and more
 SMALL, LARGE = (416, 240), (1280, 720)
 HOUR = 25 * 3600
 SEEK = 160  # frames

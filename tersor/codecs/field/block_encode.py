@@ -62,6 +62,9 @@ EXACT_SHARE = 0.25  # G: a block with more cells off their bound is coded exactl
 SHIFT_ABOVE = 64.0  # G: mean magnitude of symbols from which low bits are set aside
 
 
+Way = tuple[bool, int, tuple[int, ...]]  # whether frames, the slope of ghosts, the order of axes
+
+
 class Trial:
     """A block predicted one way: fitted and quantised, not yet coded.
 
@@ -189,6 +192,7 @@ def encode_block(
     special: NDArray[np.bool_] | None,
     lattice: Lattice | None,
     effort: int = USUAL,
+    way: Way | None = None,
 ) -> bytes:
     """The smallest of the payloads that fit.
 
@@ -198,6 +202,7 @@ def encode_block(
         special: cells that are stored as they are (NaN, infinities, fill values), the shape of cells.
         lattice: that the other cells lie on, or are to be rounded to.
         effort: 1 to 9.
+        way: to predict, the only one that is tried.
     """
     flat = cells.reshape(-1)
     valid = np.ones(flat.size, np.bool_) if special is None else ~special.reshape(-1)
@@ -208,43 +213,57 @@ def encode_block(
         return pack_side(
             CONSTANT, 0 if valid.all() else SPECIALS, known[:1].tobytes() + pack_special(flat, valid)
         )
-    offset, step = (
-        (lattice.offset, lattice.step)
-        if lattice
-        else (float(known.astype(np.float64).min()), 2 * bound * MARGIN)
-    )
-    if not step and cells.dtype.kind == "f" and cells.dtype.itemsize <= 4:
+    if not bound and not lattice and cells.dtype.kind == "f" and cells.dtype.itemsize <= 4:
         integers = to_ordered(flat).reshape(cells.shape)
         low = float(integers[valid.reshape(cells.shape)].min())
         inner = pack_side(ORDERED, 0, b"")
-        inner += encode_block(integers, 0.0, special, Lattice(offset=low, step=1.0), effort)
+        inner += encode_block(integers, 0.0, special, Lattice(offset=low, step=1.0), effort, way)
         return _or_exact(inner, flat)
-    if not (np.isfinite(offset) and step > 0 and np.isfinite(step)):
+    scaled = in_units(flat, valid, bound, lattice)
+    if scaled is None:
         return _exact(flat)
-    unit = step / (1 << FRACTION_BITS)
-    with np.errstate(over="ignore", invalid="ignore"):
-        target = (flat.astype(np.float64) - offset) / (step if lattice else unit)
-    target[~valid] = 0
-    if not np.isfinite(target).all():
-        return _exact(flat)
-    if lattice:
-        np.rint(target, out=target)
+    offset, unit, target = scaled
     largest = float(np.abs(target).max())
     asked, payloads = Effort.of(effort), []
     if largest < MAX_NESTED:
-        nested = _nested(cells.shape, target, valid, lattice is not None, asked)
+        nested = _nested(cells.shape, target, valid, lattice is not None, asked, way)
         payload, beside = nested.payload(flat, ~valid, bound, offset, unit)
         if beside <= EXACT_SHARE:
             payloads.append(payload)
     if lattice:
         target *= 1 << FRACTION_BITS
     if largest * (64 if lattice else 1) < MAX_TARGET and (
-        asked.grids or not payloads or (effort >= OLDER_FROM and flat.size <= SMALL)
+        not payloads or (way is None and (asked.grids or (effort >= OLDER_FROM and flat.size <= SMALL)))
     ):
         trial = _cheapest(cells.shape, target, valid, lattice is not None)
         if older := trial.payload(flat, bound, offset, unit):
             payloads.append(older)
     return _or_exact(min(payloads, key=len), flat) if payloads else _exact(flat)
+
+
+def in_units(
+    flat: Numbers, valid: NDArray[np.bool_], bound: float, lattice: Lattice | None
+) -> tuple[float, float, NDArray[np.float64]] | None:
+    """Offset, unit, and what the values should be: steps of the lattice, or 1/64 of a bin. None if they have
+    no such scale.
+    """
+    known = flat[valid]
+    offset, step = (
+        (lattice.offset, lattice.step)
+        if lattice
+        else (float(known.astype(np.float64).min()), 2 * bound * MARGIN)
+    )
+    if not (np.isfinite(offset) and step > 0 and np.isfinite(step)):
+        return None
+    unit = step / (1 << FRACTION_BITS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        target = (flat.astype(np.float64) - offset) / (step if lattice else unit)
+    target[~valid] = 0
+    if not np.isfinite(target).all():
+        return None
+    if lattice:
+        np.rint(target, out=target)
+    return offset, unit, target
 
 
 def _or_exact(payload: bytes, flat: NDArray[Any]) -> bytes:
@@ -258,11 +277,21 @@ def _or_exact(payload: bytes, flat: NDArray[Any]) -> bytes:
     return min(payload, _exact(flat), key=len)
 
 
-Way = tuple[bool, int, tuple[int, ...]]  # whether frames, the slope of ghosts, the order of axes
+def ways_of(shape: tuple[int, ...], effort: Effort) -> list[Way]:
+    """Ways that are tried, with axes in their usual order."""
+    ways: list[Way] = [(False, slope, usual_order(shape, False)) for slope in effort.slopes]
+    if _has_frames(shape):
+        ways.append((True, 0, usual_order(shape, True)))
+    return ways
 
 
 def _nested(
-    shape: tuple[int, ...], target: NDArray[np.float64], valid: NDArray[np.bool_], snap: bool, effort: Effort
+    shape: tuple[int, ...],
+    target: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    snap: bool,
+    effort: Effort,
+    way: Way | None,
 ) -> NestedTrial:
     """The cheapest way over nested grids. A large block is tried in its middle first, and again as a whole
     where two come close.
@@ -285,9 +314,9 @@ def _nested(
 
         return side_by_side(one, ways)
 
-    ways: list[Way] = [(False, slope, usual_order(shape, False)) for slope in effort.slopes]
-    if _has_frames(shape):
-        ways.append((True, 0, usual_order(shape, True)))
+    if way is not None:
+        return trials([way], shape, target, valid)[0]
+    ways = ways_of(shape, effort)
     if len(ways) == 1 and not effort.orders:
         return trials(ways, shape, target, valid)[0]
     tried = dict(zip(ways, trials(ways, part, some, known), strict=True))

@@ -11,7 +11,7 @@ product and sum: the same numbers on every machine.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tersor.arrays import Numbers
 from tersor.codecs.assembly import Coded, Job
@@ -19,7 +19,7 @@ from tersor.codecs.base import ChunkCodec
 from tersor.codecs.field.decode import FieldAssembly
 from tersor.codecs.field.effort import USUAL
 from tersor.codecs.field.encode import VariableEncoder
-from tersor.codecs.field.header import WIRE_ID, FieldHeader
+from tersor.codecs.field.header import WIRE_ID, FieldHeader, Variable
 from tersor.codecs.field.metadata import pack_attributes
 from tersor.codecs.field.options import (
     BLOCK_CELLS,
@@ -30,11 +30,14 @@ from tersor.codecs.field.options import (
     FieldDecodeOptions,
     FieldEncodeOptions,
 )
+from tersor.codecs.field.target import reach_psnr, reach_ratio
 from tersor.codecs.parallel import Progress
-from tersor.container import Reader
+from tersor.container import Reader, write
 from tersor.entropy.magnitude_tables import magnitude_tables
 from tersor.files.coerce import as_field
 from tersor.signals import Field, FieldSet
+
+MOST_LENGTH = 4  # G: bytes of the length of a chunk, beyond the first
 
 
 class FieldCodec(ChunkCodec[Field | FieldSet, FieldAssembly, FieldEncodeOptions, FieldDecodeOptions]):
@@ -60,7 +63,7 @@ class FieldCodec(ChunkCodec[Field | FieldSet, FieldAssembly, FieldEncodeOptions,
         fields = (
             [signal] if isinstance(signal, Field) else [f for f in signal.fields.values() if not f.is_text]
         )
-        coded = [
+        encoders = [
             VariableEncoder(
                 f,
                 LOSSLESS if f.exact else bound,
@@ -69,16 +72,34 @@ class FieldCodec(ChunkCodec[Field | FieldSet, FieldAssembly, FieldEncodeOptions,
                 self.team,
                 progress,
                 options["effort"] or USUAL,
-            ).encode()
+            )
             for f in fields
             if not f.is_text
         ]
-        header = FieldHeader(digest=magnitude_tables().digest, variables=tuple(c.variable for c in coded))
+        metadata = pack_attributes(signal)
+        if bound.mode == "target_ratio":
+            coded = reach_ratio(encoders, bound.value, _overhead(encoders, metadata))
+        elif bound.mode == "target_psnr":
+            coded = [e.encode() if e.exact else reach_psnr(e, bound.value) for e in encoders]
+        else:
+            coded = [e.encode() for e in encoders]
+        header = _header(c.variable for c in coded)
         payloads = itertools.chain.from_iterable(c.payloads for c in coded)
-        return Coded(header=header.pack, metadata=pack_attributes(signal), payloads=payloads)
+        return Coded(header=header.pack, metadata=metadata, payloads=payloads)
 
     def assembly(self, reader: Reader, options: FieldDecodeOptions) -> FieldAssembly:
         return FieldAssembly(reader, options)
 
     def decode_chunks(self, jobs: Sequence[Job[FieldAssembly]]) -> list[Numbers]:
         return [j.of.decode(j.chunk, j.payload) for j in jobs]
+
+
+def _header(variables: Iterable[Variable]) -> FieldHeader:
+    return FieldHeader(digest=magnitude_tables().digest, variables=tuple(variables))
+
+
+def _overhead(encoders: Sequence[VariableEncoder], metadata: Mapping[str, bytes]) -> int:
+    """Bytes of a file beside its payloads."""
+    header = _header(e.described(0.0) for e in encoders)
+    chunks = sum(v.n_blocks for v in header.variables)
+    return len(write(WIRE_ID, header.pack(), metadata, [b""] * chunks)) + MOST_LENGTH * chunks

@@ -7,7 +7,6 @@ payload --decode_block--> cells, held against the bound before the payload count
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from tersor.arrays import Numbers
 from tersor.codecs.field.block_decode import decode_block
-from tersor.codecs.field.block_encode import encode_block
+from tersor.codecs.field.block_encode import Way, encode_block
 from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.check import check
 from tersor.codecs.field.effort import USUAL
@@ -26,13 +25,10 @@ from tersor.codecs.field.options import Bound
 from tersor.codecs.field.pointwise import decode_pointwise, encode_pointwise
 from tersor.codecs.field.survey import Survey
 from tersor.codecs.parallel import Progress, Team
-from tersor.codecs.rate_control import bisect
 from tersor.entropy.magnitude_tables import magnitude_tables
 from tersor.errors import SignalError
 from tersor.signals import Field
 from tersor.timing import stage
-
-USUAL_OVERHEAD = 64  # G: bytes of a container and header of one variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,10 @@ class VariableEncoder:
         progress: called with (blocks done, blocks in all).
         effort: 1 to 9.
 
+    Attributes:
+        cells: as they are coded.
+        effort: as given.
+
     Raises:
         SignalError: an array of another type, or with too many axes.
     """
@@ -91,38 +91,44 @@ class VariableEncoder:
                 f"allowed are {', '.join(map(str, DTYPES))} with up to {MAX_AXES} axes"
             )
         self._field, self._asked, self._block = field, asked, block
-        self._team, self._progress, self._effort = team, progress, effort
+        self._team, self._progress, self.effort = team, progress, effort
         missing = Missing.of(field.attributes, field.encoding, fill_value)
         if asked.mode == "lossless":
             missing = replace(missing, low=-math.inf, high=math.inf)  # nothing can leave a range
-        self._cells = Survey(x, missing)
+        self.cells = Survey(x, missing)
 
-    def encode(self) -> CodedVariable:
-        """The array within its bound, or at its target.
+    @property
+    def exact(self) -> bool:
+        """Whether every bit is kept."""
+        return self._asked.mode == "lossless"
 
-        Raises:
-            SignalError: a target that is out of reach.
-        """
-        low, high = self._cells.range
-        if self._asked.mode == "target_psnr":
-            return self._search_psnr(low, high)
-        if self._asked.mode == "target_ratio":
-            return self._search_ratio(low, high)
-        return self._code(self._asked.resolve(low, high))
-
-    def _code(self, bound: float) -> CodedVariable:
-        """Within an absolute bound, or one relative to each value; payloads as they are asked for."""
-        cells, x, pointwise = self._cells, self._field, self._asked.mode == "pointwise_rel_error"
-        variable = Variable(
+    def described(self, bound: float) -> Variable:
+        """What the header says of it."""
+        x, axes = self._field, self.cells.axes
+        return Variable(
             name=x.name,
             dtype=x.values.dtype,
             shape=x.values.shape,
-            axes=cells.axes,
-            block=_block_shape(cells.axes, self._block),
+            axes=axes,
+            block=_block_shape(axes, self._block),
             mode=self._asked.mode,
             asked=self._asked.value,
             bound=bound,
         )
+
+    def encode(self) -> CodedVariable:
+        """The array within the bound that was asked for."""
+        return self.code(self._asked.resolve(*self.cells.range))
+
+    def code(self, bound: float, way: Way | None = None) -> CodedVariable:
+        """Within an absolute bound, or one relative to each value; payloads as they are asked for.
+
+        Args:
+            bound: 0 for none.
+            way: to predict, the only one that is tried.
+        """
+        cells, pointwise = self.cells, self._asked.mode == "pointwise_rel_error"
+        variable = self.described(bound)
         lattice = find_lattice(cells, 0.0 if pointwise else bound)
         measured = self._asked.mode == "target_psnr"
         squared_error: list[float] = []
@@ -130,7 +136,7 @@ class VariableEncoder:
         def work(place: tuple[slice, ...]) -> tuple[bytes, float]:
             block, special = cells.block(place)
             payload, back = encode_checked(
-                block, special, cells.missing, bound, pointwise, lattice, self._effort
+                block, special, cells.missing, bound, pointwise, lattice, self.effort, way
             )
             return payload, _squared_error(block, back, special) if measured else 0.0
 
@@ -147,37 +153,6 @@ class VariableEncoder:
 
         return CodedVariable(variable, payloads(), squared_error)
 
-    def _made(self, bound: float) -> CodedVariable:
-        return self._code(bound).made()
-
-    def _search_psnr(self, low: float, high: float) -> CodedVariable:
-        """The coarsest bound found whose decoded PSNR is at least the target."""
-        count = self._cells.extremes[0]
-
-        def good(coded: CodedVariable) -> bool:
-            rmse = math.sqrt(math.fsum(coded.squared_error) / count)
-            return rmse == 0 or 20 * math.log10((high - low) / rmse) >= self._asked.value
-
-        if not math.isfinite(high - low) or high == low:
-            return self._code(0.0)
-        start = self._asked.resolve(low, high)
-        return bisect(self._made, good, start / 4, start * 16) or self._code(0.0)
-
-    def _search_ratio(self, low: float, high: float) -> CodedVariable:
-        """The smallest bound found whose chunks, and the usual header, are small enough."""
-        raw = self._cells.nbytes
-        wanted = raw / self._asked.value - USUAL_OVERHEAD
-        exact = self._made(0.0)
-        if exact.size <= wanted:
-            return exact
-        extent = high - low if math.isfinite(high - low) else sys.float_info.max
-        if found := bisect(self._made, lambda c: c.size <= wanted, extent, extent * 1e-12):
-            return found
-        raise SignalError(
-            f"a ratio of {self._asked.value:g} is out of reach: even at an error as large as the range the "
-            f"file is larger than the {raw / self._asked.value:.0f} bytes wanted"
-        )
-
 
 def encode_checked(
     cells: Numbers,
@@ -187,6 +162,7 @@ def encode_checked(
     pointwise: bool,
     lattice: Lattice | None,
     effort: int = USUAL,
+    way: Way | None = None,
 ) -> tuple[bytes, Numbers]:
     """A block's payload, and what it decodes to: the bound holds, cells in `odd` are as they were, and no
     other cell became what the variable calls missing or invalid (it is then kept aside as well).
@@ -199,7 +175,7 @@ def encode_checked(
         payload = (
             encode_pointwise(cells, bound, odd, effort)
             if pointwise
-            else encode_block(cells, bound, odd if odd.any() else None, lattice, effort)
+            else encode_block(cells, bound, odd if odd.any() else None, lattice, effort, way)
         )
         back = decode(payload, cells.shape, cells.dtype, "new block", magnitude_tables())
         with stage("check"):

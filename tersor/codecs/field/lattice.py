@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tersor.codecs.field.survey import Survey
 
-LATTICE_SAMPLE = 1 << 16  # G: cells looked at before all are
 LATTICE_SHARE = 0.999  # G: of the cells that must lie on the lattice; the rest are stored as they are
 
 
@@ -37,7 +35,7 @@ def _lattice_of(cells: Survey, bound: float) -> Lattice | None:
     if cells.dtype.kind in "iu":
         whole = math.floor(min(bound, float(1 << 40)))
         return Lattice(offset=float(low), step=float(2 * whole + 1)) if abs(int(low)) < 1 << 53 else None
-    sample = _sample(cells, count // LATTICE_SAMPLE + 1)
+    sample = cells.sample
     if len(sample) < 3:
         return None
     gaps = np.diff(sample)
@@ -59,12 +57,3 @@ def _lattice_of(cells: Survey, bound: float) -> Lattice | None:
     if same > LATTICE_SHARE * count or (bound > 0 and near > LATTICE_SHARE * count):
         return Lattice(offset=float(sample[0]), step=step)
     return None
-
-
-def _sample(cells: Survey, every: int) -> NDArray[np.float64]:
-    """Each value of every so many cells, sorted."""
-    taken, at = [], 0
-    for known in cells.stretches():
-        taken.append(known[-at % every :: every].copy())  # not a view, which would hold all cells
-        at += len(known)
-    return np.unique(np.concatenate(taken)).astype(np.float64)

@@ -16,6 +16,7 @@ from tersor.codecs.field.cells import Missing
 from tersor.codecs.field.header import channels_last, coded_axes
 from tersor.files.spool import contiguous, release
 
+SAMPLE_CELLS = 1 << 16  # G: of which all values are known
 STRETCH_CELLS = 1 << 20  # G: large against the cost of a stretch, small against memory
 
 
@@ -74,6 +75,15 @@ class Survey:
         if not found:
             return 0, 0, 0
         return sum(n for n, _, _ in found), min(a for _, a, _ in found), max(b for _, _, b in found)
+
+    @functools.cached_property
+    def sample(self) -> NDArray[np.float64]:
+        """Each value of every so many cells, sorted."""
+        every, taken, at = self.extremes[0] // SAMPLE_CELLS + 1, [], 0
+        for known in self.stretches():
+            taken.append(known[-at % every :: every].copy())  # not a view, which would hold all cells
+            at += len(known)
+        return np.unique(np.concatenate(taken)).astype(np.float64)
 
     @property
     def range(self) -> tuple[float, float]:
