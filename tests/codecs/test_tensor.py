@@ -235,7 +235,7 @@ def test_damage_names_the_tensor_and_salvage_keeps_the_rest(codec: TensorCodec) 
             [Entry(name="x", dtype="F32", shape=(1 << 40,), columns=1 << 11, rows=1 << 11)],
             "take 262144 chunks",
         ),
-        ([Entry(name="x", dtype="F32", shape=(8,), columns=1 << 22, rows=2)], "allowed are 1 to"),
+        ([Entry(name="x", dtype="F32", shape=(8,), columns=1 << 23, rows=2)], "allowed are 1 to"),
         ([Entry(name="x", dtype="F32", shape=(8,), columns=0, rows=0)], "allowed are 1 to"),
         ([Entry(name="x", dtype="F32", shape=(8,), columns=8, rows=1)] * 2, "two tensors are called"),
         ([Entry(name="x", dtype="F32", shape=(8,), coding="tied", tied_to=0)], "cannot be"),

@@ -49,7 +49,7 @@ def encode(words: Words, columns: int, kind: Kind) -> bytes:
     """Bytes of a chunk.
 
     Args:
-        words: uint8, uint16, uint32 or uint64 [n], 1 to 2^22, row by row.
+        words: uint8, uint16, uint32 or uint64 [n], 1 to 2^23, row by row.
         columns: words in a row; the last row may be short.
         kind: of the numbers.
     """

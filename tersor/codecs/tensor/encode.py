@@ -21,6 +21,7 @@ from tersor.signals.tensors import Tensor, Tensors
 CHUNK_WORDS = 1 << 21  # M: larger chunks save tables and hardly a thread waits for another
 ROW_WORDS = 1 << 15  # G: axes are merged to rows of up to this
 LONGEST_ROW = 1 << 20  # G: a longer last axis is cut
+FEWEST_CHANNELS = 16  # G: of heads that are coded together
 FLAT_ROW = 512  # G: rows of what has no axes to make rows of
 LOOKED_AT = 1 << 12  # G: bytes that tell most tensors apart
 
@@ -95,7 +96,8 @@ def shape_with_bound(t: Tensor, settings: Settings) -> tuple[int, int]:
     tokens = t.shape[-2] if len(t.shape) > 1 else 1
     most = max(1, CHUNK_WORDS // columns)
     unit = tokens if tokens <= most else max(1, settings.anchor)
-    if len(t.shape) > 2 and t.shape[-3] * tokens * columns <= MAX_CHUNK_WORDS:  # heads help each other
+    together = columns >= FEWEST_CHANNELS and len(t.shape) > 2
+    if together and t.shape[-3] * tokens * columns <= MAX_CHUNK_WORDS:  # heads help each other
         unit, most = t.shape[-3] * tokens, MAX_CHUNK_WORDS // columns
     return columns, min(rows, max(unit, most // unit * unit))
 

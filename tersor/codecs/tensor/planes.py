@@ -187,15 +187,13 @@ def scales(values, at, bits, floor, columns, rows_out, columns_out):
         floor: smaller exponents count as this one, so that a few zeros do not hide the scale of the rest.
         columns: values in a row.
         rows_out: int64 [ceil(n / columns)], written.
-        columns_out: int64 [columns], written. Each sum is below 2^16 2^22.
+        columns_out: int64 [columns], written.
     """
     n = values.size
     top = np.uint64(np.iinfo(values.dtype).bits - 1)
     lift, mask = np.uint64(at) & top, np.uint64((1 << bits) - 1)
     low = np.int32(floor)
-    sums = np.zeros(
-        columns, np.int32
-    )  # at most 2^22 values of less than 2^9, or fewer of wider ones; see `survey`
+    sums = np.zeros(columns, np.int32)  # 2^22 values below 2^9 at most, or 2^19 in a row or column below 2^12
     for r in range(rows_out.size):
         part = values[r * columns : min(n, (r + 1) * columns)]
         total = np.int32(0)
@@ -213,7 +211,7 @@ def classes(rows, columns, highest, out):
     """Class of each value: its row's plus its column's, held inside 0..highest.
 
     Args:
-        rows: int16 [R], each 0 to 255.
+        rows: int16 [R], each -128 to 127.
         columns: int16 [C], each -128 to 127.
         highest: 0 to 15.
         out: uint8 [n], n <= R C, written row by row.
