@@ -188,6 +188,29 @@ def test_targets_are_met(codec: ImageOverfitCodec, photo: NDArray[np.uint8]) -> 
     assert 0.65 < 8 * len(file) / photo[..., 0].size < 0.95
 
 
+def test_the_error_is_of_what_is_seen(codec: ImageOverfitCodec) -> None:
+    """That of the whole is the mean of the parts'."""
+    photo = picture(128, 96)
+    alpha = np.zeros(photo.shape[:2], np.uint8)
+    alpha[:, :48] = 255
+    seen = encoder.seen_of(Image(samples=np.dstack([photo, alpha])))
+    assert seen is not None
+    assert seen[:, :48].all()
+    assert not seen[:, 48:].any()
+    assert encoder.seen_of(Image(samples=photo)) is None
+    assert encoder.seen_of(Image(samples=np.dstack([photo, alpha | 1]))) is None
+    shape = Shape(around=12, features=4, hidden=16, colours=3, first=0)
+    target = np.ascontiguousarray(photo.transpose(2, 0, 1) / np.float32(255), np.float32)
+    rng = np.random.default_rng(0)
+    fit = Fit(target, 1024, shape, initial(shape, rng, np.full(3, 0.5, np.float32)), rng)
+    whole = fit.evaluate().mse
+    parts = []
+    for fit.seen in (seen, ~seen):
+        parts.append(fit.evaluate().mse * fit.seen.mean())
+    assert sum(parts) == pytest.approx(whole, rel=1e-4)
+    assert parts[0] != pytest.approx(parts[1], rel=1e-3)
+
+
 def test_a_fit_ends_when_it_is_told_to(codec: ImageOverfitCodec, photo: NDArray[np.uint8]) -> None:
     seen: list[Status] = []
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tersor.codecs.alpha import encode_alpha
 from tersor.codecs.hidden import filled
@@ -59,7 +60,7 @@ def encode_image(image: Image, plan: Plan, progress: Progress | None) -> tuple[O
     """Header and chunks of a picture."""
     header = _header(image, plan)
     shape = header.shape
-    fitted = fit_picture(target_of(image, shape.colours), plan, shape, progress)
+    fitted = fit_picture(target_of(image, shape.colours), plan, shape, progress, seen_of(image))
     chunks = [write_network(fitted.network, shape)]
     coder = LatentCoder(read_network(chunks[0], shape).fixed(shape), shape)
     chunks += side_by_side(coder.encode, fitted.tiles)
@@ -113,11 +114,34 @@ def target_of(image: Image, colours: int) -> Floats:
     return np.ascontiguousarray(colour.transpose(2, 0, 1) / peak)
 
 
-def fit_picture(target: Floats, plan: Plan, shape: Shape, progress: Progress | None) -> Fitted:
-    """Fit, freeze and refine; target float32 [C, H, W], 0..1."""
+def seen_of(image: Image) -> NDArray[np.bool_] | None:
+    """bool [H, W], where alpha is not 0; None if that is everywhere, or nowhere."""
+    if image.samples.shape[2] in (1, 3):
+        return None
+    seen: NDArray[np.bool_] = image.samples[..., -1] > 0
+    return seen if seen.any() and not seen.all() else None
+
+
+def fit_picture(
+    target: Floats,
+    plan: Plan,
+    shape: Shape,
+    progress: Progress | None,
+    seen: NDArray[np.bool_] | None = None,
+) -> Fitted:
+    """Fit, freeze and refine.
+
+    Args:
+        target: float32 [C, H, W], 0..1.
+        plan: with a target, lambda follows it.
+        shape: of the networks.
+        progress: called with (iterations done, iterations).
+        seen: bool [H, W], pixels whose error counts for a target; None: all.
+    """
     keeper = Keeper(plan.resume, fingerprint(target, plan, shape) if plan.resume else "")
     teller = Teller(plan, progress, Clock(plan.iterations, plan.time_limit), keeper)
     course = _small_fits(target, plan, shape, teller)
+    course.fit.seen = seen
     course.soft_phase(course.clock.iterations)
     network = course.still_phase()
     g, q = course.fit.grids, course.fit.q

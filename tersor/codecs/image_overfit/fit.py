@@ -63,12 +63,16 @@ class Fit:
         shape: of the networks.
         parameters: of the networks; changed in place.
         rng: of the noise.
+
+    Attributes:
+        seen: bool [H, W], the pixels that count in `evaluate`; None: all.
     """
 
     def __init__(
         self, target: Floats, tile: int, shape: Shape, parameters: Parameters, rng: np.random.Generator
     ) -> None:
         self.target, self.shape, self.parameters, self.rng = target, shape, parameters, rng
+        self.seen: NDArray[np.bool_] | None = None
         colours, height, width = target.shape
         self.pixels = height * width
         self.tiling = tiling = Tiling(width, height, tile)
@@ -173,9 +177,19 @@ class Fit:
         return result, out
 
     def evaluate(self) -> Result:
-        """Rounded latents, pixels of 8 bits."""
+        """Rounded latents, pixels of 8 bits, of which those count that are seen."""
         self.round()
-        return Result(self.rate(), self.distortion())
+        error = self.distortion()
+        return Result(self.rate(), error if self.seen is None else self._seen_error(self.seen))
+
+    def _seen_error(self, seen: NDArray[np.bool_]) -> float:
+        """Mean squared error of the pixels that are seen, as `distortion` left them."""
+        _, synthesis = self._padded(self.parameters)
+        one, w, off = np.float32(1), self._u[1], self._g[0]
+        self._over_rows(lambda a, b: ends.second_end(a, b, w, synthesis, self.target, one, off))
+        target = self.target[:, seen]
+        shown = np.rint((target + off[:, 2:-2, 2:-2][:, seen]).clip(0, 1) * 255) / 255
+        return float(np.square(shown - target, dtype=np.float64).mean())
 
     def round(self) -> None:
         """Set q to the rounded latents, for `rate` and `distortion`."""
