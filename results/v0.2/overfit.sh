@@ -5,6 +5,6 @@
 set -eu
 python=${3:-python3}
 out=results/v0.2
-"$python" tools/study_overfit.py curve --data "$1" --log $out/overfit.jsonl --iterations 1000,4000
+"$python" tools/study_overfit.py curve --data "$1" --log $out/overfit.jsonl --iterations 4000
 "$python" tools/study_overfit.py table --log $out/overfit.jsonl --reference "$2" --points >$out/overfit.txt
 cat $out/overfit.txt
