@@ -18,3 +18,4 @@ keep effort tools/studies.py effort --data "$kodak" --limit 2
 keep bench -m tersor bench --data "$kodak" --limit 8
 keep beside tools/studies.py beside
 keep memory tools/studies.py memory
+keep hostile tools/study_hostile.py
