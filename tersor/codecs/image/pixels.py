@@ -62,9 +62,10 @@ def encode_jpeg(samples: NDArray[np.uint8], weight: float) -> tuple[bytes, float
 
 def _jpeg(samples: NDArray[np.uint8], quality: int) -> bytes:
     file = _saved(samples, quality, optimize=False)
-    # Pillow has room for a byte a pixel of what it optimises; libjpeg complains aloud where it is not enough
-    fits = len(file) < samples.shape[0] * samples.shape[1]
-    return _saved(samples, quality, optimize=True) if fits else file
+    # Pillow has room for a byte a pixel of what it optimises, for two from quality 95 on; where that is not
+    # enough, libjpeg complains on standard error
+    room = samples.shape[0] * samples.shape[1] * (2 if quality >= 95 else 1)
+    return _saved(samples, quality, optimize=True) if len(file) < room else file
 
 
 def _saved(samples: NDArray[np.uint8], quality: int, optimize: bool) -> bytes:
